@@ -1,0 +1,100 @@
+// The dependency table of docs/ARCHITECTURE.md, held against every #include.
+#include <filesystem>
+#include <fstream>
+#include <map>
+#include <set>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "gtest/gtest.h"
+
+namespace {
+
+namespace fs = std::filesystem;
+
+// folder -> the folders whose headers it may include, besides its own.
+// Extensions of a single file are in kFileMayInclude.
+const std::map<std::string, std::set<std::string>> kMayInclude = {
+    {"base", {}},
+    {"proto", {"base"}},
+    {"tensor", {"base"}},
+    {"kernels", {"base", "tensor"}},
+    {"parallel", {"base", "proto", "tensor", "kernels"}},
+    {"data", {"base", "proto"}},
+    {"checkpoint", {"base", "proto", "tensor"}},
+    {"model", {"base", "proto", "tensor", "kernels", "parallel", "checkpoint"}},
+    {"coordinator", {"base", "proto"}},
+    {"worker", {"base", "proto", "tensor", "kernels", "parallel", "model", "data", "checkpoint"}},
+    {"cli", {"base", "proto", "tensor", "kernels", "parallel", "model", "data", "checkpoint"}},
+};
+
+// Where a folder may not include another, these of its headers may be included all the same.
+const std::map<std::string, std::set<std::string>> kFolderMayIncludeFile = {
+    {"coordinator", {"data/epoch_order.h"}},
+    {"cli", {"coordinator/ledger.h", "coordinator/audit.h"}},
+};
+
+// The composition roots: main() puts together what must not know each other.
+const std::map<std::string, std::set<std::string>> kFileMayInclude = {
+    {"worker/main.cc", {"coordinator/server.h"}},
+};
+
+struct Line {
+  fs::path path;
+  std::string text;
+};
+
+std::vector<Line> LinesOf(const std::string& folder) {
+  std::vector<Line> lines;
+  for (const auto& entry : fs::recursive_directory_iterator(folder)) {
+    std::ifstream file(entry.path());
+    for (std::string text; std::getline(file, text);) lines.push_back({entry.path(), text});
+  }
+  return lines;
+}
+
+bool Has(const std::map<std::string, std::set<std::string>>& table, const std::string& key,
+         const std::string& value) {
+  const auto it = table.find(key);
+  return it != table.end() && it->second.contains(value);
+}
+
+TEST(ArchitectureTest, FoldersIncludeOnlyWhatTheyMay) {
+  constexpr std::string_view kInclude = "#include \"";
+  for (const auto& [folder, allowed] : kMayInclude) {
+    for (const Line& line : LinesOf(folder)) {
+      if (!line.text.starts_with(kInclude)) continue;
+      const size_t slash = line.text.find('/');
+      const std::string target = line.text.substr(kInclude.size(), slash - kInclude.size());
+      const bool foreign = target != "tests" && !kMayInclude.contains(target);
+      const std::string header = line.text.substr(
+          kInclude.size(), line.text.find('"', kInclude.size()) - kInclude.size());
+      EXPECT_TRUE(foreign || target == folder || allowed.contains(target) ||
+                  Has(kFolderMayIncludeFile, folder, header) ||
+                  Has(kFileMayInclude, line.path.string(), header))
+          << line.path << " may not have " << line.text;
+    }
+  }
+}
+
+TEST(ArchitectureTest, NoSourceAsksWhatTheBuildHas) {
+  for (const auto& [folder, allowed] : kMayInclude) {
+    for (const Line& line : LinesOf(folder)) {
+      const bool guard = line.text.starts_with("#ifndef LIQUID_") && line.text.ends_with("_H_");
+      EXPECT_TRUE(guard || !line.text.starts_with("#if")) << line.path << ": " << line.text;
+    }
+  }
+}
+
+TEST(ArchitectureTest, NobodyThrows) {
+  for (const auto& [folder, allowed] : kMayInclude) {
+    for (const Line& line : LinesOf(folder)) {
+      const std::string code = line.text.substr(0, line.text.find("//"));
+      EXPECT_EQ(code.find("throw "), std::string::npos) << line.path << ": " << line.text;
+      EXPECT_EQ(code.find("catch ("), std::string::npos) << line.path << ": " << line.text;
+    }
+  }
+}
+
+}  // namespace
