@@ -34,9 +34,8 @@ absl::StatusOr<int> OpenFd(const std::string& path, int flags) {
 }  // namespace
 
 absl::Status ErrnoStatus(int error, std::string_view what, const std::string& path) {
-  const std::string text =
-      absl::StrCat("cannot ", absl::string_view(what.data(), what.size()), " ", path, ": ",
-                   std::strerror(error));
+  const std::string text = absl::StrCat("cannot ", absl::string_view(what.data(), what.size()), " ",
+                                        path, ": ", std::strerror(error));
   switch (error) {
     case ENOENT:
       return absl::NotFoundError(text);

@@ -15,7 +15,9 @@ Hash128 FromXxh(XXH128_hash_t hash) { return {hash.high64, hash.low64}; }
 
 }  // namespace
 
-std::string ToHex(const Hash128& hash) { return absl::StrFormat("%016x%016x", hash.high, hash.low); }
+std::string ToHex(const Hash128& hash) {
+  return absl::StrFormat("%016x%016x", hash.high, hash.low);
+}
 
 bool FromHex(std::string_view hex, Hash128* hash) {
   if (hex.size() != 32) return false;

@@ -1,0 +1,72 @@
+#include <sys/mman.h>
+
+#include <cstring>
+#include <new>
+
+#include "absl/strings/str_cat.h"
+#include "tensor/device.h"
+
+namespace liquid {
+namespace {
+
+constexpr size_t kHugePage = size_t{2} << 20;
+constexpr std::align_val_t kAlignment{256};
+
+class CpuStream final : public Stream {
+ public:
+  explicit CpuStream(Device& device) : device_(device) {}
+  Device& device() override { return device_; }
+  void CopyFromHost(void* out, const void* host, size_t num_bytes) override {
+    std::memcpy(out, host, num_bytes);
+  }
+  void CopyToHost(void* host, const void* in, size_t num_bytes) override {
+    std::memcpy(host, in, num_bytes);
+  }
+  void WaitFor(Stream& /*other*/) override {}
+  absl::Status Synchronize() override { return absl::OkStatus(); }
+
+ private:
+  Device& device_;
+};
+
+absl::Status OutOfMemory(size_t num_bytes) {
+  return absl::ResourceExhaustedError(
+      absl::StrCat("host memory: cannot get ", num_bytes, " bytes"));
+}
+
+// Whole huge pages, touched here: a first touch inside a step would cost more than the computing.
+absl::StatusOr<Buffer> AllocateHugePages(size_t num_bytes) {
+  const size_t size = (num_bytes + kHugePage - 1) / kHugePage * kHugePage;
+  const size_t reserved = size + kHugePage;  // room to align
+  void* raw = mmap(nullptr, reserved, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  if (raw == MAP_FAILED) return OutOfMemory(num_bytes);
+  const auto address = reinterpret_cast<uintptr_t>(raw);
+  const uintptr_t aligned = (address + kHugePage - 1) / kHugePage * kHugePage;
+  auto* data = reinterpret_cast<std::byte*>(aligned);
+  madvise(data, size, MADV_HUGEPAGE);  // advice: where it is not taken, pages are small
+  std::memset(data, 0, size);
+  return Buffer(data, [raw, reserved](std::byte*) { munmap(raw, reserved); });
+}
+
+class CpuDevice final : public Device {
+ public:
+  DeviceType type() const override { return DeviceType::kCpu; }
+
+  absl::StatusOr<Buffer> Allocate(size_t num_bytes) override {
+    if (num_bytes >= kHugePage) return AllocateHugePages(num_bytes);
+    void* data = ::operator new(num_bytes, kAlignment, std::nothrow);
+    if (data == nullptr) return OutOfMemory(num_bytes);
+    return Buffer(static_cast<std::byte*>(data),
+                  [](std::byte* p) { ::operator delete(p, kAlignment); });
+  }
+
+  absl::StatusOr<std::unique_ptr<Stream>> CreateStream() override {
+    return std::make_unique<CpuStream>(*this);
+  }
+};
+
+}  // namespace
+
+std::unique_ptr<Device> CreateCpuDevice() { return std::make_unique<CpuDevice>(); }
+
+}  // namespace liquid
