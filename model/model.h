@@ -1,0 +1,95 @@
+// A language model on one device: what a trainer or a generator may ask of it, whatever the family.
+#ifndef LIQUID_MODEL_MODEL_H_
+#define LIQUID_MODEL_MODEL_H_
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "absl/types/span.h"
+#include "kernels/ops.h"
+#include "model/model_config.h"
+#include "tensor/pool.h"
+#include "tensor/tensor.h"
+
+namespace liquid {
+
+// One weight tensor under its Hugging Face name. A tied head has no parameter of its own.
+struct Parameter {
+  std::string name;  // as in the checkpoint
+  Shape shape;       // as in the checkpoint
+  bool decays;       // weight decay applies: tensors of two and more axes
+  TensorView value;  // kF32, owned by the model
+};
+
+// What is kept of a block's forward for its backward.
+enum class Recompute {
+  kNone,   // everything
+  kBlock,  // its input; the rest is computed again
+};
+
+// The tokens of one slot: B rows of T, in host memory, row-major [B,T].
+struct TokenBatch {
+  int64_t num_rows = 0;         // B
+  int64_t sequence_length = 0;  // T
+  absl::Span<const int32_t> tokens;
+  absl::Span<const int32_t> targets;         // kIgnoredTarget: not scored
+  absl::Span<const int32_t> positions;       // restart at 0 in each document
+  absl::Span<const int32_t> document_start;  // row index of the first token of each one's document
+};
+
+// Called once per parameter and slot, as soon as its gradient is final. `gradient` (kF32, of the
+// parameter's shape) is valid during the call only.
+using GradientSink = std::function<void(int parameter_index, ConstTensorView gradient)>;
+
+class KeyValueCache;  // model/key_value_cache.h
+
+class Model {
+ public:
+  virtual ~Model() = default;
+  virtual const ModelConfig& config() const = 0;
+  // In the order of the checkpoint (by layer); fixed for a configuration.
+  virtual absl::Span<const Parameter> parameters() const = 0;
+
+  // Negative log-likelihood of each target, nll [B*T] in host memory (0 where not scored), and the
+  // gradient of loss_scale * sum(nll) into `sink`. Bits depend on the batch and weights alone.
+  virtual void ForwardBackward(const TokenBatch& batch, float loss_scale, Recompute recompute,
+                               const GradientSink& sink, absl::Span<float> nll) = 0;
+  // The forward half of it.
+  virtual void Evaluate(const TokenBatch& batch, absl::Span<float> nll) = 0;
+
+  // For the golden tests: logits [B*T,V], and the residual streams hidden.0 .. hidden.L and
+  // hidden.final ([B*T,D] each), all in host memory.
+  struct Activations {
+    std::vector<std::vector<float>> hidden;
+    std::vector<float> logits;
+  };
+  virtual Activations Inspect(const TokenBatch& batch) = 0;
+
+  // Generation: runs `tokens` at the positions behind what `cache` holds, appends to the cache, and
+  // returns the logits [V] of the last one.
+  virtual std::unique_ptr<KeyValueCache> CreateCache(int64_t max_tokens) = 0;
+  virtual std::vector<float> Extend(KeyValueCache& cache, absl::Span<const int32_t> tokens) = 0;
+};
+
+// A model of `config` with uninitialised weights. `ops` and `pool` must outlive it.
+// InvalidArgument names what of the configuration is not supported.
+absl::StatusOr<std::unique_ptr<Model>> CreateModel(const ModelConfig& config, Ops& ops,
+                                                   Stream& stream, TensorPool& pool);
+
+// Reads all weights from a Hugging Face directory (one file or an index). Tensors that the model
+// does not know are listed in `ignored` if given; a missing one is NotFound, a wrong shape
+// InvalidArgument with both shapes.
+absl::Status LoadWeights(const std::string& directory, Model& model,
+                         std::vector<std::string>* ignored);
+
+// Random weights, a function of (seed, parameter name, element index) alone: normal(0, 0.02)
+// (the config's initializer_range) for matrices, ones for norms, zeros for biases.
+void InitializeWeights(uint64_t seed, Model& model);
+
+}  // namespace liquid
+
+#endif  // LIQUID_MODEL_MODEL_H_
