@@ -1,0 +1,168 @@
+#include "parallel/mpi/mpi_session.h"
+
+#include <mpi.h>
+
+#include <algorithm>
+#include <cstdlib>
+#include <thread>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "base/mutex.h"
+#include "base/status.h"
+
+namespace liquid {
+namespace {
+
+// Elements of one call: MPI counts are int, and Open MPI's scratch memory is as large as a call.
+constexpr int64_t kMaxElements = int64_t{1} << 20;
+
+absl::Status FromMpi(int code, std::string_view what) {
+  if (code == MPI_SUCCESS) return absl::OkStatus();
+  char text[MPI_MAX_ERROR_STRING];
+  int length = 0;
+  MPI_Error_string(code, text, &length);
+  return absl::UnavailableError(absl::StrCat(absl::string_view(what.data(), what.size()), ": ",
+                                             absl::string_view(text, static_cast<size_t>(length))));
+}
+
+MPI_Datatype ToMpi(DType dtype) {
+  switch (dtype) {
+    case DType::kF32:
+      return MPI_FLOAT;
+    case DType::kF64:
+      return MPI_DOUBLE;
+    case DType::kI64:
+      return MPI_INT64_T;
+    default:
+      LIQUID_CHECK(false, "no MPI sums of dtype ", static_cast<int>(dtype));
+  }
+}
+
+// Waits for `request`: first at full attention, then ever more asleep, so that ranks which wait for
+// a slow or paused one leave it their core.
+absl::Status WaitPolitely(MPI_Request request, std::string_view what) {
+  constexpr int kSpins = 2000;
+  auto nap = std::chrono::microseconds(20);
+  for (int round = 0;; ++round) {
+    int done = 0;
+    LIQUID_RETURN_IF_ERROR(FromMpi(MPI_Test(&request, &done, MPI_STATUS_IGNORE), what));
+    if (done != 0) return absl::OkStatus();
+    if (round < kSpins) {
+      std::this_thread::yield();
+    } else {
+      std::this_thread::sleep_for(nap);
+      nap = std::min(nap * 2, std::chrono::microseconds(1000));
+    }
+  }
+}
+
+class MpiCommunicator final : public Communicator {
+ public:
+  MpiCommunicator(int rank, int size) : rank_(rank), size_(size) {
+    MPI_Comm_dup(MPI_COMM_WORLD, &comm_);
+    MPI_Comm_set_errhandler(comm_, MPI_ERRORS_RETURN);
+  }
+  ~MpiCommunicator() override { MPI_Comm_free(&comm_); }
+
+  int rank() const override { return rank_; }
+  int size() const override { return size_; }
+
+  void AllReduceSum(TensorView inout) override {
+    const MPI_Datatype type = ToMpi(inout.dtype);
+    InPieces(inout, [&](char* data, int count) {
+      return FromMpi(MPI_Allreduce(MPI_IN_PLACE, data, count, type, MPI_SUM, comm_),
+                     "MPI_Allreduce");
+    });
+  }
+
+  void Broadcast(TensorView inout, int root) override {
+    const TensorView bytes(inout.data, DType::kU8, {inout.NumBytes()});
+    InPieces(bytes, [&](char* data, int count) {
+      return FromMpi(MPI_Bcast(data, count, MPI_BYTE, root, comm_), "MPI_Bcast");
+    });
+  }
+
+  absl::Status Wait(absl::Time /*deadline*/) override { return status(); }
+
+  void Abort(absl::Status why) override {
+    MutexLock lock(mutex_);
+    status_.Update(why);
+  }
+
+  absl::StatusOr<std::string> BroadcastMessage(std::string message, int root) override {
+    LIQUID_RETURN_IF_ERROR(status());
+    auto size = static_cast<int64_t>(message.size());
+    LIQUID_RETURN_IF_ERROR(PoliteBroadcast(&size, sizeof(size), root));
+    message.resize(static_cast<size_t>(size));
+    LIQUID_RETURN_IF_ERROR(PoliteBroadcast(message.data(), message.size(), root));
+    return message;
+  }
+
+  absl::StatusOr<std::vector<std::string>> AllGatherMessages(std::string message) override {
+    std::vector<std::string> all;
+    for (int root = 0; root < size_; ++root) {
+      LIQUID_ASSIGN_OR_RETURN(std::string one,
+                              BroadcastMessage(root == rank_ ? message : std::string(), root));
+      all.push_back(std::move(one));
+    }
+    return all;
+  }
+
+ private:
+  absl::Status status() {
+    MutexLock lock(mutex_);
+    return status_;
+  }
+
+  template <typename Call>
+  void InPieces(const TensorView& tensor, const Call& call) {
+    const int64_t count = tensor.NumElements();
+    for (int64_t done = 0; done < count && status().ok(); done += kMaxElements) {
+      char* data = static_cast<char*>(tensor.data) + done * SizeOf(tensor.dtype);
+      absl::Status result = call(data, static_cast<int>(std::min(kMaxElements, count - done)));
+      if (!result.ok()) Abort(std::move(result));
+    }
+  }
+
+  absl::Status PoliteBroadcast(void* data, size_t num_bytes, int root) {
+    LIQUID_CHECK(num_bytes <= INT32_MAX, "a message of ", num_bytes, " bytes");
+    MPI_Request request = MPI_REQUEST_NULL;
+    LIQUID_RETURN_IF_ERROR(
+        FromMpi(MPI_Ibcast(data, static_cast<int>(num_bytes), MPI_BYTE, root, comm_, &request),
+                "MPI_Ibcast"));
+    return WaitPolitely(request, "MPI_Ibcast");
+  }
+
+  const int rank_;
+  const int size_;
+  MPI_Comm comm_ = MPI_COMM_NULL;
+  Mutex mutex_;
+  absl::Status status_ ABSL_GUARDED_BY(mutex_);  // the first failure
+};
+
+}  // namespace
+
+MpiSession::MpiSession(int* argc, char*** argv) {
+  int provided = 0;
+  MPI_Init_thread(argc, argv, MPI_THREAD_FUNNELED, &provided);
+  MPI_Comm_rank(MPI_COMM_WORLD, &rank_);
+  MPI_Comm_size(MPI_COMM_WORLD, &size_);
+  MPI_Comm node = MPI_COMM_NULL;
+  MPI_Comm_split_type(MPI_COMM_WORLD, MPI_COMM_TYPE_SHARED, rank_, MPI_INFO_NULL, &node);
+  MPI_Comm_size(node, &local_size_);
+  MPI_Comm_free(&node);
+}
+
+MpiSession::~MpiSession() { MPI_Finalize(); }
+
+std::unique_ptr<Communicator> MpiSession::CreateWorld() {
+  return std::make_unique<MpiCommunicator>(rank_, size_);
+}
+
+void MpiSession::AbortAll(int exit_code) {
+  MPI_Abort(MPI_COMM_WORLD, exit_code);
+  std::_Exit(exit_code);
+}
+
+}  // namespace liquid
