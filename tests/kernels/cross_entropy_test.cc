@@ -1,0 +1,179 @@
+#include <cmath>
+#include <vector>
+
+#include "tests/kernels/reference.h"
+#include "tests/testing/devices.h"
+
+namespace liquid {
+namespace {
+
+using testing::Concatenate;
+using testing::Doubles;
+using testing::ExpectClose;
+using testing::NumericGradient;
+using testing::Random;
+using testing::ToDoubles;
+
+constexpr double kForwardTolerance = 1e-6;   // float logits, sums in float64 or few lanes
+constexpr double kGradientTolerance = 1e-5;  // and sums over the vocabulary in float
+
+class CrossEntropyTest : public testing::OnEachDevice {
+ protected:
+  struct Outputs {
+    std::vector<float> nll;
+    std::vector<float> dx;
+    std::vector<float> dweight;
+  };
+
+  Outputs Run(const std::vector<float>& x, const std::vector<float>& weight,
+              const std::vector<float>& dweight_before, const std::vector<int32_t>& targets,
+              float scale) {
+    const auto rows = static_cast<int64_t>(targets.size());
+    const int64_t width = static_cast<int64_t>(x.size()) / rows;
+    const int64_t vocabulary = static_cast<int64_t>(weight.size()) / width;
+    auto nll = Garbage({rows});
+    auto dx = Garbage({rows, width});
+    auto dweight = Upload(dweight_before, {vocabulary, width});
+    ops_->LinearCrossEntropyWithGradient(
+        nll.view(), dx.view(), dweight.view(), Upload(x, {rows, width}).view(),
+        Upload(weight, {vocabulary, width}).view(), Ints(UploadInts(targets)), scale);
+    return {Download(nll), Download(dx), Download(dweight)};
+  }
+};
+INSTANTIATE_TEST_SUITE_P(, CrossEntropyTest, testing::AllDevices(), testing::DeviceName);
+
+Doubles Reference(const Doubles& x, const Doubles& weight, const std::vector<int32_t>& targets) {
+  const size_t width = x.size() / targets.size();
+  Doubles nll(targets.size());
+  for (size_t n = 0; n < targets.size(); ++n) {
+    if (targets[n] == kIgnoredTarget) continue;
+    double sum = 0;
+    double at_target = 0;
+    for (size_t v = 0; v < weight.size() / width; ++v) {
+      double logit = 0;
+      for (size_t d = 0; d < width; ++d) logit += x[n * width + d] * weight[v * width + d];
+      sum += std::exp(logit);
+      if (static_cast<int32_t>(v) == targets[n]) at_target = logit;
+    }
+    nll[n] = std::log(sum) - at_target;
+  }
+  return nll;
+}
+
+std::vector<int32_t> Targets(size_t rows, int32_t vocabulary) {
+  std::vector<int32_t> targets(rows);
+  for (size_t n = 0; n < rows; ++n) {
+    targets[n] = n % 3 == 1 ? kIgnoredTarget : static_cast<int32_t>(n * 37) % vocabulary;
+  }
+  targets[0] = vocabulary - 1;
+  return targets;
+}
+
+TEST_P(CrossEntropyTest, MatchesTheDefinitionAndFiniteDifferences) {
+  const size_t rows = 7;
+  const int64_t width = 5;
+  const int32_t vocabulary = 37;
+  const std::vector<float> x = Random(rows * width, 1, 2);
+  const std::vector<float> weight = Random(vocabulary * width, 2);
+  const std::vector<int32_t> targets = Targets(rows, vocabulary);
+  const Outputs actual = Run(x, weight, weight, targets, 0.25f);
+  ExpectClose(actual.nll, Reference(ToDoubles(x), ToDoubles(weight), targets), kForwardTolerance);
+  const Doubles ones(rows, 0.25);
+  ExpectClose(
+      actual.dx,
+      NumericGradient([&](const Doubles& at) { return Reference(at, ToDoubles(weight), targets); },
+                      ToDoubles(x), ones),
+      kGradientTolerance);
+  Doubles dweight =
+      NumericGradient([&](const Doubles& at) { return Reference(ToDoubles(x), at, targets); },
+                      ToDoubles(weight), ones);
+  for (size_t i = 0; i < dweight.size(); ++i) dweight[i] += weight[i];  // it accumulates
+  ExpectClose(actual.dweight, dweight, kGradientTolerance);
+}
+
+TEST_P(CrossEntropyTest, ManyChunksOfRowsAndBlocksOfVocabularyMatchTheDefinition) {
+  const size_t rows = 601;
+  const size_t width = 24;
+  const size_t vocabulary = 2311;
+  const std::vector<float> x = Random(rows * width, 1, 2);
+  const std::vector<float> weight = Random(vocabulary * width, 2);
+  const std::vector<int32_t> targets = Targets(rows, vocabulary);
+  const Outputs actual = Run(x, weight, std::vector<float>(weight.size()), targets, 1.0f);
+  const Doubles nll = Reference(ToDoubles(x), ToDoubles(weight), targets);
+  ExpectClose(actual.nll, nll, kForwardTolerance);
+  Doubles dx(x.size());
+  Doubles dweight(weight.size());
+  for (size_t n = 0; n < rows; ++n) {
+    if (targets[n] == kIgnoredTarget) continue;
+    Doubles logits(vocabulary);
+    for (size_t v = 0; v < vocabulary; ++v) {
+      for (size_t d = 0; d < width; ++d) {
+        logits[v] += double{x[n * width + d]} * weight[v * width + d];
+      }
+    }
+    const double lse = nll[n] + logits[targets[n]];
+    for (size_t v = 0; v < vocabulary; ++v) {
+      const double g = std::exp(logits[v] - lse) - (static_cast<int>(v) == targets[n] ? 1 : 0);
+      for (size_t d = 0; d < width; ++d) {
+        dx[n * width + d] += g * weight[v * width + d];
+        dweight[v * width + d] += g * x[n * width + d];
+      }
+    }
+  }
+  ExpectClose(actual.dx, dx, kGradientTolerance);
+  ExpectClose(actual.dweight, dweight, kGradientTolerance);
+}
+
+TEST_P(CrossEntropyTest, TheLossAloneIsTheSame) {
+  const std::vector<float> x = Random(300 * 20, 1, 2);
+  const std::vector<float> weight = Random(700 * 20, 2);
+  const std::vector<int32_t> targets = Targets(300, 700);
+  const Outputs both = Run(x, weight, std::vector<float>(weight.size()), targets, 1.0f);
+  auto nll = Garbage({300});
+  ops_->LinearCrossEntropy(nll.view(), Upload(x, {300, 20}).view(),
+                           Upload(weight, {700, 20}).view(), Ints(UploadInts(targets)));
+  EXPECT_EQ(Download(nll), both.nll);
+}
+
+TEST_P(CrossEntropyTest, IgnoredRowsGiveExactZerosAndChangeNothing) {
+  const std::vector<float> x = Random(40 * 8, 1);
+  const std::vector<float> weight = Random(50 * 8, 2);
+  const Outputs none = Run(x, weight, weight, std::vector<int32_t>(40, kIgnoredTarget), 1.0f);
+  EXPECT_EQ(none.nll, std::vector<float>(40));
+  EXPECT_EQ(none.dx, std::vector<float>(x.size()));
+  EXPECT_EQ(none.dweight, weight);
+  const std::vector<int32_t> targets = Targets(40, 50);
+  const Outputs some = Run(x, weight, weight, targets, 1.0f);
+  for (size_t n = 0; n < 40; ++n) {
+    if (targets[n] != kIgnoredTarget) continue;
+    EXPECT_EQ(some.nll[n], 0);
+    for (size_t d = 0; d < 8; ++d) EXPECT_EQ(some.dx[n * 8 + d], 0);
+  }
+}
+
+TEST_P(CrossEntropyTest, ExtremeLogitsStayFinite) {
+  std::vector<float> x(4 * 2, 0);
+  const std::vector<float> weight = {1, 0, -1, 0, 0, 1};
+  x[0] = 500;
+  x[2] = -500;
+  const Outputs actual = Run(x, weight, std::vector<float>(6), {0, 0, 1, 2}, 1.0f);
+  EXPECT_NEAR(actual.nll[0], 0, 1e-6);
+  EXPECT_NEAR(actual.nll[1], 1000, 1e-3);
+  EXPECT_NEAR(actual.nll[2], std::log(3.0), 1e-6);
+  for (const float value : Concatenate({actual.dx, actual.dweight})) {
+    EXPECT_TRUE(std::isfinite(value));
+  }
+}
+
+TEST_P(CrossEntropyTest, GivesTheSameBitsOnAnyNumberOfThreads) {
+  const std::vector<float> x = Random(300 * 40, 1, 2);
+  const std::vector<float> weight = Random(3001 * 40, 2);
+  const std::vector<int32_t> targets = Targets(300, 3001);
+  testing::ExpectSameBitsOnAnyNumberOfThreads([&] {
+    const Outputs o = Run(x, weight, weight, targets, 0.5f);
+    return Concatenate({o.nll, o.dx, o.dweight});
+  });
+}
+
+}  // namespace
+}  // namespace liquid

@@ -1,0 +1,59 @@
+#include <vector>
+
+#include "tests/kernels/reference.h"
+#include "tests/testing/devices.h"
+
+namespace liquid {
+namespace {
+
+using testing::Random;
+
+class EmbeddingTest : public testing::OnEachDevice {};
+INSTANTIATE_TEST_SUITE_P(, EmbeddingTest, testing::AllDevices(), testing::DeviceName);
+
+constexpr int64_t kVocabulary = 50;
+constexpr int64_t kWidth = 77;
+constexpr int64_t kTokens = 101;
+
+std::vector<int32_t> Ids() {
+  std::vector<int32_t> ids(kTokens);
+  for (size_t n = 0; n < ids.size(); ++n) ids[n] = static_cast<int32_t>(n * n % kVocabulary);
+  return ids;
+}
+
+TEST_P(EmbeddingTest, PicksRows) {
+  const std::vector<float> table = Random(kVocabulary * kWidth, 1);
+  auto out = Garbage({kTokens, kWidth});
+  ops_->Embedding(out.view(), Ints(UploadInts(Ids())), Upload(table, {kVocabulary, kWidth}).view());
+  const std::vector<float> rows = Download(out);
+  for (int64_t i = 0; i < kTokens * kWidth; ++i) {
+    ASSERT_EQ(rows[i], table[Ids()[i / kWidth] * kWidth + i % kWidth]);
+  }
+}
+
+TEST_P(EmbeddingTest, GradientAddsRowsOfEqualIdsInTheirOrder) {
+  const std::vector<float> before = Random(kVocabulary * kWidth, 1);
+  const std::vector<float> dout = Random(kTokens * kWidth, 2);
+  const auto ids = UploadInts(Ids());
+  const auto gradient = Upload(dout, {kTokens, kWidth});
+  std::vector<float> expected = before;  // the very order of the contract, so the same bits
+  for (int64_t i = 0; i < kTokens * kWidth; ++i) {
+    expected[Ids()[i / kWidth] * kWidth + i % kWidth] += dout[i];
+  }
+  testing::ExpectSameBitsOnAnyNumberOfThreads([&] {
+    auto dtable = Upload(before, {kVocabulary, kWidth});
+    ops_->EmbeddingBackward(dtable.view(), Ints(ids), gradient.view());
+    EXPECT_EQ(Download(dtable), expected);
+    return Download(dtable);
+  });
+}
+
+TEST_P(EmbeddingTest, AnIdOutsideTheVocabularyIsABug) {
+  const auto table = Upload(Random(kVocabulary * kWidth, 1), {kVocabulary, kWidth});
+  auto out = Garbage({1, kWidth});
+  const auto ids = UploadInts({50});
+  EXPECT_DEATH(ops_->Embedding(out.view(), Ints(ids), table.view()), "id 50");
+}
+
+}  // namespace
+}  // namespace liquid
