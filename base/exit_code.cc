@@ -1,0 +1,48 @@
+#include "base/exit_code.h"
+
+#include <string>
+
+#include "absl/strings/cord.h"
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+#include "absl/types/optional.h"
+
+namespace liquid {
+namespace {
+
+constexpr char kPayload[] = "liquid/exit_code";
+
+}  // namespace
+
+absl::Status WithExitCode(absl::Status status, ExitCode code) {
+  status.SetPayload(kPayload, absl::Cord(absl::StrCat(static_cast<int>(code))));
+  return status;
+}
+
+ExitCode ExitCodeOf(const absl::Status& status) {
+  if (const auto payload = status.GetPayload(kPayload); payload.has_value()) {
+    int code = 0;
+    if (absl::SimpleAtoi(std::string(*payload), &code)) return static_cast<ExitCode>(code);
+  }
+  switch (status.code()) {
+    case absl::StatusCode::kOk:
+      return ExitCode::kOk;
+    case absl::StatusCode::kDataLoss:
+      return ExitCode::kCheckpoint;
+    case absl::StatusCode::kResourceExhausted:
+      return ExitCode::kDiskFull;
+    case absl::StatusCode::kUnavailable:
+    case absl::StatusCode::kDeadlineExceeded:
+    case absl::StatusCode::kAborted:
+      return ExitCode::kPeerLost;
+    case absl::StatusCode::kCancelled:
+      return ExitCode::kPreempted;
+    case absl::StatusCode::kInternal:
+    case absl::StatusCode::kUnknown:
+      return ExitCode::kFailure;
+    default:
+      return ExitCode::kBadConfig;
+  }
+}
+
+}  // namespace liquid

@@ -1,0 +1,40 @@
+// How every program of ours ends: the exit codes that README.md documents.
+#ifndef LIQUID_BASE_EXIT_CODE_H_
+#define LIQUID_BASE_EXIT_CODE_H_
+
+#include "absl/status/status.h"
+
+namespace liquid {
+
+enum class ExitCode : int {
+  kOk = 0,
+  kFailure = 1,     // none of the below: a bug
+  kBadConfig = 2,   // job file, command line, or a thing they name
+  kData = 3,        // training data, tokenizer, chat template
+  kCheckpoint = 4,  // missing, damaged or of another job; also a model directory to start from
+  kDivergence = 5,  // a non-finite loss, or a step that did not come out the same twice
+  kDiskFull = 6,
+  kPeerLost = 7,  // a worker or the coordinator is gone: start again
+  kOutOfMemory = 8,
+  kPreempted = 75,  // ended by a signal, state is saved: start again (EX_TEMPFAIL, "requeue")
+};
+
+// `status` marked to end the program with `code`, whatever its own code. Annotate() keeps the mark.
+// An OK status is returned as it is.
+absl::Status WithExitCode(absl::Status status, ExitCode code);
+
+// The mark that WithExitCode left; without one, by the status code:
+//   OK                                               kOk
+//   InvalidArgument NotFound OutOfRange
+//   PermissionDenied AlreadyExists Unauthenticated
+//   FailedPrecondition Unimplemented                 kBadConfig
+//   DataLoss                                         kCheckpoint
+//   ResourceExhausted                                kDiskFull
+//   Unavailable DeadlineExceeded Aborted             kPeerLost
+//   Cancelled                                        kPreempted
+//   Internal Unknown                                 kFailure
+ExitCode ExitCodeOf(const absl::Status& status);
+
+}  // namespace liquid
+
+#endif  // LIQUID_BASE_EXIT_CODE_H_
