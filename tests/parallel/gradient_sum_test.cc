@@ -1,0 +1,120 @@
+#include "parallel/gradient_sum.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <limits>
+#include <numeric>
+#include <random>
+#include <thread>
+
+#include "gmock/gmock.h"
+#include "parallel/thread/thread_communicator.h"
+
+namespace liquid {
+namespace {
+
+constexpr int kNumSlots = 12;
+constexpr int64_t kNumElements = 1500;
+
+// Gradients of slot `slot`: of very different sizes, so that float sums depend on the order.
+std::vector<float> SlotGradient(int slot) {
+  std::mt19937 random(static_cast<uint32_t>(slot));
+  std::normal_distribution<float> normal;
+  std::vector<float> gradient(kNumElements);
+  for (float& g : gradient) g = normal(random) * std::pow(10.0f, static_cast<float>(slot % 5) - 4);
+  return gradient;
+}
+
+// One rank with its own device, as in a process of its own.
+struct Rank {
+  explicit Rank(GradientSumKind kind)
+      : pool(*device), sum(kind, {Shape{kNumElements}}, kNumSlots, *ops, *stream, pool) {}
+  std::unique_ptr<Device> device = CreateCpuDevice();
+  std::unique_ptr<Stream> stream = *device->CreateStream();
+  std::unique_ptr<Ops> ops = CreateOps(*stream);
+  TensorPool pool;
+  GradientSum sum;
+};
+
+// The bytes of the sum, with the slots dealt to `num_ranks` ranks, in an order drawn from `seed`.
+std::string SumBytes(GradientSumKind kind, int num_ranks, uint32_t seed) {
+  std::vector<int> slots(kNumSlots);
+  std::iota(slots.begin(), slots.end(), 0);
+  std::shuffle(slots.begin(), slots.end(), std::mt19937(seed));
+  auto world = CreateThreadWorld(num_ranks, absl::Seconds(30));
+  std::vector<std::string> bytes(static_cast<size_t>(num_ranks));
+  std::vector<std::jthread> threads;
+  for (int r = 0; r < num_ranks; ++r) {
+    threads.emplace_back([&, r] {
+      Rank rank(kind);
+      for (int i = r; i < kNumSlots; i += num_ranks) {
+        const std::vector<float> gradient = SlotGradient(slots[i]);
+        rank.sum.Fold(0, {gradient.data(), {kNumElements}});
+        rank.sum.FoldScalar(0, 0.1 * slots[i]);
+      }
+      rank.sum.Combine(*world[r]);
+      EXPECT_FALSE(rank.sum.overflowed());
+      EXPECT_NEAR(rank.sum.scalar(0), 6.6, 1e-12);
+      const TensorView sum = rank.sum.sum(0);
+      bytes[r].assign(static_cast<const char*>(sum.data), static_cast<size_t>(sum.NumBytes()));
+    });
+  }
+  threads.clear();
+  for (const std::string& other : bytes) EXPECT_EQ(other, bytes[0]);
+  return bytes[0];
+}
+
+TEST(GradientSumTest, ExactIsTheSameForAnySplitAndOrder) {
+  const std::string reference = SumBytes(GradientSumKind::kExact, 1, 0);
+  for (int num_ranks = 1; num_ranks <= 4; ++num_ranks) {
+    for (uint32_t seed = 1; seed <= 5; ++seed) {
+      EXPECT_EQ(SumBytes(GradientSumKind::kExact, num_ranks, seed), reference)
+          << num_ranks << " ranks, order " << seed;
+    }
+  }
+}
+
+TEST(GradientSumTest, FastIsNotSoThatTheTestAboveWouldNotice) {
+  EXPECT_NE(SumBytes(GradientSumKind::kFast, 1, 0), SumBytes(GradientSumKind::kFast, 3, 1));
+}
+
+TEST(GradientSumTest, ExactIsTheSumInFloat64) {
+  const std::string bytes = SumBytes(GradientSumKind::kExact, 2, 3);
+  std::vector<int64_t> sum(kNumElements);
+  std::memcpy(sum.data(), bytes.data(), bytes.size());
+  std::vector<double> expected(kNumElements, 0.0);
+  for (int slot = 0; slot < kNumSlots; ++slot) {
+    const std::vector<float> gradient = SlotGradient(slot);
+    for (int64_t i = 0; i < kNumElements; ++i) expected[i] += gradient[i];
+  }
+  // Each of the 12 contributions is rounded once, by at most half a step of 2^-50.
+  for (int64_t i = 0; i < kNumElements; ++i) {
+    EXPECT_NEAR(std::ldexp(static_cast<double>(sum[i]), -kFixedPointBits), expected[i], 6e-15);
+  }
+}
+
+TEST(GradientSumTest, OneRanksInfinityIsKnownToAll) {
+  auto world = CreateThreadWorld(3, absl::Seconds(30));
+  std::vector<std::jthread> threads;
+  for (int r = 0; r < 3; ++r) {
+    threads.emplace_back([&, r] {
+      Rank rank(GradientSumKind::kExact);
+      std::vector<float> gradient(kNumElements, 1.0f);
+      if (r == 1) gradient[7] = std::numeric_limits<float>::infinity();
+      rank.sum.Fold(0, {gradient.data(), {kNumElements}});
+      rank.sum.Combine(*world[r]);
+      EXPECT_TRUE(rank.sum.overflowed());
+      rank.sum.Clear();
+      rank.sum.FoldScalar(1, r == 2 ? std::nan("") : 1.0);
+      rank.sum.Combine(*world[r]);
+      EXPECT_TRUE(rank.sum.overflowed());
+      rank.sum.Clear();
+      rank.sum.Combine(*world[r]);
+      EXPECT_FALSE(rank.sum.overflowed());
+    });
+  }
+}
+
+}  // namespace
+}  // namespace liquid
