@@ -53,6 +53,8 @@ class Model {
   virtual const ModelConfig& config() const = 0;
   // In the order of the checkpoint (by layer); fixed for a configuration.
   virtual absl::Span<const Parameter> parameters() const = 0;
+  // Where its work is enqueued.
+  virtual Stream& stream() = 0;
 
   // Negative log-likelihood of each target, nll [B*T] in host memory (0 where not scored), and the
   // gradient of loss_scale * sum(nll) into `sink`. Bits depend on the batch and weights alone.
@@ -81,14 +83,20 @@ absl::StatusOr<std::unique_ptr<Model>> CreateModel(const ModelConfig& config, Op
                                                    Stream& stream, TensorPool& pool);
 
 // Reads all weights from a Hugging Face directory (one file or an index). Tensors that the model
-// does not know are listed in `ignored` if given; a missing one is NotFound, a wrong shape
-// InvalidArgument with both shapes.
+// does not know are listed in `ignored` if given, but for those that such files are known to hold
+// beside the weights (the tied head, mask and frequency buffers). A missing one is NotFound, a
+// wrong shape InvalidArgument with both shapes. GPT-2 names may lack the prefix `transformer.`.
 absl::Status LoadWeights(const std::string& directory, Model& model,
                          std::vector<std::string>* ignored);
 
 // Random weights, a function of (seed, parameter name, element index) alone: normal(0, 0.02)
 // (the config's initializer_range) for matrices, ones for norms, zeros for biases.
 void InitializeWeights(uint64_t seed, Model& model);
+
+// Floating-point operations that forward and backward of `batch` need: 6 per token and weight of a
+// matrix product, 12 per head, head element and pair of a query and a key it sees. What recompute
+// repeats is not counted. For MFU. Source: Chowdhery et al. 2022, arXiv:2204.02311, appendix B.
+double TrainingFlops(const Model& model, const TokenBatch& batch);
 
 }  // namespace liquid
 

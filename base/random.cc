@@ -1,0 +1,47 @@
+#include "base/random.h"
+
+#include <cmath>
+#include <numbers>
+
+namespace liquid {
+namespace {
+
+uint64_t Join(uint32_t high, uint32_t low) { return static_cast<uint64_t>(high) << 32 | low; }
+
+std::array<uint32_t, 4> Block(uint64_t seed, uint64_t stream, uint64_t index) {
+  return Philox4x32({static_cast<uint32_t>(index), static_cast<uint32_t>(index >> 32),
+                     static_cast<uint32_t>(stream), static_cast<uint32_t>(stream >> 32)},
+                    {static_cast<uint32_t>(seed), static_cast<uint32_t>(seed >> 32)});
+}
+
+double ToUnit(uint64_t bits) { return static_cast<double>(bits >> 11) * 0x1p-53; }
+
+}  // namespace
+
+std::array<uint32_t, 4> Philox4x32(std::array<uint32_t, 4> counter, std::array<uint32_t, 2> key) {
+  for (int round = 0; round < 10; ++round) {
+    const uint64_t a = uint64_t{0xD2511F53} * counter[0];
+    const uint64_t b = uint64_t{0xCD9E8D57} * counter[2];
+    counter = {static_cast<uint32_t>(b >> 32) ^ counter[1] ^ key[0], static_cast<uint32_t>(b),
+               static_cast<uint32_t>(a >> 32) ^ counter[3] ^ key[1], static_cast<uint32_t>(a)};
+    key[0] += 0x9E3779B9;
+    key[1] += 0xBB67AE85;
+  }
+  return counter;
+}
+
+double CounterRandom::Uniform(uint64_t index) const {
+  const auto block = Block(seed_, stream_, index / 2);
+  const size_t half = index % 2 * 2;
+  return ToUnit(Join(block[half], block[half + 1]));
+}
+
+float CounterRandom::Normal(uint64_t index) const {
+  const auto block = Block(seed_, stream_, index / 2);
+  const double u = 1 - ToUnit(Join(block[0], block[1]));  // in (0, 1]
+  const double angle = 2 * std::numbers::pi * ToUnit(Join(block[2], block[3]));
+  const double radius = std::sqrt(-2 * std::log(u));
+  return static_cast<float>(radius * (index % 2 == 0 ? std::cos(angle) : std::sin(angle)));
+}
+
+}  // namespace liquid

@@ -1,0 +1,31 @@
+// Random numbers as a function of their place: the same whoever asks, in whatever order.
+#ifndef LIQUID_BASE_RANDOM_H_
+#define LIQUID_BASE_RANDOM_H_
+
+#include <array>
+#include <cstdint>
+
+namespace liquid {
+
+// Philox4x32 with 10 rounds. Source: Salmon et al. 2011, "Parallel random numbers: as easy as
+// 1, 2, 3", doi:10.1145/2063384.2063405.
+std::array<uint32_t, 4> Philox4x32(std::array<uint32_t, 4> counter, std::array<uint32_t, 2> key);
+
+// The random numbers of one (seed, stream) pair, by index. A value: copies are equal.
+class CounterRandom {
+ public:
+  CounterRandom(uint64_t seed, uint64_t stream) : seed_(seed), stream_(stream) {}
+
+  double Uniform(uint64_t index) const;  // in [0, 1), multiples of 2^-53
+  // Standard normal, by the method of Box and Muller (1958) on indices 2i, 2i+1, in float64 and
+  // then rounded: equal on all machines whose log, sin and cos are good to about 2^-50.
+  float Normal(uint64_t index) const;
+
+ private:
+  uint64_t seed_;
+  uint64_t stream_;
+};
+
+}  // namespace liquid
+
+#endif  // LIQUID_BASE_RANDOM_H_

@@ -1,0 +1,155 @@
+#include "model/decoder.h"
+
+#include <algorithm>
+#include <numeric>
+#include <utility>
+
+#include "base/check.h"
+
+namespace liquid {
+
+struct Decoder::DeviceBatch {
+  PooledTensor integers;  // kI32 [7,N]: tokens, targets, positions, document_start, thirds (3 N)
+  const int32_t* Row(int64_t i) const {
+    return static_cast<const int32_t*>(integers.view().data) + i * integers.view().shape[1];
+  }
+};
+
+Decoder::Decoder(const ModelConfig& config, Ops& ops, Stream& stream, TensorPool& pool)
+    : config_(config), ops_(ops), stream_(stream), pool_(pool) {}
+
+int Decoder::AddParameter(std::string name, const Shape& shape) {
+  weights_.push_back(pool_.AllocateF32(shape));
+  parameters_.push_back({std::move(name), shape, shape.rank() >= 2, weights_.back().view()});
+  return static_cast<int>(parameters_.size()) - 1;
+}
+
+void Decoder::UseRotary(const RopeConfig& rope) { rotary_.emplace(rope, config_.head_dim); }
+
+Decoder::DeviceBatch Decoder::Upload(const TokenBatch& batch) {
+  const int64_t n = batch.num_rows * batch.sequence_length;
+  LIQUID_CHECK(n > 0 && static_cast<int64_t>(batch.tokens.size()) == n, n);
+  LIQUID_CHECK(batch.targets.size() == batch.tokens.size() &&
+               batch.positions.size() == batch.tokens.size() &&
+               batch.document_start.size() == batch.tokens.size());
+  std::vector<int32_t> host;
+  host.reserve(7 * n);
+  for (const auto& part : {batch.tokens, batch.targets, batch.positions, batch.document_start}) {
+    host.insert(host.end(), part.begin(), part.end());
+  }
+  for (int32_t j = 0; j < 3; ++j) {
+    for (int32_t i = 0; i < n; ++i) host.push_back(3 * i + j);
+  }
+  DeviceBatch device = {pool_.Allocate(DType::kI32, {7, n})};
+  stream_.CopyFromHost(device.integers.view().data, host.data(), host.size() * sizeof(int32_t));
+  const absl::Status done = stream_.Synchronize();  // `host` goes
+  LIQUID_CHECK(done.ok(), done.ToString());
+  return device;
+}
+
+Pass Decoder::MakePass(Tape& tape, const TokenBatch& batch, const DeviceBatch& device) {
+  Pass pass = {.tape = tape};
+  pass.num_rows = batch.num_rows;
+  pass.sequence_length = batch.sequence_length;
+  pass.tokens = device.Row(0);
+  pass.targets = device.Row(1);
+  pass.positions = device.Row(2);
+  pass.document_start = device.Row(3);
+  pass.thirds = device.Row(4);
+  pass.host_tokens = batch.tokens;
+  if (rotary_.has_value()) {
+    int32_t last = 0;
+    for (const int32_t position : batch.positions) last = std::max(last, position);
+    rotary_->Reserve(last + 1, pool_, stream_);
+    pass.rotary = &*rotary_;
+  }
+  return pass;
+}
+
+Variable Decoder::Forward(Pass& pass, Recompute recompute,
+                          absl::FunctionRef<void(const Variable&)> probe) {
+  Variable x = Embed(pass);
+  probe(x);
+  for (int layer = 0; layer < config_.num_layers; ++layer) {
+    if (recompute == Recompute::kBlock) {
+      x = pass.tape.Recomputed(std::move(x), [this, &pass, layer](Variable in) {
+        return Block(pass, layer, std::move(in));
+      });
+    } else {
+      x = Block(pass, layer, std::move(x));
+    }
+    probe(x);
+  }
+  x = FinalNorm(pass, std::move(x));
+  probe(x);
+  return x;
+}
+
+std::vector<float> Decoder::ToHost(ConstTensorView tensor) {
+  std::vector<float> host(tensor.NumElements());
+  stream_.CopyToHost(host.data(), tensor.f32(), host.size() * sizeof(float));
+  const absl::Status done = stream_.Synchronize();
+  LIQUID_CHECK(done.ok(), done.ToString());
+  return host;
+}
+
+void Decoder::ForwardBackward(const TokenBatch& batch, float loss_scale, Recompute recompute,
+                              const GradientSink& sink, absl::Span<float> nll) {
+  const DeviceBatch device = Upload(batch);
+  const PooledTensor losses = pool_.AllocateF32({static_cast<int64_t>(nll.size())});
+  Tape tape(ops_, pool_, parameters_, &sink);
+  Pass pass = MakePass(tape, batch, device);
+  LIQUID_CHECK(static_cast<int64_t>(nll.size()) == pass.num_tokens(), nll.size());
+  LinearCrossEntropy(pass, Forward(pass, recompute, [](const Variable&) {}), head_, loss_scale,
+                     losses.view());
+  tape.Backward();
+  const std::vector<float> host = ToHost(losses.view());
+  std::copy(host.begin(), host.end(), nll.begin());
+}
+
+void Decoder::Evaluate(const TokenBatch& batch, absl::Span<float> nll) {
+  const DeviceBatch device = Upload(batch);
+  const PooledTensor losses = pool_.AllocateF32({static_cast<int64_t>(nll.size())});
+  Tape tape(ops_, pool_, parameters_, nullptr);
+  Pass pass = MakePass(tape, batch, device);
+  LIQUID_CHECK(static_cast<int64_t>(nll.size()) == pass.num_tokens(), nll.size());
+  LinearCrossEntropy(pass, Forward(pass, Recompute::kNone, [](const Variable&) {}), head_, 1.0f,
+                     losses.view());
+  const std::vector<float> host = ToHost(losses.view());
+  std::copy(host.begin(), host.end(), nll.begin());
+}
+
+Model::Activations Decoder::Inspect(const TokenBatch& batch) {
+  const DeviceBatch device = Upload(batch);
+  Tape tape(ops_, pool_, parameters_, nullptr);
+  Pass pass = MakePass(tape, batch, device);
+  Activations activations;
+  const Variable x = Forward(pass, Recompute::kNone, [&](const Variable& value) {
+    activations.hidden.push_back(ToHost(value.view()));
+  });
+  activations.logits = ToHost(Linear(pass, x, head_).view());
+  return activations;
+}
+
+std::unique_ptr<KeyValueCache> Decoder::CreateCache(int64_t max_tokens) {
+  return std::make_unique<KeyValueCache>(config_, max_tokens, pool_);
+}
+
+std::vector<float> Decoder::Extend(KeyValueCache& cache, absl::Span<const int32_t> tokens) {
+  const auto length = static_cast<int64_t>(tokens.size());
+  std::vector<int32_t> positions(tokens.size());
+  std::iota(positions.begin(), positions.end(), static_cast<int32_t>(cache.length()));
+  const std::vector<int32_t> unused(tokens.size(), 0);
+  const TokenBatch batch = {1, length, tokens, unused, positions, unused};
+  const DeviceBatch device = Upload(batch);
+  Tape tape(ops_, pool_, parameters_, nullptr);
+  Pass pass = MakePass(tape, batch, device);
+  pass.cache = &cache;
+  const Variable x = Forward(pass, Recompute::kNone, [](const Variable&) {});
+  cache.Advance(length);
+  Variable last = tape.NewVariable({1, config_.hidden_size});
+  ops_.Copy(last.view(), {x.view().f32() + (length - 1) * config_.hidden_size, last.view().shape});
+  return ToHost(Linear(pass, last, head_).view());
+}
+
+}  // namespace liquid

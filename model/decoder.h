@@ -1,0 +1,63 @@
+// What all decoder-only families share: embedding, a stack of blocks, a last norm, an output head.
+// A family (model/families/) says what its parameters are and how a block computes.
+#ifndef LIQUID_MODEL_DECODER_H_
+#define LIQUID_MODEL_DECODER_H_
+
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "absl/functional/function_ref.h"
+#include "model/layers.h"
+#include "model/model.h"
+#include "model/rotary_table.h"
+
+namespace liquid {
+
+class Decoder : public Model {
+ public:
+  const ModelConfig& config() const override { return config_; }
+  absl::Span<const Parameter> parameters() const override { return parameters_; }
+  Stream& stream() override { return stream_; }
+  void ForwardBackward(const TokenBatch& batch, float loss_scale, Recompute recompute,
+                       const GradientSink& sink, absl::Span<float> nll) override;
+  void Evaluate(const TokenBatch& batch, absl::Span<float> nll) override;
+  Activations Inspect(const TokenBatch& batch) override;
+  std::unique_ptr<KeyValueCache> CreateCache(int64_t max_tokens) override;
+  std::vector<float> Extend(KeyValueCache& cache, absl::Span<const int32_t> tokens) override;
+
+ protected:
+  Decoder(const ModelConfig& config, Ops& ops, Stream& stream, TensorPool& pool);
+
+  // Called by a family's constructor, in the order of the checkpoint. The index of the parameter.
+  int AddParameter(std::string name, const Shape& shape);
+  void UseRotary(const RopeConfig& rope);
+  void set_head(int parameter) { head_ = parameter; }  // [V,D]; the token table if tied
+
+  virtual Variable Embed(Pass& pass) = 0;                         // [N,D]
+  virtual Variable Block(Pass& pass, int layer, Variable x) = 0;  // [N,D] -> [N,D]
+  virtual Variable FinalNorm(Pass& pass, Variable x) = 0;         // [N,D] -> [N,D]
+
+ private:
+  // The batch's integers in device memory.
+  struct DeviceBatch;
+  DeviceBatch Upload(const TokenBatch& batch);
+  Pass MakePass(Tape& tape, const TokenBatch& batch, const DeviceBatch& device);
+  // Embedding to last norm. `probe`, if given, sees the residual streams and the result.
+  Variable Forward(Pass& pass, Recompute recompute, absl::FunctionRef<void(const Variable&)> probe);
+  std::vector<float> ToHost(ConstTensorView tensor);
+
+  ModelConfig config_;
+  Ops& ops_;
+  Stream& stream_;
+  TensorPool& pool_;
+  std::vector<Parameter> parameters_;
+  std::vector<PooledTensor> weights_;
+  std::optional<RotaryTable> rotary_;
+  int head_ = -1;
+};
+
+}  // namespace liquid
+
+#endif  // LIQUID_MODEL_DECODER_H_

@@ -1,0 +1,48 @@
+// The keys and values of the tokens a generation has already seen.
+#ifndef LIQUID_MODEL_KEY_VALUE_CACHE_H_
+#define LIQUID_MODEL_KEY_VALUE_CACHE_H_
+
+#include <cstdint>
+#include <vector>
+
+#include "kernels/ops.h"
+#include "model/model_config.h"
+#include "tensor/pool.h"
+#include "tensor/tensor.h"
+
+namespace liquid {
+
+// One sequence of up to `max_tokens`. Belongs to the model that made it (Model::CreateCache), and
+// may not outlive that model's pool.
+class KeyValueCache {
+ public:
+  KeyValueCache(const ModelConfig& config, int64_t max_tokens, TensorPool& pool);
+
+  int64_t length() const { return length_; }  // tokens held, by every layer
+  int64_t max_tokens() const { return max_tokens_; }
+
+  struct Entry {
+    ConstTensorView keys;    // [1,S,G,K], S: with the tokens just appended
+    ConstTensorView values;  // [1,S,G,K]
+  };
+  // Stores the keys and values [T,G*K] of the next T tokens for `layer`; what it holds with them.
+  // REQUIRES: length() + T <= max_tokens().
+  Entry Append(Ops& ops, int layer, ConstTensorView keys, ConstTensorView values);
+  // All layers have stored the next `num_tokens` tokens.
+  void Advance(int64_t num_tokens) { length_ += num_tokens; }
+
+ private:
+  struct Layer {
+    PooledTensor keys;  // [S,G,K] with S = max_tokens
+    PooledTensor values;
+  };
+  int64_t num_kv_heads_;
+  int64_t head_dim_;
+  int64_t max_tokens_;
+  int64_t length_ = 0;
+  std::vector<Layer> layers_;
+};
+
+}  // namespace liquid
+
+#endif  // LIQUID_MODEL_KEY_VALUE_CACHE_H_

@@ -1,0 +1,297 @@
+#include "model/layers.h"
+
+#include <algorithm>
+#include <cmath>
+#include <utility>
+
+#include "base/check.h"
+
+namespace liquid {
+namespace {
+
+// A parameter that may be absent.
+void UseBias(Pass& pass, Variable& out, int bias) {
+  if (bias >= 0) pass.tape.ops().AddBias(out.view(), pass.tape.Use(bias));
+}
+
+void BiasBackward(Pass& pass, const TensorView& dout, int bias) {
+  if (bias < 0) return;
+  pass.tape.AddToParameter(bias,
+                           [&](TensorView dbias) { pass.tape.ops().AddBiasBackward(dbias, dout); });
+}
+
+// Zeroes the rows of `rows` [N,D] where `tokens` [N] is `id`.
+void ClearRows(Ops& ops, TensorView rows, absl::Span<const int32_t> tokens, int32_t id) {
+  const int64_t width = rows.shape.back();
+  for (auto begin = std::find(tokens.begin(), tokens.end(), id); begin != tokens.end();) {
+    const auto end = std::find_if(begin, tokens.end(), [id](int32_t t) { return t != id; });
+    ops.Fill({rows.f32() + (begin - tokens.begin()) * width, Shape{end - begin, width}}, 0.0f);
+    begin = std::find(end, tokens.end(), id);
+  }
+}
+
+}  // namespace
+
+Variable TokenEmbedding(Pass& pass, int table, int32_t padding_id) {
+  Tape& tape = pass.tape;
+  const ConstTensorView weight = tape.Use(table);
+  Variable out = tape.NewVariable({pass.num_tokens(), weight.shape.back()});
+  tape.ops().Embedding(out.view(), pass.tokens, weight);
+  if (!tape.recording()) return out;
+  tape.Record([&pass, table, padding_id, slot = out.slot, shape = out.view().shape] {
+    SharedTensor dout = pass.tape.Take(slot, shape);
+    if (!dout.HasOneHolder()) {
+      const SharedTensor own = pass.tape.Allocate(shape);
+      pass.tape.ops().Copy(own.view, dout.view);
+      dout = own;
+    }
+    if (padding_id >= 0) ClearRows(pass.tape.ops(), dout.view, pass.host_tokens, padding_id);
+    pass.tape.AddToParameter(table, [&](TensorView dtable) {
+      pass.tape.ops().EmbeddingBackward(dtable, pass.tokens, dout.view);
+    });
+  });
+  return out;
+}
+
+Variable PositionEmbedding(Pass& pass, int table) {
+  Tape& tape = pass.tape;
+  const ConstTensorView weight = tape.Use(table);
+  Variable out = tape.NewVariable({pass.num_tokens(), weight.shape.back()});
+  tape.ops().Embedding(out.view(), pass.positions, weight);
+  if (!tape.recording()) return out;
+  tape.Record([&pass, table, slot = out.slot, shape = out.view().shape] {
+    const SharedTensor dout = pass.tape.Take(slot, shape);
+    pass.tape.AddToParameter(table, [&](TensorView dtable) {
+      pass.tape.ops().EmbeddingBackward(dtable, pass.positions, dout.view);
+    });
+  });
+  return out;
+}
+
+Variable Linear(Pass& pass, const Variable& x, int weight, int bias) {
+  Tape& tape = pass.tape;
+  const ConstTensorView w = tape.Use(weight);  // [O,I]
+  Variable out = tape.NewVariable({x.view().NumRows(), w.shape[0]});
+  tape.ops().MatMul(out.view(), x.view(), w, {.transpose_b = true});
+  UseBias(pass, out, bias);
+  if (!tape.recording()) return out;
+  tape.Record([&pass, x, w, weight, bias, slot = out.slot, shape = out.view().shape] {
+    Ops& ops = pass.tape.ops();
+    const SharedTensor dout = pass.tape.Take(slot, shape);
+    BiasBackward(pass, dout.view, bias);
+    pass.tape.ContributeToParameter(weight, [&](TensorView dw, bool accumulate) {
+      ops.MatMul(dw, dout.view, x.view(), {.transpose_a = true, .accumulate = accumulate});
+    });
+    pass.tape.Contribute(x.slot, x.view().shape, [&](TensorView dx, bool accumulate) {
+      ops.MatMul(dx, dout.view, w, {.accumulate = accumulate});
+    });
+  });
+  return out;
+}
+
+Variable LinearInputMajor(Pass& pass, const Variable& x, int weight, int bias) {
+  Tape& tape = pass.tape;
+  const ConstTensorView w = tape.Use(weight);  // [I,O]
+  Variable out = tape.NewVariable({x.view().NumRows(), w.shape[1]});
+  tape.ops().MatMul(out.view(), x.view(), w, {});
+  UseBias(pass, out, bias);
+  if (!tape.recording()) return out;
+  tape.Record([&pass, x, w, weight, bias, slot = out.slot, shape = out.view().shape] {
+    Ops& ops = pass.tape.ops();
+    const SharedTensor dout = pass.tape.Take(slot, shape);
+    BiasBackward(pass, dout.view, bias);
+    pass.tape.ContributeToParameter(weight, [&](TensorView dw, bool accumulate) {
+      ops.MatMul(dw, x.view(), dout.view, {.transpose_a = true, .accumulate = accumulate});
+    });
+    pass.tape.Contribute(x.slot, x.view().shape, [&](TensorView dx, bool accumulate) {
+      ops.MatMul(dx, dout.view, w, {.transpose_b = true, .accumulate = accumulate});
+    });
+  });
+  return out;
+}
+
+Variable RmsNorm(Pass& pass, const Variable& x, int weight, float epsilon, float offset) {
+  Tape& tape = pass.tape;
+  const ConstTensorView w = tape.Use(weight);
+  Variable out = tape.NewVariable(x.view().shape);
+  const SharedTensor rstd = tape.Allocate({x.view().NumRows()});
+  tape.ops().RmsNorm(out.view(), rstd.view, x.view(), w, epsilon, offset);
+  if (!tape.recording()) return out;
+  tape.Record([&pass, x, rstd, w, weight, offset, slot = out.slot] {
+    const SharedTensor dout = pass.tape.Take(slot, x.view().shape);
+    SharedTensor dx = pass.tape.Allocate(x.view().shape);
+    pass.tape.AddToParameter(weight, [&](TensorView dw) {
+      pass.tape.ops().RmsNormBackward(dx.view, dw, dout.view, x.view(), w, rstd.view, offset);
+    });
+    pass.tape.Give(x.slot, std::move(dx));
+  });
+  return out;
+}
+
+Variable LayerNorm(Pass& pass, const Variable& x, int weight, int bias, float epsilon) {
+  Tape& tape = pass.tape;
+  const ConstTensorView w = tape.Use(weight);
+  Variable out = tape.NewVariable(x.view().shape);
+  const SharedTensor mean = tape.Allocate({x.view().NumRows()});
+  const SharedTensor rstd = tape.Allocate({x.view().NumRows()});
+  tape.ops().LayerNorm(out.view(), mean.view, rstd.view, x.view(), w, tape.Use(bias), epsilon);
+  if (!tape.recording()) return out;
+  tape.Record([&pass, x, mean, rstd, w, weight, bias, slot = out.slot] {
+    const SharedTensor dout = pass.tape.Take(slot, x.view().shape);
+    SharedTensor dx = pass.tape.Allocate(x.view().shape);
+    pass.tape.AddToParameter(weight, [&](TensorView dw) {
+      pass.tape.AddToParameter(bias, [&](TensorView db) {
+        pass.tape.ops().LayerNormBackward(dx.view, dw, db, dout.view, x.view(), w, mean.view,
+                                          rstd.view);
+      });
+    });
+    pass.tape.Give(x.slot, std::move(dx));
+  });
+  return out;
+}
+
+Variable Add(Pass& pass, Variable x, Variable y) {
+  Tape& tape = pass.tape;
+  Variable out = tape.Overwrite(y.value.HasOneHolder() ? y : x);
+  tape.ops().Add(out.view(), x.view(), y.view());
+  if (!tape.recording()) return out;
+  tape.Record([&pass, x = x.slot, y = y.slot, slot = out.slot, shape = out.view().shape] {
+    SharedTensor dout = pass.tape.Take(slot, shape);
+    pass.tape.Give(x, dout);
+    pass.tape.Give(y, std::move(dout));
+  });
+  return out;
+}
+
+Variable Activate(Pass& pass, const Variable& x, Activation activation) {
+  Tape& tape = pass.tape;
+  Variable out = tape.NewVariable(x.view().shape);
+  tape.ops().Activate(out.view(), x.view(), activation);
+  if (!tape.recording()) return out;
+  tape.Record([&pass, x, activation, slot = out.slot] {
+    const SharedTensor dout = pass.tape.Take(slot, x.view().shape);
+    SharedTensor dx = pass.tape.Allocate(x.view().shape);
+    pass.tape.ops().ActivateBackward(dx.view, dout.view, x.view(), activation);
+    pass.tape.Give(x.slot, std::move(dx));
+  });
+  return out;
+}
+
+Variable GatedActivate(Pass& pass, const Variable& gate, const Variable& up,
+                       Activation activation) {
+  Tape& tape = pass.tape;
+  Variable out = tape.NewVariable(gate.view().shape);
+  tape.ops().GatedActivate(out.view(), gate.view(), up.view(), activation);
+  if (!tape.recording()) return out;
+  tape.Record([&pass, gate, up, activation, slot = out.slot]() mutable {
+    const SharedTensor dout = pass.tape.Take(slot, gate.view().shape);
+    // Their gradients take the place of gate and up, which nobody else reads.
+    LIQUID_CHECK(gate.value.HasOneHolder() && up.value.HasOneHolder());
+    pass.tape.ops().GatedActivateBackward(gate.view(), up.view(), dout.view, gate.view(), up.view(),
+                                          activation);
+    pass.tape.Give(gate.slot, std::move(gate.value));
+    pass.tape.Give(up.slot, std::move(up.value));
+  });
+  return out;
+}
+
+std::array<Variable, 3> SplitInThree(Pass& pass, const Variable& x) {
+  Tape& tape = pass.tape;
+  const int64_t n = x.view().NumRows();
+  const int64_t width = x.view().shape.back() / 3;
+  // Seen as [3N,D], part j of row i is row 3i + j: splitting is looking up rows.
+  const ConstTensorView rows = ConstTensorView(x.view()).Reshape({3 * n, width});
+  std::array<Variable, 3> out;
+  for (int j = 0; j < 3; ++j) {
+    out[j] = tape.NewVariable({n, width});
+    tape.ops().Embedding(out[j].view(), pass.thirds + j * n, rows);
+  }
+  if (!tape.recording()) return out;
+  const std::array<GradientSlot, 3> slots = {out[0].slot, out[1].slot, out[2].slot};
+  tape.Record([&pass, slots, n, width, slot = x.slot] {
+    SharedTensor dx = pass.tape.Allocate({3 * n, width});
+    pass.tape.ops().Fill(dx.view, 0.0f);
+    for (int j = 0; j < 3; ++j) {
+      const SharedTensor part = pass.tape.Take(slots[j], {n, width});
+      pass.tape.ops().EmbeddingBackward(dx.view, pass.thirds + j * n, part.view);
+    }
+    pass.tape.Give(slot, std::move(dx));
+  });
+  return out;
+}
+
+Variable Rotary(Pass& pass, Variable x, int64_t num_heads) {
+  Tape& tape = pass.tape;
+  const Shape shape = x.view().shape;
+  const Shape heads = {x.view().NumElements() / shape.back(), num_heads, shape.back() / num_heads};
+  Variable out = tape.Overwrite(x);
+  tape.ops().Rotary(out.view().Reshape(heads), x.view().Reshape(heads), pass.rotary->cos(),
+                    pass.rotary->sin(), pass.positions, /*inverse=*/false);
+  if (!tape.recording()) return out;
+  tape.Record([&pass, heads, in = x.slot, slot = out.slot] {
+    const SharedTensor dout = pass.tape.Take(slot, heads);
+    SharedTensor dx = dout.HasOneHolder() ? dout : pass.tape.Allocate(heads);
+    pass.tape.ops().Rotary(dx.view, dout.view, pass.rotary->cos(), pass.rotary->sin(),
+                           pass.positions, /*inverse=*/true);
+    pass.tape.Give(in, std::move(dx));
+  });
+  return out;
+}
+
+Variable Attention(Pass& pass, const Variable& q, const Variable& k, const Variable& v,
+                   const AttentionShape& a, int layer) {
+  Tape& tape = pass.tape;
+  const int64_t rows = pass.num_rows;
+  const int64_t length = pass.sequence_length;
+  const Shape query_shape = {rows, length, a.num_heads, a.head_dim};
+  const Shape key_shape = {rows, length, a.num_kv_heads, a.head_dim};
+  AttentionOptions options;
+  options.scale = static_cast<float>(1.0 / std::sqrt(static_cast<double>(a.head_dim)));
+  options.window = a.window;
+  Variable out = tape.NewVariable(q.view().shape);
+  const SharedTensor lse = tape.Allocate({rows, a.num_heads, length});
+  const ConstTensorView query = q.view().Reshape(query_shape);
+  const TensorView target = out.view().Reshape(query_shape);
+  if (pass.cache != nullptr) {
+    LIQUID_CHECK(!tape.recording() && rows == 1);
+    options.query_offset = static_cast<int32_t>(pass.cache->length());
+    const KeyValueCache::Entry seen = pass.cache->Append(tape.ops(), layer, k.view(), v.view());
+    tape.ops().Attention(target, lse.view, query, seen.keys, seen.values, nullptr, options);
+    return out;
+  }
+  tape.ops().Attention(target, lse.view, query, k.view().Reshape(key_shape),
+                       v.view().Reshape(key_shape), pass.document_start, options);
+  if (!tape.recording()) return out;
+  tape.Record([&pass, q, k, v, out, lse, query_shape, key_shape, options] {
+    const SharedTensor dout = pass.tape.Take(out.slot, query_shape);
+    SharedTensor dq = pass.tape.Allocate(query_shape);
+    SharedTensor dk = pass.tape.Allocate(key_shape);
+    SharedTensor dv = pass.tape.Allocate(key_shape);
+    pass.tape.ops().AttentionBackward(dq.view, dk.view, dv.view, dout.view,
+                                      q.view().Reshape(query_shape), k.view().Reshape(key_shape),
+                                      v.view().Reshape(key_shape), out.view().Reshape(query_shape),
+                                      lse.view, pass.document_start, options);
+    pass.tape.Give(q.slot, std::move(dq));
+    pass.tape.Give(k.slot, std::move(dk));
+    pass.tape.Give(v.slot, std::move(dv));
+  });
+  return out;
+}
+
+void LinearCrossEntropy(Pass& pass, const Variable& x, int weight, float loss_scale,
+                        TensorView nll) {
+  Tape& tape = pass.tape;
+  const ConstTensorView w = tape.Use(weight);
+  if (!tape.recording()) {
+    tape.ops().LinearCrossEntropy(nll, x.view(), w, pass.targets);
+    return;
+  }
+  SharedTensor dx = tape.Allocate(x.view().shape);
+  tape.AddToParameter(weight, [&](TensorView dw) {
+    tape.ops().LinearCrossEntropyWithGradient(nll, dx.view, dw, x.view(), w, pass.targets,
+                                              loss_scale);
+  });
+  tape.Give(x.slot, std::move(dx));
+}
+
+}  // namespace liquid

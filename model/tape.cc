@@ -1,0 +1,121 @@
+#include "model/tape.h"
+
+#include "base/check.h"
+
+namespace liquid {
+
+Tape::Tape(Ops& ops, TensorPool& pool, absl::Span<const Parameter> parameters,
+           const GradientSink* sink)
+    : ops_(ops),
+      pool_(pool),
+      parameters_(parameters),
+      sink_(sink),
+      recording_(sink != nullptr),
+      uses_left_(parameters.size(), 0),
+      parameter_gradients_(parameters.size()) {}
+
+SharedTensor Tape::Allocate(const Shape& shape) {
+  auto memory = std::make_shared<PooledTensor>(pool_.AllocateF32(shape));
+  const TensorView view = memory->view();
+  return {std::move(memory), view};
+}
+
+GradientSlot Tape::NewSlot() {
+  if (!recording_) return -1;
+  gradients_.emplace_back();
+  return static_cast<GradientSlot>(gradients_.size()) - 1;
+}
+
+Variable Tape::Overwrite(const Variable& x) {
+  if (x.value.HasOneHolder()) return {x.value, NewSlot()};
+  return NewVariable(x.view().shape);
+}
+
+ConstTensorView Tape::Use(int index) {
+  if (!replaying_) ++uses_left_[index];
+  return parameters_[index].value;
+}
+
+Variable Tape::Recomputed(Variable x, absl::AnyInvocable<Variable(Variable)> block) {
+  if (!recording_) return block(std::move(x));
+  recording_ = false;
+  Variable out = block(x);
+  recording_ = true;
+  out.slot = NewSlot();
+  Record([this, slot = out.slot, x = std::move(x), block = std::move(block)]() mutable {
+    recording_ = replaying_ = true;
+    const Variable again = block(std::move(x));  // its closures are now last on the tape
+    recording_ = replaying_ = false;
+    gradients_[again.slot] = std::move(gradients_[slot]);
+  });
+  return out;
+}
+
+SharedTensor Tape::Take(GradientSlot slot, const Shape& shape) {
+  SharedTensor gradient = std::move(gradients_[slot]);
+  gradients_[slot] = {};
+  LIQUID_CHECK(gradient.memory != nullptr, "nothing depends on an output of shape ",
+               shape.ToString());
+  gradient.view = gradient.view.Reshape(shape);
+  return gradient;
+}
+
+void Tape::Give(GradientSlot slot, SharedTensor gradient) {
+  SharedTensor& sum = gradients_[slot];
+  if (sum.memory == nullptr) {
+    sum = std::move(gradient);
+    return;
+  }
+  const TensorView added = gradient.view.Reshape(sum.view.shape);
+  SharedTensor out = sum.HasOneHolder()        ? sum
+                     : gradient.HasOneHolder() ? gradient
+                                               : Allocate(sum.view.shape);
+  ops_.Add(out.view.Reshape(sum.view.shape), sum.view, added);
+  sum = std::move(out);
+}
+
+void Tape::Contribute(GradientSlot slot, const Shape& shape, Contribution contribute) {
+  SharedTensor& sum = gradients_[slot];
+  const bool accumulate = sum.memory != nullptr;
+  if (!accumulate) {
+    sum = Allocate(shape);
+  } else if (!sum.HasOneHolder()) {
+    SharedTensor own = Allocate(shape);
+    ops_.Copy(own.view, sum.view.Reshape(shape));
+    sum = std::move(own);
+  }
+  contribute(sum.view.Reshape(shape), accumulate);
+}
+
+void Tape::ContributeToParameter(int index, Contribution contribute) {
+  PooledTensor& gradient = parameter_gradients_[index];
+  const bool accumulate = static_cast<bool>(gradient);
+  if (!accumulate) gradient = pool_.AllocateF32(parameters_[index].shape);
+  contribute(gradient.view(), accumulate);
+  LIQUID_CHECK(uses_left_[index] > 0, parameters_[index].name);
+  if (--uses_left_[index] == 0) {
+    (*sink_)(index, gradient.view());
+    gradient = PooledTensor();
+  }
+}
+
+void Tape::AddToParameter(int index, Addition add) {
+  ContributeToParameter(index, [&](TensorView gradient, bool accumulate) {
+    if (!accumulate) ops_.Fill(gradient, 0.0f);
+    add(gradient);
+  });
+}
+
+void Tape::Backward() {
+  recording_ = false;
+  while (!nodes_.empty()) {
+    absl::AnyInvocable<void()> node = std::move(nodes_.back());
+    nodes_.pop_back();
+    node();
+  }
+  for (size_t i = 0; i < uses_left_.size(); ++i) {
+    LIQUID_CHECK(uses_left_[i] == 0, "no gradient for ", parameters_[i].name);
+  }
+}
+
+}  // namespace liquid

@@ -1,0 +1,115 @@
+// A model on the CPU with all that it needs, and batches for it.
+#ifndef LIQUID_TESTS_MODEL_MODEL_ON_CPU_H_
+#define LIQUID_TESTS_MODEL_MODEL_ON_CPU_H_
+
+#include <cstdlib>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "base/status.h"
+#include "kernels/ops.h"
+#include "model/model.h"
+#include "tensor/device.h"
+#include "tensor/pool.h"
+
+namespace liquid::testing {
+
+// Where the large golden files are, if anywhere.
+inline std::string SharedDirectory() {
+  const char* shared = std::getenv("LIQUID_SHARED");
+  return shared == nullptr ? "../shared" : shared;
+}
+
+struct ModelOnCpu {
+  std::unique_ptr<Device> device;
+  std::unique_ptr<Stream> stream;
+  std::unique_ptr<Ops> ops;
+  std::unique_ptr<TensorPool> pool;
+  std::unique_ptr<Model> model;
+
+  static absl::StatusOr<ModelOnCpu> Create(const ModelConfig& config) {
+    ModelOnCpu it;
+    it.device = CreateCpuDevice();
+    LIQUID_ASSIGN_OR_RETURN(it.stream, it.device->CreateStream());
+    it.ops = CreateOps(*it.stream);
+    it.pool = std::make_unique<TensorPool>(*it.device);
+    LIQUID_ASSIGN_OR_RETURN(it.model, CreateModel(config, *it.ops, *it.stream, *it.pool));
+    return it;
+  }
+  static absl::StatusOr<ModelOnCpu> Load(const std::string& directory) {
+    LIQUID_ASSIGN_OR_RETURN(const ModelConfig config, LoadModelConfig(directory + "/config.json"));
+    LIQUID_ASSIGN_OR_RETURN(ModelOnCpu it, Create(config));
+    LIQUID_RETURN_IF_ERROR(LoadWeights(directory, *it.model, nullptr));
+    return it;
+  }
+};
+
+// A TokenBatch and its memory.
+struct OwnedBatch {
+  int64_t num_rows = 0;
+  int64_t sequence_length = 0;
+  std::vector<int32_t> tokens, targets, positions, document_start;
+
+  TokenBatch view() const {
+    return {num_rows, sequence_length, tokens, targets, positions, document_start};
+  }
+  int64_t num_scored() const {
+    int64_t count = 0;
+    for (const int32_t target : targets) count += target != kIgnoredTarget ? 1 : 0;
+    return count;
+  }
+};
+
+// A row made of `documents`, back to back; each token is scored against the next of its document.
+inline OwnedBatch PackedRow(const std::vector<std::vector<int32_t>>& documents) {
+  OwnedBatch batch;
+  batch.num_rows = 1;
+  for (const std::vector<int32_t>& document : documents) {
+    const auto start = static_cast<int32_t>(batch.tokens.size());
+    for (size_t i = 0; i < document.size(); ++i) {
+      batch.tokens.push_back(document[i]);
+      batch.targets.push_back(i + 1 < document.size() ? document[i + 1] : kIgnoredTarget);
+      batch.positions.push_back(static_cast<int32_t>(i));
+      batch.document_start.push_back(start);
+    }
+  }
+  batch.sequence_length = static_cast<int64_t>(batch.tokens.size());
+  return batch;
+}
+
+// `row` of equal length below `batch`.
+inline void AppendRow(OwnedBatch& batch, const OwnedBatch& row) {
+  batch.num_rows += 1;
+  batch.sequence_length = row.sequence_length;
+  for (const auto& [to, from] :
+       {std::pair(&batch.tokens, &row.tokens), std::pair(&batch.targets, &row.targets),
+        std::pair(&batch.positions, &row.positions),
+        std::pair(&batch.document_start, &row.document_start)}) {
+    to->insert(to->end(), from->begin(), from->end());
+  }
+}
+
+// Forward and backward; losses, and the gradients in the order of the parameters.
+struct Differentiated {
+  std::vector<float> nll;
+  std::vector<std::vector<float>> gradients;
+};
+inline Differentiated Differentiate(Model& model, const OwnedBatch& batch, float loss_scale,
+                                    Recompute recompute = Recompute::kNone) {
+  Differentiated result;
+  result.nll.resize(batch.tokens.size());
+  result.gradients.resize(model.parameters().size());
+  model.ForwardBackward(
+      batch.view(), loss_scale, recompute,
+      [&](int index, ConstTensorView gradient) {
+        result.gradients[index].assign(gradient.f32(), gradient.f32() + gradient.NumElements());
+      },
+      absl::MakeSpan(result.nll));
+  return result;
+}
+
+}  // namespace liquid::testing
+
+#endif  // LIQUID_TESTS_MODEL_MODEL_ON_CPU_H_
