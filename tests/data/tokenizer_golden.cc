@@ -1,7 +1,5 @@
 #include "tests/data/tokenizer_golden.h"
 
-#include <zlib.h>
-
 #include <cstdint>
 #include <sstream>
 #include <vector>
@@ -87,21 +85,6 @@ int ForEachLine(const std::string& text, Check check) {
 }
 
 }  // namespace
-
-std::string ReadPlainOrGzip(const std::string& path) {
-  std::string content;
-  for (const std::string& name : {path, path + ".gz"}) {
-    gzFile file = gzopen(name.c_str(), "rb");  // reads plain files too
-    if (file == nullptr) continue;
-    std::vector<char> buffer(1 << 16);
-    for (int n = 0; (n = gzread(file, buffer.data(), 1 << 16)) > 0;) {
-      content.append(buffer.data(), static_cast<size_t>(n));
-    }
-    gzclose(file);
-    break;
-  }
-  return content;
-}
 
 int CheckEncodeCases(const Tokenizer& tokenizer, const std::string& text) {
   return ForEachLine(text, [&](const json& item) { return CheckCase(tokenizer, item); });

@@ -8,9 +8,6 @@
 
 namespace liquid {
 
-// The content of `path`, or of `path`.gz unpacked; "" if there is neither.
-std::string ReadPlainOrGzip(const std::string& path);
-
 // Holds `tokenizer` against every line of a cases.jsonl (`text`): ids, ids with special tokens,
 // decoded texts, offsets, bytes that are no UTF-8. Failures are added to the running test, ten at
 // most. Returns the number of cases.

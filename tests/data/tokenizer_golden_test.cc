@@ -6,16 +6,19 @@
 #include "data/tokenizer.h"
 #include "gtest/gtest.h"
 #include "tests/data/tokenizer_golden.h"
+#include "tests/testing/gzip_file.h"
 
 namespace liquid {
 namespace {
+
+using testing::ReadPlainOrGzip;
 
 std::string GoldenDirectory(const std::string& name) {
   const char* shared = std::getenv("LIQUID_SHARED");
   return std::string(shared == nullptr ? "../shared" : shared) + "/golden/tokenizers/" + name;
 }
 
-class TokenizerGoldenTest : public testing::TestWithParam<std::string> {};
+class TokenizerGoldenTest : public ::testing::TestWithParam<std::string> {};
 
 TEST_P(TokenizerGoldenTest, IsTheReferenceOnEveryCase) {
   const std::string directory = GoldenDirectory(GetParam());
@@ -30,8 +33,8 @@ TEST_P(TokenizerGoldenTest, IsTheReferenceOnEveryCase) {
 }
 
 INSTANTIATE_TEST_SUITE_P(All, TokenizerGoldenTest,
-                         testing::Values("gpt2", "llama3_1", "qwen3", "gptoss", "lfm2_surrogate",
-                                         "deepseek_v3", "gemma3", "mistral_v01", "stories260K"),
+                         ::testing::Values("gpt2", "llama3_1", "qwen3", "gptoss", "lfm2_surrogate",
+                                           "deepseek_v3", "gemma3", "mistral_v01", "stories260K"),
                          [](const auto& param) { return param.param; });
 
 }  // namespace
