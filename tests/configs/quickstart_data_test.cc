@@ -14,6 +14,7 @@
 #include <utility>
 #include <vector>
 
+#include "absl/strings/str_cat.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "nlohmann/json.hpp"
@@ -67,7 +68,7 @@ std::vector<Conversation> ReadConversations(const std::string& name) {
   std::vector<Conversation> conversations;
   int line_number = 0;
   for (const std::string& line : LinesOf(name)) {
-    Conversation conversation{name + ":" + std::to_string(++line_number), {}};
+    Conversation conversation{absl::StrCat(name, ":", ++line_number), {}};
     const Json row = ParseJson(line);
     const bool is_conversation = row.is_object() && row.contains("messages");
     EXPECT_TRUE(is_conversation) << conversation.where << ": no object with messages";
@@ -123,32 +124,31 @@ Outcome RunShell(const std::string& command) {
 // A script that defines one function per text, so that one bash parses them all.
 class FunctionsScript {
  public:
-  FunctionsScript()
-      : path_(fs::temp_directory_path() / ("quickstart." + std::to_string(getpid()))) {}
+  FunctionsScript() : path_(fs::temp_directory_path() / absl::StrCat("quickstart.", getpid())) {}
   ~FunctionsScript() { fs::remove(path_); }
   FunctionsScript(const FunctionsScript&) = delete;
   FunctionsScript& operator=(const FunctionsScript&) = delete;
 
   void Add(const std::string& commands) {
-    text_ += "f" + std::to_string(num_functions_++) + "() {\n" + commands + "\n}\n";
+    text_ += absl::StrCat("f", num_functions_++, "() {\n", commands, "\n}\n");
   }
 
   // What bash says against the script; empty if nothing. Runs none of the commands.
   std::string Complaint() const {
     std::ofstream(path_) << text_ << "compgen -A function\n";
-    const std::string file = "'" + path_.string() + "'";
+    const std::string file = absl::StrCat("'", path_.string(), "'");
     const Outcome parse = RunShell("bash -n " + file);
-    if (parse.status != 0 || !parse.output.empty()) return "bash -n: " + parse.output;
+    if (parse.status != 0 || !parse.output.empty()) return absl::StrCat("bash -n: ", parse.output);
     // A quote left open in one text and closed in a later one parses, but swallows functions. Only
     // definitions are executed; should one end early, a restricted shell without PATH is harmless.
     const Outcome names = RunShell("env -i PATH=/nonexistent /bin/bash --restricted < " + file);
     std::istringstream lines(names.output);
     int num_defined = 0;
     for (std::string line; std::getline(lines, line); ++num_defined) {
-      if (line.empty() || line[0] != 'f') return "bash: " + names.output;
+      if (line.empty() || line[0] != 'f') return absl::StrCat("bash: ", names.output);
     }
     if (num_defined == num_functions_) return "";
-    return std::to_string(num_functions_ - num_defined) + " commands are not closed";
+    return absl::StrCat(num_functions_ - num_defined, " commands are not closed");
   }
 
  private:
