@@ -1,0 +1,172 @@
+#include "coordinator/audit.h"
+
+#include <algorithm>
+#include <map>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "base/status.h"
+#include "coordinator/job_record.h"
+#include "coordinator/ledger.h"
+
+namespace liquid {
+namespace {
+
+// Who did which slots of the committed steps; voided steps are forgotten.
+using StepGangs = std::map<int64_t, std::vector<std::pair<SlotRange, int64_t>>>;
+
+struct Reading {
+  JobRecord record;
+  AuditReport report;
+  StepGangs gangs;
+};
+
+void Count(const LedgerEntry& entry, Reading* reading) {
+  AuditReport& report = reading->report;
+  switch (entry.entry_case()) {
+    case LedgerEntry::kCommit: {
+      const StepReport& step = entry.commit().report();
+      auto& done = reading->gangs[step.step()];
+      for (const SlotRange& range : step.slots()) done.emplace_back(range, entry.commit().gang());
+      return;
+    }
+    case LedgerEntry::kVoided:
+      report.voided_steps += entry.voided().to_step() - entry.voided().from_step() + 1;
+      reading->gangs.erase(reading->gangs.lower_bound(entry.voided().from_step()),
+                           reading->gangs.end());
+      return;
+    case LedgerEntry::kCheckpoint:
+      ++report.num_checkpoints;
+      return;
+    case LedgerEntry::kGeneration:
+      ++report.num_generations;
+      return;
+    default:
+      return;
+  }
+}
+
+absl::StatusOr<Reading> Read(const std::string& path) {
+  Reading reading;
+  LIQUID_ASSIGN_OR_RETURN(
+      reading.report.head, ReadLedger(path, [&reading](const LedgerEntry& entry) -> absl::Status {
+        const bool repeated = entry.entry_case() == LedgerEntry::kCommit &&
+                              reading.record.is_open() &&
+                              reading.record.WasDoneBefore(entry.commit().report().step());
+        LIQUID_RETURN_IF_ERROR(reading.record.Apply(entry));
+        Count(entry, &reading);
+        reading.report.repeated_steps += repeated ? 1 : 0;
+        ++reading.report.num_entries;
+        return absl::OkStatus();
+      }));
+  return reading;
+}
+
+// Counts the rows of consecutive steps, and finds one that comes twice in an epoch.
+class CoverageProof {
+ public:
+  explicit CoverageProof(const JobStream& stream) : stream_(stream) {}
+
+  absl::Status AddStep(int64_t step, int slots_per_step) {
+    int64_t position = stream_.StreamBegin(step);
+    const int64_t end = stream_.StreamEnd(step);
+    for (int slot = 0; slot < slots_per_step; ++slot) {
+      stream_.SlotRows(step, slot, &rows_);
+      for (const int64_t row : rows_) {
+        if (row < 0) continue;
+        if (position >= end) return Wrong(step, slot, row, "is behind the end of the step");
+        LIQUID_RETURN_IF_ERROR(AddRow(step, slot, position++, row));
+      }
+    }
+    if (position != end) return Wrong(step, slots_per_step - 1, -1, "is missing");
+    return absl::OkStatus();
+  }
+
+  std::vector<EpochCoverage> Take() { return std::move(epochs_); }
+
+ private:
+  absl::Status AddRow(int64_t step, int slot, int64_t position, int64_t row) {
+    const int64_t num_rows = stream_.order().num_rows();
+    const int64_t epoch = position / num_rows;
+    if (epochs_.empty() || epochs_.back().epoch != epoch) {
+      if (!epochs_.empty() && epochs_.back().rows_trained != num_rows) {
+        return Wrong(step, slot, row, "begins an epoch before the last one is complete");
+      }
+      epochs_.push_back({.epoch = epoch, .rows_trained = 0, .num_rows = num_rows});
+      seen_.assign(num_rows, false);
+    }
+    if (row >= num_rows) return Wrong(step, slot, row, "is not in the dataset");
+    if (seen_[row]) return Wrong(step, slot, row, "comes twice in its epoch");
+    seen_[row] = true;
+    ++epochs_.back().rows_trained;
+    return absl::OkStatus();
+  }
+
+  static absl::Status Wrong(int64_t step, int slot, int64_t row, const char* what) {
+    return absl::DataLossError(
+        absl::StrCat("step ", step, ", slot ", slot, ": row ", row, " ", what));
+  }
+
+  const JobStream& stream_;
+  std::vector<EpochCoverage> epochs_;
+  std::vector<bool> seen_;  // of the last epoch
+  std::vector<int64_t> rows_;
+};
+
+}  // namespace
+
+absl::StatusOr<AuditReport> Audit(const std::string& ledger_path) {
+  LIQUID_ASSIGN_OR_RETURN(Reading reading, Read(ledger_path));
+  AuditReport& report = reading.report;
+  const JobRecord& record = reading.record;
+  if (!record.is_open()) return report;
+  report.job_digest = record.opened().job_digest();
+  report.dataset_digest = record.opened().dataset_digest();
+  report.num_steps = record.opened().num_steps();
+  report.committed_steps = record.committed_step();
+  report.fingerprint = record.FingerprintAfter(record.committed_step());
+  CoverageProof proof(record.stream());
+  for (int64_t step = 1; step <= record.committed_step(); ++step) {
+    LIQUID_RETURN_IF_ERROR(Annotate(proof.AddStep(step, record.opened().slots_per_step()),
+                                    absl::StrCat("ledger ", ledger_path)));
+  }
+  report.epochs = proof.Take();
+  return report;
+}
+
+absl::StatusOr<std::vector<SlotContent>> ContentOfStep(const std::string& ledger_path,
+                                                       int64_t step) {
+  LIQUID_ASSIGN_OR_RETURN(const Reading reading, Read(ledger_path));
+  const auto done = reading.gangs.find(step);
+  if (done == reading.gangs.end()) {
+    return absl::OutOfRangeError(absl::StrCat(
+        "step ", step, " is not committed: the ledger has 1 to ", reading.record.committed_step()));
+  }
+  const JobStream& stream = reading.record.stream();
+  std::vector<SlotContent> content;
+  for (const auto& [range, gang] : done->second) {
+    for (int slot = range.begin(); slot < range.end(); ++slot) {
+      SlotContent& next = content.emplace_back();
+      next.slot = slot;
+      next.gang = gang;
+      stream.SlotRows(step, slot, &next.rows);
+      int64_t position = stream.StreamBegin(step) + static_cast<int64_t>(next.rows.size()) * slot;
+      for (const int64_t row : next.rows) {
+        next.epochs.push_back(row < 0 ? -1 : position / stream.order().num_rows());
+        ++position;
+      }
+    }
+  }
+  std::sort(content.begin(), content.end(),
+            [](const SlotContent& a, const SlotContent& b) { return a.slot < b.slot; });
+  return content;
+}
+
+absl::StatusOr<JobStatus> ReadJobStatus(const std::string& output) {
+  LIQUID_ASSIGN_OR_RETURN(const Reading reading, Read(LedgerPath(output)));
+  JobStatus status = reading.record.Status();
+  status.set_output(output);
+  return status;
+}
+
+}  // namespace liquid

@@ -1,0 +1,95 @@
+// What a ledger says about its job, entry by entry: the whole durable state of a coordinator.
+//
+// The machine that runs the job (job_machine.h) changes it only by entries that go into the ledger,
+// so a restart that applies them again arrives at the same state. The audit applies them too, and
+// an entry that does not follow from those before it is an error that says why.
+#ifndef LIQUID_COORDINATOR_JOB_RECORD_H_
+#define LIQUID_COORDINATOR_JOB_RECORD_H_
+
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "data/epoch_order.h"
+#include "proto/ledger.pb.h"
+
+namespace liquid {
+
+// A value: copies are independent. One thread at a time.
+class JobRecord {
+ public:
+  // Takes in the next entry. DataLoss, and no change, if it does not follow from the ones before:
+  // steps are committed one after the other, by a gang of the generation, with the slots leased to
+  // it and the rows that the seed gives them; a step done again in exact arithmetic has the
+  // fingerprint it had; checkpoints are of committed steps; generations and gangs only count up.
+  absl::Status Apply(const LedgerEntry& entry);
+  // What Apply would say to that commit.
+  absl::Status CheckCommit(const Commit& commit) const;
+
+  bool is_open() const { return opened_.has_value(); }
+  const JobOpened& opened() const { return *opened_; }  // is_open()
+  const JobStream& stream() const { return *stream_; }  // is_open()
+
+  int64_t generation() const { return generation_; }               // 0: none yet
+  int64_t last_gang() const { return last_gang_; }                 // highest number so far
+  const std::vector<GangStatus>& gangs() const { return gangs_; }  // of the generation
+
+  int64_t committed_step() const { return committed_step_; }
+  // Of the weights after `step`, 0 <= step <= committed_step().
+  const std::string& FingerprintAfter(int64_t step) const;
+  // Of a step that was committed, was voided and is to be done again; empty: nothing to compare.
+  const std::string& ExpectedFingerprint(int64_t step) const;
+
+  // Whether `step`, not committed now, was so before it was voided.
+  bool WasDoneBefore(int64_t step) const {
+    return step > committed_step_ && step <= static_cast<int64_t>(fingerprints_.size());
+  }
+
+  bool is_paused() const { return is_paused_; }
+  // DONE or FAILED once finished; a FAILED job is no longer so when a gang joins it again.
+  const std::optional<JobFinished>& finished() const { return finished_; }
+
+  // The newest; default values while there is none.
+  const StepReport& last_step() const { return last_step_; }
+  const EvalReport& last_eval() const { return last_eval_; }
+  const CheckpointReport& last_checkpoint() const { return last_checkpoint_; }
+
+  // All that the ledger tells of the job's status, as while no gang works: PENDING, WAITING, DONE
+  // or FAILED. Without `job` and `output`.
+  JobStatus Status() const;
+
+ private:
+  absl::Status Open(const JobOpened& opened);
+  absl::Status ChangeGeneration(const GenerationChange& change);
+  absl::Status AddLease(const Lease& lease);
+  void AddCommit(const StepReport& report);
+  absl::Status CheckLeased(const Commit& commit) const;
+  absl::Status Void(const Voided& voided);
+  absl::Status AddCheckpoint(const CheckpointReport& report);
+  absl::Status Finish(const JobFinished& finished);
+
+  std::optional<JobOpened> opened_;
+  std::optional<JobStream> stream_;
+  int64_t generation_ = 0;
+  int64_t last_gang_ = 0;
+  std::vector<GangStatus> gangs_;
+  int64_t committed_step_ = 0;
+  // [s-1]: of step s. Those behind committed_step_ are of voided steps.
+  std::vector<std::string> fingerprints_;
+  std::map<int64_t, std::vector<Lease>> leases_;  // of the generation, by step, not yet committed
+  bool is_paused_ = false;
+  std::optional<JobFinished> finished_;
+  StepReport last_step_;
+  EvalReport last_eval_;
+  CheckpointReport last_checkpoint_;
+};
+
+// The slots 0 .. num_slots-1, each in exactly one of `ranges`?
+bool CoverEverySlotOnce(const std::vector<SlotRange>& ranges, int num_slots);
+
+}  // namespace liquid
+
+#endif  // LIQUID_COORDINATOR_JOB_RECORD_H_
