@@ -1,0 +1,55 @@
+#include "worker/evaluation.h"
+
+#include <cmath>
+
+#include "absl/time/clock.h"
+#include "base/status.h"
+#include "worker/signals.h"
+
+namespace liquid {
+namespace {
+
+// Fixed point of a sum of losses: 2^30 steps in 1 leave room for 2^33 in sum.
+constexpr double kOne = static_cast<double>(int64_t{1} << 30);
+
+}  // namespace
+
+Evaluation::Evaluation(const Dataset& dataset, int rows_per_slot, TrainState& state,
+                       Communicator& world)
+    : dataset_(dataset),
+      rows_per_slot_(rows_per_slot),
+      state_(state),
+      world_(world),
+      reader_(dataset, rows_per_slot),
+      nll_(static_cast<size_t>(rows_per_slot) * dataset.sequence_length()) {}
+
+absl::StatusOr<std::optional<EvalReport>> Evaluation::Run() {
+  const absl::Time start = absl::Now();
+  int64_t sums[3] = {};  // loss, target tokens, ranks that stopped early
+  const int64_t num_slots = (dataset_.num_rows() + rows_per_slot_ - 1) / rows_per_slot_;
+  std::vector<int64_t> rows(static_cast<size_t>(rows_per_slot_));
+  for (int64_t slot = world_.rank(); slot < num_slots && sums[2] == 0; slot += world_.size()) {
+    for (int i = 0; i < rows_per_slot_; ++i) {
+      const int64_t row = slot * rows_per_slot_ + i;
+      rows[i] = row < dataset_.num_rows() ? row : -1;
+      if (rows[i] >= 0) sums[1] += dataset_.TargetTokens(row);
+    }
+    state_.model.Evaluate(reader_.Read(rows), absl::MakeSpan(nll_));
+    double loss = 0;
+    for (const float nll : nll_) loss += nll;
+    sums[0] += std::llrint(std::isfinite(loss) ? loss * kOne : 0);
+    sums[2] = StopRequested() ? 1 : 0;
+  }
+  world_.AllReduceSum(TensorView(sums, DType::kI64, {3}));
+  LIQUID_RETURN_IF_ERROR(world_.Wait(absl::InfiniteFuture()));
+  if (sums[2] != 0) return std::optional<EvalReport>();
+  EvalReport report;
+  report.set_step(state_.applied_step);
+  report.set_target_tokens(sums[1]);
+  if (sums[1] > 0)
+    report.set_loss(static_cast<double>(sums[0]) / kOne / static_cast<double>(sums[1]));
+  report.set_seconds(absl::ToDoubleSeconds(absl::Now() - start));
+  return std::optional<EvalReport>(report);
+}
+
+}  // namespace liquid

@@ -1,0 +1,36 @@
+#ifndef LIQUID_WORKER_EVALUATION_H_
+#define LIQUID_WORKER_EVALUATION_H_
+
+#include <optional>
+
+#include "absl/status/statusor.h"
+#include "data/dataset.h"
+#include "parallel/communicator.h"
+#include "proto/coordinator.pb.h"
+#include "worker/slot_reader.h"
+#include "worker/train_state.h"
+
+namespace liquid {
+
+// The mean loss over the target tokens of a dataset, its rows in order, slots of a fixed number of
+// rows spread over the ranks. The sum over slots is exact: the same on any number of ranks.
+class Evaluation {
+ public:
+  // Everything must outlive this. 1 <= rows_per_slot.
+  Evaluation(const Dataset& dataset, int rows_per_slot, TrainState& state, Communicator& world);
+
+  // Collective. Nothing if a rank was asked to go meanwhile (signals.h): then it stops early.
+  absl::StatusOr<std::optional<EvalReport>> Run();
+
+ private:
+  const Dataset& dataset_;
+  const int rows_per_slot_;
+  TrainState& state_;
+  Communicator& world_;
+  SlotReader reader_;
+  std::vector<float> nll_;
+};
+
+}  // namespace liquid
+
+#endif  // LIQUID_WORKER_EVALUATION_H_

@@ -1,0 +1,53 @@
+// This rank's place in its gang: all ranks obey the same orders at the same time.
+#ifndef LIQUID_WORKER_GANG_MEMBER_H_
+#define LIQUID_WORKER_GANG_MEMBER_H_
+
+#include <optional>
+#include <string>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "parallel/communicator.h"
+#include "proto/coordinator.pb.h"
+#include "worker/coordinator_client.h"
+
+namespace liquid {
+
+// Calls that say "collective" are made by every rank at the same point of its program.
+class GangMember {
+ public:
+  // `client` is the leader's line to the coordinator, null on other ranks. Both must outlive this.
+  GangMember(Communicator& world, CoordinatorClient* client) : world_(world), client_(client) {}
+
+  bool is_leader() const { return world_.rank() == 0; }
+  Communicator& world() { return world_; }
+
+  struct Tick {
+    std::optional<Order> order;   // the leader's next order, if it has come
+    bool stop_requested = false;  // some rank was asked to go (signals.h)
+  };
+  // Collective. Waits for an order for at most `timeout`.
+  absl::StatusOr<Tick> NextTick(absl::Duration timeout);
+
+  // On the leader: OK once the ledger has `step` (CoordinatorClient::WaitCommitted). Step 0 is.
+  absl::Status WaitCommitted(int64_t step);
+
+  // The leader's message to the coordinator; nothing on other ranks.
+  void Report(const GangMessage& message);
+
+ private:
+  Communicator& world_;
+  CoordinatorClient* const client_;
+};
+
+// Collective: OK if `status` is OK on every rank; else, on every rank, the error of the lowest rank
+// that has one, with that rank named.
+absl::Status AgreeOn(Communicator& world, const absl::Status& status);
+
+// Collective: rank 0's value, or its error, on every rank. Other ranks' argument is ignored.
+absl::StatusOr<std::string> ShareFromLeader(Communicator& world, absl::StatusOr<std::string> value);
+
+}  // namespace liquid
+
+#endif  // LIQUID_WORKER_GANG_MEMBER_H_

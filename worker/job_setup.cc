@@ -1,0 +1,126 @@
+#include "worker/job_setup.h"
+
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "base/exit_code.h"
+#include "base/file.h"
+#include "base/log.h"
+#include "base/status.h"
+#include "data/prepare.h"
+#include "model/model_config.h"
+#include "worker/gang_member.h"
+
+namespace liquid {
+namespace {
+
+std::string ConfigPath(const Job& job) {
+  return job.model().config().empty() ? JoinPath(job.model().from(), "config.json")
+                                      : job.model().config();
+}
+
+absl::Status CheckFits(const Job& job, const ModelConfig& config, const Dataset& dataset) {
+  if (dataset.vocab_size() > config.vocab_size) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "the tokenizer ", job.model().tokenizer(), " has ids up to ", dataset.vocab_size() - 1,
+        ", but the model of ", ConfigPath(job), " has a vocab_size of ", config.vocab_size));
+  }
+  if (dataset.sequence_length() > config.max_position_embeddings) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "data.sequence_length is ", dataset.sequence_length(), ", but the model of ",
+        ConfigPath(job), " has max_position_embeddings ", config.max_position_embeddings));
+  }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<PrepareOptions> OptionsFor(
+    const Job& job, const google::protobuf::RepeatedPtrField<std::string>& files) {
+  PrepareOptions options;
+  options.files.assign(files.begin(), files.end());
+  options.sequence_length = job.data().sequence_length();
+  options.packing = job.data().packing();
+  LIQUID_ASSIGN_OR_RETURN(options.overlong, ParseOverlongPolicy(job.data().overlong()));
+  options.max_bad_rows = job.data().max_bad_rows();
+  options.tokenizer = job.model().tokenizer();
+  options.chat_template = job.data().chat_template();
+  options.cache = JoinPath(job.output(), "data");
+  return options;
+}
+
+// Collective: the dataset of `files`, which are called `what` in messages.
+absl::StatusOr<Dataset> PrepareAndOpen(const Job& job,
+                                       const google::protobuf::RepeatedPtrField<std::string>& files,
+                                       const char* what, Communicator& world) {
+  const auto prepare = [&]() -> absl::StatusOr<std::string> {
+    LIQUID_ASSIGN_OR_RETURN(const PrepareOptions options, OptionsFor(job, files));
+    LIQUID_ASSIGN_OR_RETURN(const PrepareReport report, PrepareDataset(options));
+    LogInfo(what, " data", report.reused ? " (prepared before): " : ": ",
+            PrepareReportText(report));
+    return report.path;
+  };
+  LIQUID_ASSIGN_OR_RETURN(
+      const std::string path,
+      ShareFromLeader(world, world.rank() == 0 ? prepare() : absl::StatusOr<std::string>("")));
+  absl::StatusOr<Dataset> dataset = Dataset::Open(path, Dataset::Verify::kIndexOnly);
+  LIQUID_RETURN_IF_ERROR(AgreeOn(world, dataset.status()));
+  return dataset;
+}
+
+absl::Status AsDataError(const absl::Status& status) {
+  return absl::IsResourceExhausted(status) ? status : WithExitCode(status, ExitCode::kData);
+}
+
+}  // namespace
+
+absl::StatusOr<JobData> PrepareJobData(const Job& job, Communicator& world) {
+  absl::StatusOr<Dataset> train = PrepareAndOpen(job, job.data().train(), "training", world);
+  if (!train.ok()) return AsDataError(train.status());
+  JobData data{*std::move(train), std::nullopt};
+  if (job.data().eval().empty()) return data;
+  absl::StatusOr<Dataset> eval = PrepareAndOpen(job, job.data().eval(), "eval", world);
+  if (!eval.ok()) return AsDataError(eval.status());
+  data.eval = *std::move(eval);
+  return data;
+}
+
+absl::StatusOr<std::unique_ptr<Model>> CreateJobModel(const Job& job, const JobData& data,
+                                                      Communicator& world, Ops& ops, Stream& stream,
+                                                      TensorPool& pool) {
+  const auto create = [&]() -> absl::StatusOr<std::unique_ptr<Model>> {
+    LIQUID_ASSIGN_OR_RETURN(const ModelConfig config, LoadModelConfig(ConfigPath(job)));
+    LIQUID_RETURN_IF_ERROR(CheckFits(job, config, data.train));
+    return CreateModel(config, ops, stream, pool);
+  };
+  absl::StatusOr<std::unique_ptr<Model>> model = create();
+  LIQUID_RETURN_IF_ERROR(AgreeOn(world, model.status()));
+  return model;
+}
+
+absl::Status SetStartingWeights(const Job& job, Communicator& world, Model& model) {
+  if (job.model().from().empty()) {
+    InitializeWeights(job.model().init_seed(), model);
+    return absl::OkStatus();
+  }
+  std::vector<std::string> ignored;
+  const absl::Status status = AgreeOn(world, LoadWeights(job.model().from(), model, &ignored));
+  if (!status.ok()) return WithExitCode(status, ExitCode::kCheckpoint);
+  if (!ignored.empty() && world.rank() == 0) {
+    LogWarning(job.model().from(), ": tensors that this model does not have are left out: ",
+               absl::StrJoin(ignored, " "));
+  }
+  return absl::OkStatus();
+}
+
+int64_t NumParameters(const Model& model) {
+  int64_t total = 0;
+  for (const Parameter& parameter : model.parameters()) total += parameter.shape.NumElements();
+  return total;
+}
+
+std::string JobRecipe(const Job& job) {
+  return absl::StrCat(KernelRecipe(), "; slot ", job.training().rows_per_slot(), "x",
+                      job.data().sequence_length());
+}
+
+}  // namespace liquid

@@ -1,0 +1,46 @@
+// What a job file asks for, made on every rank: prepared data, the model, its starting weights.
+#ifndef LIQUID_WORKER_JOB_SETUP_H_
+#define LIQUID_WORKER_JOB_SETUP_H_
+
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "data/dataset.h"
+#include "kernels/ops.h"
+#include "model/model.h"
+#include "parallel/communicator.h"
+#include "proto/job.pb.h"
+#include "tensor/pool.h"
+
+namespace liquid {
+
+struct JobData {
+  Dataset train;
+  std::optional<Dataset> eval;
+};
+
+// Collective. Rank 0 tokenizes, masks and packs (or finds that it was done before); all ranks map
+// the result, which is under OUTPUT/data. Errors end the program with ExitCode::kData.
+absl::StatusOr<JobData> PrepareJobData(const Job& job, Communicator& world);
+
+// Collective. The job's model, weights not set. InvalidArgument if the data does not fit it: token
+// ids beyond the vocabulary, rows longer than its positions.
+absl::StatusOr<std::unique_ptr<Model>> CreateJobModel(const Job& job, const JobData& data,
+                                                      Communicator& world, Ops& ops, Stream& stream,
+                                                      TensorPool& pool);
+
+// Collective. The weights of step 0: read from model.from, or random from model.init_seed.
+absl::Status SetStartingWeights(const Job& job, Communicator& world, Model& model);
+
+int64_t NumParameters(const Model& model);
+
+// What decides bits beside job and data: libraries, instruction set, shape of a slot. Gangs of one
+// job must agree in it.
+std::string JobRecipe(const Job& job);
+
+}  // namespace liquid
+
+#endif  // LIQUID_WORKER_JOB_SETUP_H_

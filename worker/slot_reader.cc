@@ -1,0 +1,30 @@
+#include "worker/slot_reader.h"
+
+#include "base/check.h"
+
+namespace liquid {
+
+static_assert(Dataset::kIgnoredTarget == kIgnoredTarget);
+
+SlotReader::SlotReader(const Dataset& dataset, int rows_per_slot) : dataset_(dataset) {
+  const size_t count = static_cast<size_t>(rows_per_slot) * dataset.sequence_length();
+  tokens_.resize(count);
+  targets_.resize(count);
+  positions_.resize(count);
+  document_start_.resize(count);
+  batch_ = {rows_per_slot,  dataset.sequence_length(), tokens_, targets_, positions_,
+            document_start_};
+}
+
+const TokenBatch& SlotReader::Read(absl::Span<const int64_t> rows) {
+  LIQUID_CHECK(static_cast<int64_t>(rows.size()) == batch_.num_rows);
+  size_t offset = 0;
+  for (const int64_t row : rows) {
+    dataset_.FillRow(row, tokens_.data() + offset, targets_.data() + offset,
+                     positions_.data() + offset, document_start_.data() + offset);
+    offset += static_cast<size_t>(batch_.sequence_length);
+  }
+  return batch_;
+}
+
+}  // namespace liquid

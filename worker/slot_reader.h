@@ -1,0 +1,33 @@
+// Rows of a dataset as the model wants them: one slot's arrays, made once and filled again.
+#ifndef LIQUID_WORKER_SLOT_READER_H_
+#define LIQUID_WORKER_SLOT_READER_H_
+
+#include <cstdint>
+#include <vector>
+
+#include "absl/types/span.h"
+#include "data/dataset.h"
+#include "model/model.h"
+
+namespace liquid {
+
+class SlotReader {
+ public:
+  // Of `rows_per_slot` rows. `dataset` must outlive this.
+  SlotReader(const Dataset& dataset, int rows_per_slot);
+
+  // The slot of these rows; -1 is an empty row. Valid until the next call.
+  const TokenBatch& Read(absl::Span<const int64_t> rows);
+
+ private:
+  const Dataset& dataset_;
+  std::vector<int32_t> tokens_;
+  std::vector<int32_t> targets_;
+  std::vector<int32_t> positions_;
+  std::vector<int32_t> document_start_;
+  TokenBatch batch_;
+};
+
+}  // namespace liquid
+
+#endif  // LIQUID_WORKER_SLOT_READER_H_

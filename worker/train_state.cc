@@ -1,0 +1,74 @@
+#include "worker/train_state.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "base/hash.h"
+#include "base/mutex.h"
+#include "base/status.h"
+#include "checkpoint/fingerprint.h"
+#include "kernels/cpu/parallel_for.h"
+
+namespace liquid {
+namespace {
+
+// Chunks that one thread hashes at a time.
+constexpr int64_t kChunksPerTask = 32;
+
+std::vector<FingerprintKey> KeysOf(const Model& model) {
+  std::vector<FingerprintKey> keys;
+  for (const Parameter& parameter : model.parameters()) keys.emplace_back(SpecOf(parameter));
+  return keys;
+}
+
+}  // namespace
+
+TensorSpec SpecOf(const Parameter& parameter) {
+  return {parameter.name, parameter.value.dtype,
+          std::vector<int64_t>(parameter.shape.begin(), parameter.shape.end())};
+}
+
+TrainState::TrainState(Model& m, Ops& ops, TensorPool& pool)
+    : model(m), fingerprint_keys(KeysOf(m)) {
+  for (const Parameter& parameter : model.parameters()) {
+    for (auto* moments : {&exp_avg, &exp_avg_sq}) {
+      moments->push_back(pool.AllocateF32(parameter.shape));
+      ops.Fill(moments->back().view(), 0.0f);
+    }
+  }
+}
+
+absl::Status UpdateFingerprint(TrainState& state, Communicator& world) {
+  const absl::Span<const Parameter> parameters = state.model.parameters();
+  Hash128 mine;
+  Mutex mutex;
+  for (size_t i = 0; i < parameters.size(); ++i) {
+    const FingerprintKey& key = state.fingerprint_keys[i];
+    const auto* bytes = static_cast<const std::byte*>(parameters[i].value.data);
+    const int64_t task_bytes = kChunksPerTask * kFingerprintChunkBytes;
+    const int64_t num_tasks = (key.tensor_bytes() + task_bytes - 1) / task_bytes;
+    // Rank r of R hashes every R-th task, counted over all tensors so that small ones spread too.
+    const int64_t first =
+        ((world.rank() - static_cast<int64_t>(i)) % world.size() + world.size()) % world.size();
+    const int64_t num_mine =
+        std::max<int64_t>(0, (num_tasks - first + world.size() - 1)) / world.size();
+    ParallelFor(num_mine, [&](int64_t n) {
+      const int64_t begin = (first + n * world.size()) * task_bytes;
+      const Hash128 part =
+          key.HashPart(begin, bytes + begin, std::min(task_bytes, key.tensor_bytes() - begin));
+      MutexLock lock(mutex);
+      mine ^= part;
+    });
+  }
+  LIQUID_ASSIGN_OR_RETURN(const std::vector<std::string> all, world.AllGatherMessages(ToHex(mine)));
+  Hash128 total;
+  for (const std::string& hex : all) {
+    Hash128 part;
+    LIQUID_CHECK(FromHex(hex, &part), hex);
+    total ^= part;
+  }
+  state.fingerprint = ToHex(total);
+  return absl::OkStatus();
+}
+
+}  // namespace liquid
