@@ -41,6 +41,10 @@ std::string EffectiveYaml(const Job& job);
 // JobFields(), numbers as printf's %.17g or in decimal, lists separated by commas.
 std::string JobDigest(const Job& job);
 
+// The fields that JobDigest covers in which two jobs differ, for people:
+// "training.seed was 42, is 43; data.shuffle was true, is false". Empty: they agree.
+std::string DescribeDifference(const Job& before, const Job& now);
+
 }  // namespace liquid
 
 #endif  // LIQUID_PROTO_JOB_LOADER_H_

@@ -3,6 +3,7 @@
 #include <set>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "absl/strings/numbers.h"
@@ -93,6 +94,24 @@ std::string Shortest(const std::string& number) {
   return number;
 }
 
+// The fields that decide the result of a job, and their values, in the order of JobFields().
+std::vector<std::pair<std::string, std::string>> DecisiveValues(const Job& job) {
+  static const auto& excluded = *new std::set<std::string_view>{
+      "job", "model.recompute", "data.max_bad_rows", "training.eval_every_steps"};
+  const auto as_it_is = [](const std::string& value) { return value; };
+  std::vector<std::pair<std::string, std::string>> values;
+  for (const JobField& field : JobFields()) {
+    const bool is_path = field.kind == FieldKind::kJobPath || field.kind == FieldKind::kWorkPath;
+    if (is_path || excluded.contains(field.path) || field.path.starts_with("checkpoint.") ||
+        field.path.starts_with("coordinator.")) {
+      continue;
+    }
+    values.emplace_back(std::string(field.path),
+                        absl::StrJoin(ValuesAt(job, field.path, as_it_is), ","));
+  }
+  return values;
+}
+
 }  // namespace
 
 std::string EffectiveYaml(const Job& job) {
@@ -122,20 +141,24 @@ std::string EffectiveYaml(const Job& job) {
 }
 
 std::string JobDigest(const Job& job) {
-  static const auto& excluded = *new std::set<std::string_view>{
-      "job", "model.recompute", "data.max_bad_rows", "training.eval_every_steps"};
   std::string text = "liquid job 1\n";
-  for (const JobField& field : JobFields()) {
-    const bool is_path = field.kind == FieldKind::kJobPath || field.kind == FieldKind::kWorkPath;
-    if (is_path || excluded.contains(field.path) || field.path.starts_with("checkpoint.") ||
-        field.path.starts_with("coordinator.")) {
-      continue;
-    }
-    const auto as_it_is = [](const std::string& value) { return value; };
-    absl::StrAppend(&text, std::string(field.path), "=",
-                    absl::StrJoin(ValuesAt(job, field.path, as_it_is), ","), "\n");
-  }
+  for (const auto& [path, value] : DecisiveValues(job))
+    absl::StrAppend(&text, path, "=", value, "\n");
   return Sha256Hex(text);
+}
+
+std::string DescribeDifference(const Job& before, const Job& now) {
+  const auto old_values = DecisiveValues(before);
+  const auto new_values = DecisiveValues(now);
+  std::vector<std::string> differences;
+  for (size_t i = 0; i < new_values.size(); ++i) {
+    const auto& [path, value] = new_values[i];
+    const std::string& old_value = old_values[i].second;
+    if (value != old_value) {
+      differences.push_back(absl::StrCat(path, " was ", old_value, ", is ", value));
+    }
+  }
+  return absl::StrJoin(differences, "; ");
 }
 
 }  // namespace liquid
