@@ -1,9 +1,7 @@
 #include <algorithm>
-#include <cmath>
-#include <limits>
-#include <vector>
 
 #include "base/check.h"
+#include "kernels/cpu/attention_pack.h"
 #include "kernels/cpu/cpu_ops.h"
 #include "kernels/cpu/parallel_for.h"
 
@@ -11,49 +9,41 @@ namespace liquid {
 
 void CpuOps::Attention(TensorView out, TensorView lse, ConstTensorView q, ConstTensorView k,
                        ConstTensorView v, const int32_t* document_start, AttentionOptions options) {
-  LIQUID_CHECK(q.shape.rank() == 4 && k.shape.rank() == 4 && v.shape == k.shape);
-  const int64_t batch = q.shape[0];
-  const int64_t queries = q.shape[1];
-  const int64_t heads = q.shape[2];
-  const int64_t width = q.shape[3];
-  const int64_t keys = k.shape[1];
-  const int64_t groups = k.shape[2];
-  const float* qd = q.f32();
-  const float* kd = k.f32();
-  const float* vd = v.f32();
-  float* od = out.f32();
-  float* ld = lse.f32();
-  ParallelFor(batch * heads, [&](int64_t task) {
-    const int64_t b = task / heads;
-    const int64_t h = task % heads;
-    const int64_t g = h / (heads / groups);
-    std::vector<float> scores(static_cast<size_t>(keys));
-    for (int64_t t = 0; t < queries; ++t) {
-      const int64_t i = t + options.query_offset;
-      int64_t first = document_start == nullptr ? 0 : document_start[b * keys + i];
-      if (options.window > 0) first = std::max(first, i - options.window + 1);
-      const float* qr = qd + ((b * queries + t) * heads + h) * width;
-      float* to = od + ((b * queries + t) * heads + h) * width;
-      float top = -std::numeric_limits<float>::infinity();
-      for (int64_t j = first; j <= i; ++j) {
-        const float* kr = kd + ((b * keys + j) * groups + g) * width;
-        float dot = 0;
-        for (int64_t c = 0; c < width; ++c) dot += qr[c] * kr[c];
-        scores[j] = dot * options.scale;
-        top = std::max(top, scores[j]);
-      }
-      double sum = 0;
-      std::fill_n(to, width, 0.0f);
-      for (int64_t j = first; j <= i; ++j) {
-        const float p = std::exp(scores[j] - top);
-        sum += double{p};
-        const float* vr = vd + ((b * keys + j) * groups + g) * width;
-        for (int64_t c = 0; c < width; ++c) to[c] += p * vr[c];
-      }
-      const auto inverse = static_cast<float>(1.0 / sum);
-      for (int64_t c = 0; c < width; ++c) to[c] *= inverse;
-      ld[(b * heads + h) * queries + t] = top + static_cast<float>(std::log(sum));
-    }
+  const AttentionShape s(q, k, v, options);
+  LIQUID_CHECK(out.shape == q.shape && lse.NumElements() == s.batch * s.heads * s.queries);
+  const PackedRows packed_k(scratch_, loops_, k, s, PackedRows::kColumns);
+  const PackedRows packed_v(scratch_, loops_, v, s, PackedRows::kRows);
+  const PooledTensor first = FirstKeys(scratch_, s, document_start, options);
+  const PooledTensor workspace = scratch_.AllocateF32({MaxThreads(), AttentionWorkspace(s.width)});
+  float* out_data = out.f32();
+  float* lse_data = lse.f32();
+  const float* q_data = q.f32();
+  ParallelFor(s.batch * s.heads * s.query_blocks, [&](int64_t task) {
+    // The longest tiles, those of the last queries, first: the team ends
+    // together.
+    const int64_t block = s.query_blocks - 1 - task / (s.batch * s.heads);
+    const int64_t b = task / s.heads % s.batch;
+    const int64_t h = task % s.heads;
+    const int64_t group = b * s.groups + h / (s.heads / s.groups);
+    const int64_t begin = block * kAttentionBlock;
+    const int64_t at = ((b * s.queries + begin) * s.heads + h) * s.width;
+    const AttentionKeys keys = {
+        .k_columns = packed_k.Columns(group),
+        .k_rows = nullptr,
+        .v_columns = nullptr,
+        .v_rows = packed_v.Rows(group),
+        .first = static_cast<const int32_t*>(first.view().data) + b * s.queries,
+        .width = s.width,
+        .scale = options.scale};
+    const AttentionTile tile = {.out = out_data + at,
+                                .lse = lse_data + (b * s.heads + h) * s.queries + begin,
+                                .q = q_data + at,
+                                .stride = s.heads * s.width,
+                                .begin = begin,
+                                .count = std::min(kAttentionBlock, s.queries - begin),
+                                .offset = options.query_offset};
+    loops_.attention(tile, keys,
+                     workspace.view().f32() + ThreadIndex() * AttentionWorkspace(s.width));
   });
 }
 

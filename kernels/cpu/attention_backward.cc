@@ -1,62 +1,99 @@
 #include <algorithm>
-#include <cmath>
+#include <cstring>
 
 #include "base/check.h"
+#include "kernels/cpu/attention_pack.h"
 #include "kernels/cpu/cpu_ops.h"
 #include "kernels/cpu/parallel_for.h"
 
 namespace liquid {
+namespace {
 
+// Adds up the gradients [parts,blocks*64,Kp] of the tasks that shared a
+// key/value head, in order, into its rows of `out` [B,T,G,K].
+void StoreKeyGradient(float* out, const float* parts, int64_t num_parts, const AttentionShape& s,
+                      int64_t row) {
+  const int64_t padded = PaddedWidth(s.width);
+  const int64_t part_floats = s.key_blocks * kAttentionBlock * padded;
+  for (int64_t c = 0; c < s.width; ++c) {
+    float sum = parts[row * padded + c];
+    for (int64_t part = 1; part < num_parts; ++part) {
+      sum += parts[part * part_floats + row * padded + c];
+    }
+    out[c] = sum;
+  }
+}
+
+}  // namespace
+
+// A task owns the keys' gradients of some heads of one key/value head: all of
+// them, or one each where there are few key/value heads; and the queries'
+// gradients of its heads.
 void CpuOps::AttentionBackward(TensorView dq, TensorView dk, TensorView dv, ConstTensorView dout,
                                ConstTensorView q, ConstTensorView k, ConstTensorView v,
                                ConstTensorView out, ConstTensorView lse,
                                const int32_t* document_start, AttentionOptions options) {
-  LIQUID_CHECK(q.shape.rank() == 4 && k.shape.rank() == 4 && v.shape == k.shape);
-  LIQUID_CHECK(q.shape[1] == k.shape[1] && options.query_offset == 0);
-  const int64_t batch = q.shape[0];
-  const int64_t tokens = q.shape[1];
-  const int64_t heads = q.shape[2];
-  const int64_t width = q.shape[3];
-  const int64_t groups = k.shape[2];
-  const float* qd = q.f32();
-  const float* kd = k.f32();
-  const float* vd = v.f32();
-  const float* dod = dout.f32();
-  const float* od = out.f32();
-  const float* ld = lse.f32();
-  float* dqd = dq.f32();
-  float* dkd = dk.f32();
-  float* dvd = dv.f32();
-  ParallelFor(batch * groups, [&](int64_t task) {
-    const int64_t b = task / groups;
-    const int64_t g = task % groups;
-    for (int64_t j = 0; j < tokens; ++j) {
-      std::fill_n(dkd + ((b * tokens + j) * groups + g) * width, width, 0.0f);
-      std::fill_n(dvd + ((b * tokens + j) * groups + g) * width, width, 0.0f);
-    }
-    for (int64_t h = g * (heads / groups); h < (g + 1) * (heads / groups); ++h) {
-      for (int64_t i = 0; i < tokens; ++i) {
-        int64_t first = document_start == nullptr ? 0 : document_start[b * tokens + i];
-        if (options.window > 0) first = std::max(first, i - options.window + 1);
-        const int64_t at = ((b * tokens + i) * heads + h) * width;
-        float delta = 0;
-        for (int64_t c = 0; c < width; ++c) delta += dod[at + c] * od[at + c];
-        std::fill_n(dqd + at, width, 0.0f);
-        for (int64_t j = first; j <= i; ++j) {
-          const int64_t key = ((b * tokens + j) * groups + g) * width;
-          float score = 0;
-          float dp = 0;
-          for (int64_t c = 0; c < width; ++c) score += qd[at + c] * kd[key + c];
-          for (int64_t c = 0; c < width; ++c) dp += dod[at + c] * vd[key + c];
-          const float p = std::exp(score * options.scale - ld[(b * heads + h) * tokens + i]);
-          const float ds = p * (dp - delta) * options.scale;
-          for (int64_t c = 0; c < width; ++c) {
-            dqd[at + c] += ds * kd[key + c];
-            dkd[key + c] += ds * qd[at + c];
-            dvd[key + c] += p * dod[at + c];
-          }
-        }
+  const AttentionShape s(q, k, v, options);
+  LIQUID_CHECK(s.queries == s.keys && options.query_offset == 0);
+  LIQUID_CHECK(dq.shape == q.shape && dk.shape == k.shape && dv.shape == v.shape &&
+               dout.shape == q.shape && out.shape == q.shape);
+  LIQUID_CHECK(lse.NumElements() == s.batch * s.heads * s.queries);
+  const PackedRows packed_k(scratch_, loops_, k, s, PackedRows::kBoth);
+  const PackedRows packed_v(scratch_, loops_, v, s, PackedRows::kColumns);
+  const PooledTensor first = FirstKeys(scratch_, s, document_start, options);
+  const PooledTensor workspace = scratch_.AllocateF32({MaxThreads(), AttentionWorkspace(s.width)});
+
+  constexpr int64_t kEnoughTasks = 12;
+  const int64_t group_heads = s.heads / s.groups;
+  const int64_t parts = s.batch * s.groups >= kEnoughTasks ? 1 : group_heads;
+  const int64_t tasks = s.batch * s.groups * parts;
+  const int64_t key_floats = s.key_blocks * kAttentionBlock * PaddedWidth(s.width);
+  const PooledTensor key_gradients = scratch_.AllocateF32({2, tasks, key_floats});
+  float* dk_parts = key_gradients.view().f32();
+  float* dv_parts = dk_parts + tasks * key_floats;
+  const int64_t stride = s.heads * s.width;
+  ParallelFor(tasks, [&](int64_t task) {
+    const int64_t group = task / parts;
+    const int64_t b = group / s.groups;
+    const int64_t first_head = group % s.groups * group_heads + task % parts;
+    const AttentionKeys keys = {
+        .k_columns = packed_k.Columns(group),
+        .k_rows = packed_k.Rows(group),
+        .v_columns = packed_v.Columns(group),
+        .v_rows = nullptr,
+        .first = static_cast<const int32_t*>(first.view().data) + b * s.queries,
+        .width = s.width,
+        .scale = options.scale};
+    AttentionGradientTile tile = {};
+    tile.dk = dk_parts + task * key_floats;
+    tile.dv = dv_parts + task * key_floats;
+    tile.stride = stride;
+    std::memset(tile.dk, 0, static_cast<size_t>(key_floats) * sizeof(float));
+    std::memset(tile.dv, 0, static_cast<size_t>(key_floats) * sizeof(float));
+    for (int64_t h = first_head; h < first_head + group_heads / parts; ++h) {
+      for (int64_t begin = 0; begin < s.queries; begin += kAttentionBlock) {
+        const int64_t at = ((b * s.queries + begin) * s.heads + h) * s.width;
+        tile.dq = dq.f32() + at;
+        tile.dout = dout.f32() + at;
+        tile.out = out.f32() + at;
+        tile.lse = lse.f32() + (b * s.heads + h) * s.queries + begin;
+        tile.q = q.f32() + at;
+        tile.begin = begin;
+        tile.count = std::min(kAttentionBlock, s.queries - begin);
+        loops_.attention_backward(
+            tile, keys, workspace.view().f32() + ThreadIndex() * AttentionWorkspace(s.width));
       }
+    }
+  });
+  ParallelFor(s.batch * s.groups * s.key_blocks, [&](int64_t task) {
+    const int64_t group = task / s.key_blocks;
+    const int64_t begin = task % s.key_blocks * kAttentionBlock;
+    const int64_t at = group * parts * key_floats;
+    for (int64_t row = begin; row < std::min(s.keys, begin + kAttentionBlock); ++row) {
+      const int64_t to =
+          ((group / s.groups * s.keys + row) * s.groups + group % s.groups) * s.width;
+      StoreKeyGradient(dk.f32() + to, dk_parts + at, parts, s, row);
+      StoreKeyGradient(dv.f32() + to, dv_parts + at, parts, s, row);
     }
   });
 }

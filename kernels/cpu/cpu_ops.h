@@ -2,16 +2,18 @@
 #ifndef LIQUID_KERNELS_CPU_CPU_OPS_H_
 #define LIQUID_KERNELS_CPU_CPU_OPS_H_
 
+#include "kernels/cpu/simd/loops.h"
 #include "kernels/ops.h"
 #include "tensor/pool.h"
 
 namespace liquid {
 
-// Calls return when the work is done. Work is cut into chunks by shape (kernels/cpu/parallel_for.h)
-// and scratch memory is kept for the next call. Each instance serves one thread at a time.
+// Calls return when the work is done. Work is cut into chunks by shape
+// (kernels/cpu/parallel_for.h) and scratch memory is kept for the next call.
+// Each instance serves one thread at a time.
 class CpuOps final : public Ops {
  public:
-  explicit CpuOps(Stream& stream) : scratch_(stream.device()) {}
+  explicit CpuOps(Stream& stream) : loops_(*SimdLoopsAt(0)), scratch_(stream.device()) {}
 
   // kernels/cpu/matmul.cc
   void MatMul(TensorView out, ConstTensorView a, ConstTensorView b, MatMulOptions options) override;
@@ -77,6 +79,10 @@ class CpuOps final : public Ops {
              const AdamWOptions& options) override;
 
  private:
+  void CrossEntropy(TensorView nll, TensorView dx, TensorView dweight, ConstTensorView x,
+                    ConstTensorView weight, const int32_t* targets, float gradient_scale);
+
+  const SimdLoops& loops_;
   TensorPool scratch_;
 };
 

@@ -5,78 +5,189 @@
 #include "base/check.h"
 #include "kernels/cpu/cpu_ops.h"
 #include "kernels/cpu/parallel_for.h"
+#include "kernels/cpu/sgemm.h"
 
 namespace liquid {
 namespace {
 
-constexpr int64_t kChunkRows = 128;
+constexpr int64_t kBlock = 1024;  // columns of logits that are worked on together
+constexpr int64_t kGroups = 16;   // parts of the vocabulary, each with its own sum of dx
+constexpr int64_t kMostRows = 512;
+constexpr int64_t kLeastRows = 64;
+constexpr int64_t kMostLogits = int64_t{25} << 20;  // 100 MiB
+
+// How the logits of a chunk of scored rows are cut. They lie block after block,
+// [blocks,R,1024], so that a block is one piece of memory; all sizes follow
+// from the vocabulary.
+struct Cut {
+  explicit Cut(int64_t v)
+      : vocabulary(v),
+        rows(std::clamp(kMostLogits / v / 64 * 64, kLeastRows, kMostRows)),
+        blocks((v + kBlock - 1) / kBlock),
+        blocks_per_group((blocks + kGroups - 1) / kGroups),
+        groups((blocks + blocks_per_group - 1) / blocks_per_group) {}
+
+  int64_t Columns(int64_t block) const { return std::min(kBlock, vocabulary - block * kBlock); }
+
+  int64_t vocabulary;
+  int64_t rows;
+  int64_t blocks;
+  int64_t blocks_per_group;
+  int64_t groups;
+};
+
+// A chunk of scored rows.
+struct Chunk {
+  const float* x;          // [count,D], gathered
+  const int32_t* targets;  // [count]
+  int64_t count;
+  int64_t width;
+  float* logits;
+  float* tops;    // [blocks,R]: maximum of each row in each block
+  float* sums;    // [blocks,R]: sum of e^(logit - top)
+  float* target;  // [R]: the target's logit
+  float* lse;     // [R]
+};
+
+void ComputeBlock(const Chunk& c, const Cut& cut, const float* weight, int64_t block, float* logits,
+                  const SimdLoops& loops) {
+  const int64_t columns = cut.Columns(block);
+  const int64_t first = block * kBlock;
+  Sgemm(logits, kBlock, {c.x, c.width}, {weight + first * c.width, c.width, true},
+        {c.count, columns, c.width}, false);
+  for (int64_t r = 0; r < c.count; ++r) {
+    const float* row = logits + r * kBlock;
+    c.sums[block * cut.rows + r] = loops.sum_exp(&c.tops[block * cut.rows + r], row, columns);
+    const int64_t at = c.targets[r] - first;
+    if (at >= 0 && at < columns) c.target[r] = row[at];
+  }
+}
+
+// The blocks' sums in one, in the order of the blocks.
+double LogSumExp(const Chunk& c, const Cut& cut, int64_t r) {
+  float top = c.tops[r];
+  for (int64_t block = 1; block < cut.blocks; ++block) {
+    top = std::max(top, c.tops[block * cut.rows + r]);
+  }
+  double sum = 0;
+  for (int64_t block = 0; block < cut.blocks; ++block) {
+    const int64_t i = block * cut.rows + r;
+    sum += double{c.sums[i]} * std::exp(double{c.tops[i]} - double{top});
+  }
+  return double{top} + std::log(sum);
+}
+
+// Turns a group's logits into gradients, block by block while they are in
+// cache, adds them into dweight and leaves in dx [count,D] the group's share of
+// the gradient of x.
+void GroupBackward(const Chunk& c, const Cut& cut, const float* weight, int64_t group, float scale,
+                   float* dx, float* dweight, const SimdLoops& loops) {
+  const int64_t begin = group * cut.blocks_per_group;
+  const int64_t end = std::min(cut.blocks, begin + cut.blocks_per_group);
+  for (int64_t block = begin; block < end; ++block) {
+    float* logits = c.logits + block * cut.rows * kBlock;
+    const int64_t columns = cut.Columns(block);
+    const int64_t first = block * kBlock;
+    for (int64_t r = 0; r < c.count; ++r) {
+      float* row = logits + r * kBlock;
+      loops.softmax_gradient(row, c.lse[r], scale, columns);
+      const int64_t at = c.targets[r] - first;
+      if (at >= 0 && at < columns) row[at] -= scale;
+    }
+    Sgemm(dweight + first * c.width, c.width, {logits, kBlock, true}, {c.x, c.width},
+          {columns, c.width, c.count}, true);
+    Sgemm(dx, c.width, {logits, kBlock}, {weight + first * c.width, c.width},
+          {c.count, c.width, columns}, block > begin);
+  }
+}
 
 std::vector<int64_t> ScoredRows(const int32_t* targets, int64_t rows, int64_t vocabulary) {
   std::vector<int64_t> scored;
+  scored.reserve(static_cast<size_t>(rows));
   for (int64_t n = 0; n < rows; ++n) {
     if (targets[n] == kIgnoredTarget) continue;
-    LIQUID_CHECK(targets[n] >= 0 && targets[n] < vocabulary, "target ", targets[n]);
+    LIQUID_CHECK(targets[n] >= 0 && targets[n] < vocabulary, "target ", targets[n], " of ",
+                 vocabulary);
     scored.push_back(n);
   }
   return scored;
-}
-
-// Replaces a row of logits by scale * (softmax - onehot(target)); returns the row's nll.
-float SoftmaxGradient(float* logits, int64_t vocabulary, int32_t target, float scale) {
-  const float top = *std::max_element(logits, logits + vocabulary);
-  double sum = 0;
-  const float at_target = logits[target];
-  for (int64_t v = 0; v < vocabulary; ++v) {
-    logits[v] = std::exp(logits[v] - top);
-    sum += double{logits[v]};
-  }
-  const auto factor = static_cast<float>(double{scale} / sum);
-  for (int64_t v = 0; v < vocabulary; ++v) logits[v] *= factor;
-  logits[target] -= scale;
-  return static_cast<float>(std::log(sum) + (double{top} - double{at_target}));
 }
 
 }  // namespace
 
 void CpuOps::LinearCrossEntropy(TensorView nll, ConstTensorView x, ConstTensorView weight,
                                 const int32_t* targets) {
-  LinearCrossEntropyWithGradient(nll, TensorView(), TensorView(), x, weight, targets, 1.0f);
+  CrossEntropy(nll, TensorView(), TensorView(), x, weight, targets, 1.0f);
 }
 
 void CpuOps::LinearCrossEntropyWithGradient(TensorView nll, TensorView dx, TensorView dweight,
                                             ConstTensorView x, ConstTensorView weight,
                                             const int32_t* targets, float gradient_scale) {
+  LIQUID_CHECK(dx.NumElements() == x.NumElements() &&
+               dweight.NumElements() == weight.NumElements());
+  Fill(dx, 0.0f);
+  CrossEntropy(nll, dx, dweight, x, weight, targets, gradient_scale);
+}
+
+// dx and dweight without data: the loss alone.
+void CpuOps::CrossEntropy(TensorView nll, TensorView dx, TensorView dweight, ConstTensorView x,
+                          ConstTensorView weight, const int32_t* targets, float gradient_scale) {
   const int64_t width = x.shape.back();
-  const int64_t rows = x.NumRows();
-  const int64_t vocabulary = weight.shape[0];
-  LIQUID_CHECK(weight.shape.back() == width && nll.NumElements() == rows);
-  const bool with_gradient = dx.data != nullptr;
-  float* nll_data = nll.f32();
-  std::fill_n(nll_data, rows, 0.0f);
-  if (with_gradient) Fill(dx, 0.0f);
-  const std::vector<int64_t> scored = ScoredRows(targets, rows, vocabulary);
-  const auto num_scored = static_cast<int64_t>(scored.size());
-  PooledTensor logits = scratch_.AllocateF32({kChunkRows, vocabulary});
-  PooledTensor gathered = scratch_.AllocateF32({kChunkRows, width});
-  for (int64_t first = 0; first < num_scored; first += kChunkRows) {
-    const int64_t count = std::min(kChunkRows, num_scored - first);
+  LIQUID_CHECK(weight.shape.rank() == 2 && weight.shape[1] == width &&
+               nll.NumElements() == x.NumRows());
+  const Cut cut(weight.shape[0]);
+  Fill(nll, 0.0f);
+  const std::vector<int64_t> scored = ScoredRows(targets, x.NumRows(), cut.vocabulary);
+  const bool backward = dx.data != nullptr;
+  const int64_t stored_blocks = backward ? cut.blocks : MaxThreads();
+  const PooledTensor logits = scratch_.AllocateF32({stored_blocks, cut.rows, kBlock});
+  const PooledTensor gathered = scratch_.AllocateF32({cut.rows, width});
+  const PooledTensor chunk_targets = scratch_.Allocate(DType::kI32, {cut.rows});
+  const PooledTensor row_statistics = scratch_.AllocateF32({2 * cut.blocks + 2, cut.rows});
+  const PooledTensor dx_parts = scratch_.AllocateF32({backward ? cut.groups : 0, cut.rows, width});
+  float* statistics = row_statistics.view().f32();
+  auto* target_ids = static_cast<int32_t*>(chunk_targets.view().data);
+  const int64_t num_scored = static_cast<int64_t>(scored.size());
+  for (int64_t first = 0; first < num_scored; first += cut.rows) {
     const int64_t* row_ids = scored.data() + first;
-    const TensorView chunk_logits(logits.view().f32(), {count, vocabulary});
-    const TensorView chunk_x(gathered.view().f32(), {count, width});
-    for (int64_t i = 0; i < count; ++i) {
-      std::copy_n(x.f32() + row_ids[i] * width, width, chunk_x.f32() + i * width);
-    }
-    MatMul(chunk_logits, chunk_x, weight, {.transpose_b = true});
-    ParallelFor(count, [&](int64_t i) {
-      nll_data[row_ids[i]] = SoftmaxGradient(chunk_logits.f32() + i * vocabulary, vocabulary,
-                                             targets[row_ids[i]], gradient_scale);
+    const Chunk c = {.x = gathered.view().f32(),
+                     .targets = target_ids,
+                     .count = std::min(cut.rows, num_scored - first),
+                     .width = width,
+                     .logits = logits.view().f32(),
+                     .tops = statistics,
+                     .sums = statistics + cut.blocks * cut.rows,
+                     .target = statistics + 2 * cut.blocks * cut.rows,
+                     .lse = statistics + (2 * cut.blocks + 1) * cut.rows};
+    ParallelForRanges(c.count, 32, [&](int64_t begin, int64_t end) {
+      for (int64_t r = begin; r < end; ++r) {
+        std::copy_n(x.f32() + row_ids[r] * width, width, gathered.view().f32() + r * width);
+        target_ids[r] = targets[row_ids[r]];
+      }
     });
-    if (!with_gradient) continue;
-    MatMul(dweight, chunk_logits, chunk_x, {.transpose_a = true, .accumulate = true});
-    MatMul(chunk_x, chunk_logits, weight, {});
-    for (int64_t i = 0; i < count; ++i) {
-      std::copy_n(chunk_x.f32() + i * width, width, dx.f32() + row_ids[i] * width);
-    }
+    ParallelFor(cut.blocks, [&](int64_t block) {
+      const int64_t slot = backward ? block : ThreadIndex();
+      ComputeBlock(c, cut, weight.f32(), block, c.logits + slot * cut.rows * kBlock, loops_);
+    });
+    ParallelForRanges(c.count, 32, [&](int64_t begin, int64_t end) {
+      for (int64_t r = begin; r < end; ++r) {
+        const double lse = LogSumExp(c, cut, r);
+        c.lse[r] = static_cast<float>(lse);
+        nll.f32()[row_ids[r]] = static_cast<float>(lse - double{c.target[r]});
+      }
+    });
+    if (!backward) continue;
+    const float* parts = dx_parts.view().f32();
+    ParallelFor(cut.groups, [&](int64_t group) {
+      GroupBackward(c, cut, weight.f32(), group, gradient_scale,
+                    dx_parts.view().f32() + group * cut.rows * width, dweight.f32(), loops_);
+    });
+    ParallelForRanges(c.count, 16, [&](int64_t begin, int64_t end) {
+      for (int64_t r = begin; r < end; ++r) {
+        loops_.sum_rows(dx.f32() + row_ids[r] * width, parts + r * width, cut.groups, width,
+                        cut.rows * width);
+      }
+    });
   }
 }
 

@@ -5,6 +5,7 @@
 #include "base/check.h"
 #include "kernels/cpu/cpu_ops.h"
 #include "kernels/cpu/parallel_for.h"
+#include "kernels/cpu/row_sums.h"
 
 namespace liquid {
 namespace {
@@ -20,24 +21,21 @@ void CpuOps::AddBias(TensorView inout, ConstTensorView bias) {
   const float* bias_data = bias.f32();
   ParallelForRanges(inout.NumRows(), 32, [&](int64_t begin, int64_t end) {
     for (int64_t row = begin; row < end; ++row) {
-      for (int64_t d = 0; d < width; ++d) data[row * width + d] += bias_data[d];
+      loops_.add(data + row * width, data + row * width, bias_data, width);
     }
   });
 }
 
 void CpuOps::AddBiasBackward(TensorView dbias, ConstTensorView dout) {
   const int64_t width = dout.shape.back();
-  const int64_t rows = dout.NumRows();
   LIQUID_CHECK(dbias.NumElements() == width);
   const float* data = dout.f32();
-  float* dbias_data = dbias.f32();
-  ParallelForRanges(width, 64, [&](int64_t begin, int64_t end) {
-    for (int64_t d = begin; d < end; ++d) {
-      double sum = 0;
-      for (int64_t row = 0; row < rows; ++row) sum += double{data[row * width + d]};
-      dbias_data[d] += static_cast<float>(sum);
-    }
+  const RowSums sums(scratch_, dout.NumRows(), width);
+  ParallelFor(sums.num_chunks(), [&](int64_t chunk) {
+    loops_.sum_rows(sums.Partial(chunk), data + sums.FirstRow(chunk) * width, sums.NumRows(chunk),
+                    width, width);
   });
+  sums.AddTo(dbias.f32(), loops_);
 }
 
 void CpuOps::Fill(TensorView out, float value) {
@@ -81,7 +79,7 @@ void CpuOps::Add(TensorView out, ConstTensorView a, ConstTensorView b) {
   const float* a_data = a.f32();
   const float* b_data = b.f32();
   ParallelForRanges(out.NumElements(), kGrain, [&](int64_t begin, int64_t end) {
-    for (int64_t i = begin; i < end; ++i) out_data[i] = a_data[i] + b_data[i];
+    loops_.add(out_data + begin, a_data + begin, b_data + begin, end - begin);
   });
 }
 
@@ -90,7 +88,7 @@ void CpuOps::Scale(TensorView out, ConstTensorView x, float factor) {
   float* out_data = out.f32();
   const float* x_data = x.f32();
   ParallelForRanges(out.NumElements(), kGrain, [&](int64_t begin, int64_t end) {
-    for (int64_t i = begin; i < end; ++i) out_data[i] = x_data[i] * factor;
+    loops_.scale(out_data + begin, x_data + begin, factor, end - begin);
   });
 }
 

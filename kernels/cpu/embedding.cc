@@ -27,7 +27,8 @@ void CpuOps::EmbeddingBackward(TensorView dtable, const int32_t* ids, ConstTenso
   const float* dout_data = dout.f32();
   const int64_t rows = dout.NumRows();
   const int64_t vocabulary = dtable.shape[0];
-  // By columns: rows of equal ids stay in order and no two threads write one element.
+  // By columns: rows of equal ids stay in order and no two threads write one
+  // element.
   ParallelForRanges(width, 64, [&](int64_t begin, int64_t end) {
     for (int64_t n = 0; n < rows; ++n) {
       LIQUID_CHECK(ids[n] >= 0 && ids[n] < vocabulary, "id ", ids[n]);

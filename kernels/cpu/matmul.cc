@@ -1,16 +1,29 @@
-#include <dnnl.h>
-
 #include <algorithm>
 
 #include "base/check.h"
 #include "kernels/cpu/cpu_ops.h"
 #include "kernels/cpu/parallel_for.h"
+#include "kernels/cpu/sgemm.h"
 
 namespace liquid {
 namespace {
 
-constexpr int64_t kTileRows = 256;
+// The result is cut into tiles by its shape alone. Their sizes were measured
+// (bench/results/kernels_cpu_*.md): packing a transposed right operand pays off
+// over more rows.
 constexpr int64_t kTileColumns = 192;
+constexpr int64_t kTileRows = 256;
+constexpr int64_t kTileRowsTransposedB = 512;
+constexpr int64_t kLeastTiles = 12;  // fewer leave threads idle: divisible by 2, 3, 4
+constexpr int64_t kLeastTileRows = 96;
+
+int64_t CeilDivide(int64_t a, int64_t b) { return (a + b - 1) / b; }
+
+// The length of the parts if `extent` is cut into about `parts` equal ones, in
+// whole vectors.
+int64_t PartLength(int64_t extent, int64_t parts) {
+  return CeilDivide(CeilDivide(extent, parts), 16) * 16;
+}
 
 }  // namespace
 
@@ -22,23 +35,24 @@ void CpuOps::MatMul(TensorView out, ConstTensorView a, ConstTensorView b, MatMul
   LIQUID_CHECK(a.shape[options.transpose_a ? 1 : 0] == m, a.shape.ToString());
   LIQUID_CHECK(b.shape[options.transpose_b ? 1 : 0] == k, b.shape.ToString());
   LIQUID_CHECK(b.shape[options.transpose_b ? 0 : 1] == n, b.shape.ToString());
-  float* out_data = out.f32();
-  const float* a_data = a.f32();
-  const float* b_data = b.f32();
-  const int64_t row_tiles = (m + kTileRows - 1) / kTileRows;
-  const int64_t column_tiles = (n + kTileColumns - 1) / kTileColumns;
+  if (m == 0 || n == 0) return;
+  const Operand left = {a.f32(), a.shape[1], options.transpose_a};
+  const Operand right = {b.f32(), b.shape[1], options.transpose_b};
+  float* data = out.f32();
+  int64_t row_tiles = CeilDivide(m, options.transpose_b ? kTileRowsTransposedB : kTileRows);
+  int64_t column_tiles = CeilDivide(n, kTileColumns);
+  const int64_t more = CeilDivide(kLeastTiles, row_tiles * column_tiles);
+  row_tiles = std::min(row_tiles * more, std::max(row_tiles, m / kLeastTileRows));
+  const int64_t tile_rows = PartLength(m, row_tiles);
+  const int64_t tile_columns = PartLength(n, column_tiles);
+  row_tiles = CeilDivide(m, tile_rows);
+  column_tiles = CeilDivide(n, tile_columns);
   ParallelFor(row_tiles * column_tiles, [&](int64_t tile) {
-    const int64_t row = tile / column_tiles * kTileRows;
-    const int64_t column = tile % column_tiles * kTileColumns;
-    const int64_t rows = std::min(kTileRows, m - row);
-    const int64_t columns = std::min(kTileColumns, n - column);
-    const float* a_tile = a_data + (options.transpose_a ? row : row * k);
-    const float* b_tile = b_data + (options.transpose_b ? column * k : column);
-    const dnnl_status_t status = dnnl_sgemm(
-        options.transpose_a ? 'T' : 'N', options.transpose_b ? 'T' : 'N', rows, columns, k, 1.0f,
-        a_tile, options.transpose_a ? m : k, b_tile, options.transpose_b ? k : n,
-        options.accumulate ? 1.0f : 0.0f, out_data + row * n + column, n);
-    LIQUID_CHECK(status == dnnl_success, "dnnl_sgemm: ", status);
+    const int64_t row = tile / column_tiles * tile_rows;
+    const int64_t column = tile % column_tiles * tile_columns;
+    Sgemm(data + row * n + column, n, left.At(row, 0), right.At(0, column),
+          {std::min(tile_rows, m - row), std::min(tile_columns, n - column), k},
+          options.accumulate);
   });
 }
 

@@ -1,10 +1,14 @@
-#include <cmath>
-
 #include "base/check.h"
 #include "kernels/cpu/cpu_ops.h"
 #include "kernels/cpu/parallel_for.h"
+#include "kernels/cpu/row_sums.h"
 
 namespace liquid {
+namespace {
+
+constexpr int64_t kGrain = 16;  // rows of a chunk
+
+}  // namespace
 
 void CpuOps::RmsNorm(TensorView out, TensorView rstd, ConstTensorView x, ConstTensorView weight,
                      float eps, float offset) {
@@ -15,16 +19,9 @@ void CpuOps::RmsNorm(TensorView out, TensorView rstd, ConstTensorView x, ConstTe
   float* rstd_data = rstd.f32();
   const float* x_data = x.f32();
   const float* w = weight.f32();
-  ParallelForRanges(x.NumRows(), 16, [&](int64_t begin, int64_t end) {
-    for (int64_t row = begin; row < end; ++row) {
-      const float* xr = x_data + row * width;
-      double sum = 0;
-      for (int64_t d = 0; d < width; ++d) sum += double{xr[d]} * xr[d];
-      const auto r =
-          static_cast<float>(1.0 / std::sqrt(sum / static_cast<double>(width) + double{eps}));
-      rstd_data[row] = r;
-      for (int64_t d = 0; d < width; ++d) out_data[row * width + d] = xr[d] * r * (offset + w[d]);
-    }
+  ParallelForRanges(x.NumRows(), kGrain, [&](int64_t begin, int64_t end) {
+    loops_.rms_norm(out_data + begin * width, rstd_data + begin, x_data + begin * width, w, eps,
+                    offset, end - begin, width);
   });
 }
 
@@ -37,33 +34,18 @@ void CpuOps::RmsNormBackward(TensorView dx, TensorView dweight, ConstTensorView 
                weight.NumElements() == width && dweight.NumElements() == width &&
                rstd.NumElements() == rows);
   float* dx_data = dx.f32();
-  float* dweight_data = dweight.f32();
   const float* dy = dout.f32();
   const float* x_data = x.f32();
   const float* w = weight.f32();
   const float* r = rstd.f32();
-  ParallelForRanges(width, 64, [&](int64_t begin, int64_t end) {
-    for (int64_t d = begin; d < end; ++d) {
-      double sum = 0;
-      for (int64_t row = 0; row < rows; ++row) {
-        sum += double{dy[row * width + d]} * x_data[row * width + d] * r[row];
-      }
-      dweight_data[d] += static_cast<float>(sum);
-    }
+  const RowSums sums(scratch_, rows, width);
+  ParallelFor(sums.num_chunks(), [&](int64_t chunk) {
+    const int64_t row = sums.FirstRow(chunk);
+    const int64_t at = row * width;
+    loops_.rms_norm_backward(dx_data + at, sums.Partial(chunk), dy + at, x_data + at, w, r + row,
+                             offset, sums.NumRows(chunk), width);
   });
-  ParallelForRanges(rows, 16, [&](int64_t begin, int64_t end) {
-    for (int64_t row = begin; row < end; ++row) {
-      const float* dyr = dy + row * width;
-      const float* xr = x_data + row * width;
-      double dot = 0;
-      for (int64_t d = 0; d < width; ++d) dot += double{dyr[d]} * (offset + w[d]) * xr[d];
-      const double rr = r[row];
-      const auto shift = static_cast<float>(dot * rr * rr * rr / static_cast<double>(width));
-      for (int64_t d = 0; d < width; ++d) {
-        dx_data[row * width + d] = dyr[d] * (offset + w[d]) * r[row] - xr[d] * shift;
-      }
-    }
-  });
+  sums.AddTo(dweight.f32(), loops_);
 }
 
 void CpuOps::LayerNorm(TensorView out, TensorView mean, TensorView rstd, ConstTensorView x,
@@ -78,23 +60,9 @@ void CpuOps::LayerNorm(TensorView out, TensorView mean, TensorView rstd, ConstTe
   const float* x_data = x.f32();
   const float* w = weight.f32();
   const float* b = bias.f32();
-  ParallelForRanges(x.NumRows(), 16, [&](int64_t begin, int64_t end) {
-    for (int64_t row = begin; row < end; ++row) {
-      const float* xr = x_data + row * width;
-      double sum = 0;
-      for (int64_t d = 0; d < width; ++d) sum += double{xr[d]};
-      const double mu = sum / static_cast<double>(width);
-      double squares = 0;
-      for (int64_t d = 0; d < width; ++d) squares += (xr[d] - mu) * (xr[d] - mu);
-      const auto m = static_cast<float>(mu);
-      const auto r =
-          static_cast<float>(1.0 / std::sqrt(squares / static_cast<double>(width) + double{eps}));
-      mean_data[row] = m;
-      rstd_data[row] = r;
-      for (int64_t d = 0; d < width; ++d) {
-        out_data[row * width + d] = (xr[d] - m) * r * w[d] + b[d];
-      }
-    }
+  ParallelForRanges(x.NumRows(), kGrain, [&](int64_t begin, int64_t end) {
+    loops_.layer_norm(out_data + begin * width, mean_data + begin, rstd_data + begin,
+                      x_data + begin * width, w, b, eps, end - begin, width);
   });
 }
 
@@ -108,44 +76,22 @@ void CpuOps::LayerNormBackward(TensorView dx, TensorView dweight, TensorView dbi
                dbias.NumElements() == width && rstd.NumElements() == rows &&
                mean.NumElements() == rows);
   float* dx_data = dx.f32();
-  float* dweight_data = dweight.f32();
-  float* dbias_data = dbias.f32();
   const float* dy = dout.f32();
   const float* x_data = x.f32();
   const float* w = weight.f32();
   const float* m = mean.f32();
   const float* r = rstd.f32();
-  ParallelForRanges(width, 64, [&](int64_t begin, int64_t end) {
-    for (int64_t d = begin; d < end; ++d) {
-      double sum = 0;
-      double bias_sum = 0;
-      for (int64_t row = 0; row < rows; ++row) {
-        sum += double{dy[row * width + d]} * (x_data[row * width + d] - m[row]) * r[row];
-        bias_sum += double{dy[row * width + d]};
-      }
-      dweight_data[d] += static_cast<float>(sum);
-      dbias_data[d] += static_cast<float>(bias_sum);
-    }
+  const RowSums weight_sums(scratch_, rows, width);
+  const RowSums bias_sums(scratch_, rows, width);
+  ParallelFor(weight_sums.num_chunks(), [&](int64_t chunk) {
+    const int64_t row = weight_sums.FirstRow(chunk);
+    const int64_t at = row * width;
+    loops_.layer_norm_backward(dx_data + at, weight_sums.Partial(chunk), bias_sums.Partial(chunk),
+                               dy + at, x_data + at, w, m + row, r + row,
+                               weight_sums.NumRows(chunk), width);
   });
-  ParallelForRanges(rows, 16, [&](int64_t begin, int64_t end) {
-    for (int64_t row = begin; row < end; ++row) {
-      const float* dyr = dy + row * width;
-      const float* xr = x_data + row * width;
-      double sum = 0;
-      double dot = 0;
-      for (int64_t d = 0; d < width; ++d) {
-        const double g = double{dyr[d]} * w[d];
-        sum += g;
-        dot += g * (xr[d] - m[row]) * r[row];
-      }
-      const auto shift = static_cast<float>(sum / static_cast<double>(width));
-      const auto slope = static_cast<float>(dot / static_cast<double>(width));
-      for (int64_t d = 0; d < width; ++d) {
-        dx_data[row * width + d] =
-            r[row] * (dyr[d] * w[d] - shift - (xr[d] - m[row]) * r[row] * slope);
-      }
-    }
-  });
+  weight_sums.AddTo(dweight.f32(), loops_);
+  bias_sums.AddTo(dbias.f32(), loops_);
 }
 
 }  // namespace liquid

@@ -22,18 +22,8 @@ void CpuOps::Rotary(TensorView out, ConstTensorView x, ConstTensorView cos, Cons
     for (int64_t n = begin; n < end; ++n) {
       const int64_t p = positions[n];
       LIQUID_CHECK(p >= 0 && p < num_positions, "position ", p, " of ", num_positions);
-      const float* c = cos_data + p * half;
-      const float* s = sin_data + p * half;
-      for (int64_t head = 0; head < heads; ++head) {
-        const float* from = x_data + (n * heads + head) * width;
-        float* to = out_data + (n * heads + head) * width;
-        for (int64_t i = 0; i < half; ++i) {
-          const float low = from[i];
-          const float high = from[i + half];
-          to[i] = low * c[i] - high * sign * s[i];
-          to[i + half] = high * c[i] + low * sign * s[i];
-        }
-      }
+      loops_.rotate(out_data + n * heads * width, x_data + n * heads * width, cos_data + p * half,
+                    sin_data + p * half, sign, heads, width);
     }
   });
 }

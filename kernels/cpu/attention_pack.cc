@@ -1,0 +1,80 @@
+#include "kernels/cpu/attention_pack.h"
+
+#include <algorithm>
+
+#include "base/check.h"
+#include "kernels/cpu/parallel_for.h"
+
+namespace liquid {
+namespace {
+
+int64_t NumBlocks(int64_t rows) { return (rows + kAttentionBlock - 1) / kAttentionBlock; }
+
+}  // namespace
+
+AttentionShape::AttentionShape(const ConstTensorView& q, const ConstTensorView& k,
+                               const ConstTensorView& v, const AttentionOptions& options) {
+  LIQUID_CHECK(q.shape.rank() == 4 && k.shape.rank() == 4 && v.shape == k.shape, q.shape.ToString(),
+               k.shape.ToString(), v.shape.ToString());
+  batch = q.shape[0];
+  queries = q.shape[1];
+  heads = q.shape[2];
+  width = q.shape[3];
+  keys = k.shape[1];
+  groups = k.shape[2];
+  LIQUID_CHECK(k.shape[0] == batch && k.shape[3] == width && heads % groups == 0,
+               q.shape.ToString(), k.shape.ToString());
+  LIQUID_CHECK(options.query_offset >= 0 && options.query_offset + queries <= keys, "offset ",
+               options.query_offset, ", ", queries, " queries, ", keys, " keys");
+  query_blocks = NumBlocks(queries);
+  key_blocks = NumBlocks(keys);
+}
+
+PackedRows::PackedRows(TensorPool& scratch, const SimdLoops& loops, const ConstTensorView& x,
+                       const AttentionShape& shape, Form form)
+    : column_floats_(shape.key_blocks * kAttentionBlock * shape.width),
+      row_floats_(shape.key_blocks * kAttentionBlock * PaddedWidth(shape.width)) {
+  const int64_t heads = shape.batch * shape.groups;
+  if ((form & kColumns) != 0) columns_ = scratch.AllocateF32({heads, column_floats_});
+  if ((form & kRows) != 0) rows_ = scratch.AllocateF32({heads, row_floats_});
+  const float* data = x.f32();
+  const int64_t stride = shape.groups * shape.width;
+  ParallelFor(heads * shape.key_blocks, [&](int64_t task) {
+    const int64_t head = task / shape.key_blocks;
+    const int64_t block = task % shape.key_blocks;
+    const int64_t row = block * kAttentionBlock;
+    const int64_t b = head / shape.groups;
+    const int64_t g = head % shape.groups;
+    const AttentionBlock packed = {
+        columns_ ? columns_.view().f32() + head * column_floats_ + row * shape.width : nullptr,
+        rows_ ? rows_.view().f32() + head * row_floats_ + row * PaddedWidth(shape.width) : nullptr};
+    loops.pack_attention_block(packed, data + (b * shape.keys + row) * stride + g * shape.width,
+                               stride, std::min(kAttentionBlock, shape.keys - row), shape.width);
+  });
+}
+
+const float* PackedRows::Columns(int64_t head) const {
+  return columns_ ? columns_.view().f32() + head * column_floats_ : nullptr;
+}
+
+const float* PackedRows::Rows(int64_t head) const {
+  return rows_ ? rows_.view().f32() + head * row_floats_ : nullptr;
+}
+
+PooledTensor FirstKeys(TensorPool& scratch, const AttentionShape& shape,
+                       const int32_t* document_start, const AttentionOptions& options) {
+  PooledTensor first = scratch.Allocate(DType::kI32, {shape.batch, shape.queries});
+  auto* data = static_cast<int32_t*>(first.view().data);
+  for (int64_t b = 0; b < shape.batch; ++b) {
+    for (int64_t t = 0; t < shape.queries; ++t) {
+      const auto key = static_cast<int32_t>(t + options.query_offset);
+      int32_t lowest = document_start == nullptr ? 0 : document_start[b * shape.keys + key];
+      LIQUID_CHECK(lowest >= 0 && lowest <= key, "token ", key, " of document ", lowest);
+      if (options.window > 0) lowest = std::max(lowest, key - options.window + 1);
+      data[b * shape.queries + t] = lowest;
+    }
+  }
+  return first;
+}
+
+}  // namespace liquid

@@ -1,0 +1,42 @@
+#include "kernels/cpu/simd/functions.h"
+#include "kernels/cpu/simd/vector.h"
+
+namespace liquid::LIQUID_ISA {
+
+void Add(float* out, const float* a, const float* b, int64_t count) {
+  ForVectors(count, [&](int64_t i, auto lanes) {
+    lanes.Store(out + i, lanes.Load(a + i) + lanes.Load(b + i));
+  });
+}
+
+void Scale(float* out, const float* x, float factor, int64_t count) {
+  ForVectors(count,
+             [&](int64_t i, auto lanes) { lanes.Store(out + i, lanes.Load(x + i) * factor); });
+}
+
+void Rotate(float* out, const float* x, const float* cos, const float* sin, float sign,
+            int64_t heads, int64_t width) {
+  const int64_t half = width / 2;
+  for (int64_t head = 0; head < heads; ++head) {
+    const float* from = x + head * width;
+    float* to = out + head * width;
+    ForVectors(half, [&](int64_t i, auto lanes) {
+      const F low = lanes.Load(from + i);
+      const F high = lanes.Load(from + i + half);
+      const F c = lanes.Load(cos + i);
+      const F s = lanes.Load(sin + i) * sign;
+      lanes.Store(to + i, low * c - high * s);
+      lanes.Store(to + i + half, high * c + low * s);
+    });
+  }
+}
+
+void SumRows(float* out, const float* x, int64_t rows, int64_t width, int64_t stride) {
+  ForVectors(width, [&](int64_t i, auto lanes) {
+    F sum = {};
+    for (int64_t row = 0; row < rows; ++row) sum += lanes.Load(x + row * stride + i);
+    lanes.Store(out + i, sum);
+  });
+}
+
+}  // namespace liquid::LIQUID_ISA
