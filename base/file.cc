@@ -8,6 +8,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <cstdio>
 #include <cstring>
 #include <filesystem>
 #include <system_error>
@@ -210,6 +211,28 @@ absl::Status Rename(const std::string& from, const std::string& to) {
     return ErrnoStatus(errno, "rename", absl::StrCat(from, " to ", to));
   }
   return absl::OkStatus();
+}
+
+absl::Status ExchangePaths(const std::string& a, const std::string& b) {
+  if (renameat2(AT_FDCWD, a.c_str(), AT_FDCWD, b.c_str(), RENAME_EXCHANGE) == 0) {
+    return absl::OkStatus();
+  }
+  if (errno != EINVAL && errno != ENOSYS) {
+    return ErrnoStatus(errno, "exchange", absl::StrCat(a, " and ", b));
+  }
+  const std::string aside = absl::StrCat(b, ".aside-", getpid());
+  LIQUID_RETURN_IF_ERROR(Rename(b, aside));
+  LIQUID_RETURN_IF_ERROR(Rename(a, b));
+  return Rename(aside, a);
+}
+
+absl::Status ReplaceSymlink(const std::string& target, const std::string& path) {
+  const std::string temporary = absl::StrCat(path, ".tmp-", getpid());
+  unlink(temporary.c_str());
+  if (symlink(target.c_str(), temporary.c_str()) != 0) return ErrnoStatus(errno, "link", temporary);
+  const absl::Status status = Rename(temporary, path);
+  if (!status.ok()) unlink(temporary.c_str());
+  return status;
 }
 
 absl::Status RemoveRecursively(const std::string& path) {

@@ -79,6 +79,10 @@ bool FileExists(const std::string& path);
 absl::Status MakeDirectories(const std::string& path);  // as mkdir -p
 absl::Status SyncDirectory(const std::string& path);    // its entries are on disk
 absl::Status Rename(const std::string& from, const std::string& to);
+// Swaps what two existing names stand for, atomically where the file system can.
+absl::Status ExchangePaths(const std::string& a, const std::string& b);
+// Makes `path` a symbolic link to `target`, atomically in place of the link that is there.
+absl::Status ReplaceSymlink(const std::string& target, const std::string& path);
 absl::Status RemoveRecursively(const std::string& path);  // OK if there is nothing
 absl::StatusOr<std::vector<std::string>> ListDirectory(const std::string& path);  // names, sorted
 absl::StatusOr<int64_t> FreeBytes(const std::string& path);  // for us, on the disk of `path`

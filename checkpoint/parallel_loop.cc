@@ -1,0 +1,30 @@
+#include "checkpoint/parallel_loop.h"
+
+#include <sched.h>
+
+#include <algorithm>
+#include <atomic>
+#include <thread>
+#include <vector>
+
+namespace liquid {
+
+void ParallelLoop(int num_threads, int64_t count, const std::function<void(int64_t)>& body) {
+  std::atomic<int64_t> next = 0;
+  const auto work = [&] {
+    for (int64_t i = next++; i < count; i = next++) body(i);
+  };
+  std::vector<std::thread> threads;
+  const int64_t num_others = std::min<int64_t>(num_threads, count) - 1;
+  for (int64_t t = 0; t < num_others; ++t) threads.emplace_back(work);
+  work();
+  for (std::thread& thread : threads) thread.join();
+}
+
+int NumUsableCpus() {
+  cpu_set_t set;
+  if (sched_getaffinity(0, sizeof(set), &set) != 0) return 1;
+  return std::max(1, CPU_COUNT(&set));
+}
+
+}  // namespace liquid

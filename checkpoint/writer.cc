@@ -1,0 +1,246 @@
+#include "checkpoint/writer.h"
+
+#include <algorithm>
+#include <map>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "base/check.h"
+#include "base/file.h"
+#include "base/status.h"
+#include "checkpoint/checksum.h"
+
+namespace liquid {
+namespace {
+
+// What transformers, vLLM and llama.cpp look for beside the weights, but for config.json.
+constexpr const char* kCompanionNames[] = {
+    "generation_config.json",  "tokenizer.json",    "tokenizer_config.json",
+    "special_tokens_map.json", "added_tokens.json", "chat_template.jinja",
+    "chat_template.json",      "vocab.json",        "merges.txt",
+    "tokenizer.model",         "vocab.txt",
+};
+
+// Hashed and written while it is in the CPU's cache.
+constexpr int64_t kBlockBytes = 1 << 20;
+
+absl::Status WriteWholeFile(const std::string& path, std::string_view content) {
+  LIQUID_ASSIGN_OR_RETURN(File file, File::Create(path));
+  LIQUID_RETURN_IF_ERROR(file.WriteAt(0, content.data(), content.size()));
+  return file.Sync();
+}
+
+absl::StatusOr<int64_t> FileSize(const std::string& path) {
+  LIQUID_ASSIGN_OR_RETURN(const File file, File::OpenForRead(path));
+  return file.Size();
+}
+
+std::string DescribeBytes(int64_t num_bytes) {
+  return absl::StrFormat("%.3f GB (%d bytes)", static_cast<double>(num_bytes) * 1e-9, num_bytes);
+}
+
+absl::StatusOr<ManifestPlainFile> DescribePlainFile(const std::string& directory,
+                                                    const std::string& name) {
+  LIQUID_ASSIGN_OR_RETURN(const std::string content, ReadFile(JoinPath(directory, name)));
+  return ManifestPlainFile{name, static_cast<int64_t>(content.size()), HashBytes(content)};
+}
+
+absl::StatusOr<Hash128> WritePiece(const StoredTensor& tensor, int64_t first_byte,
+                                   int64_t num_bytes, const void* data, File& file) {
+  const auto* bytes = static_cast<const std::byte*>(data);
+  Hasher hasher;
+  for (int64_t done = 0; done < num_bytes; done += kBlockBytes) {
+    const auto size = static_cast<size_t>(std::min(kBlockBytes, num_bytes - done));
+    hasher.Update(bytes + done, size);
+    LIQUID_RETURN_IF_ERROR(file.WriteAt(tensor.begin + first_byte + done, bytes + done, size));
+  }
+  return hasher.Digest();
+}
+
+}  // namespace
+
+std::vector<CompanionFile> FindCompanionFiles(const std::string& config_path,
+                                              const std::string& tokenizer_directory) {
+  std::vector<CompanionFile> files = {{config_path, "config.json"}};
+  for (const char* name : kCompanionNames) {
+    const std::string source = JoinPath(tokenizer_directory, name);
+    if (FileExists(source)) files.push_back({source, name});
+  }
+  return files;
+}
+
+CheckpointWriter::CheckpointWriter(std::string root, int64_t step, const CheckpointPlan& plan,
+                                   std::vector<CompanionFile> companions)
+    : root_(std::move(root)),
+      step_(step),
+      plan_(plan),
+      companions_(std::move(companions)),
+      temporary_(JoinPath(root_, TemporaryName(step))) {
+  LIQUID_CHECK(step >= 0, "step ", step);
+}
+
+absl::StatusOr<int64_t> CheckpointWriter::BytesNeeded() const {
+  // Manifest and indexes: about 40 bytes a piece and 300 a tensor, and blocks that are not full.
+  int64_t needed = plan_.num_bytes + (1 << 20) + 64 * static_cast<int64_t>(plan_.pieces.size());
+  for (const PlannedFile& file : plan_.files) {
+    needed += 4096 + 512 * static_cast<int64_t>(file.layout.tensors.size());
+  }
+  for (const CompanionFile& companion : companions_) {
+    LIQUID_ASSIGN_OR_RETURN(const int64_t size, FileSize(companion.source));
+    needed += size + 4096;
+  }
+  return needed;
+}
+
+absl::Status CheckpointWriter::Prepare() {
+  LIQUID_RETURN_IF_ERROR(MakeDirectories(root_));
+  LIQUID_RETURN_IF_ERROR(RemoveLeftovers(root_));
+  LIQUID_ASSIGN_OR_RETURN(const int64_t needed, BytesNeeded());
+  LIQUID_ASSIGN_OR_RETURN(const int64_t free, FreeBytes(root_));
+  absl::Status status;
+  if (needed > free) {
+    status = absl::ResourceExhaustedError("disk full");
+  } else {
+    status = CreateFiles();
+    if (!status.ok()) static_cast<void>(Abandon());
+  }
+  if (!absl::IsResourceExhausted(status)) return status;
+  return absl::ResourceExhaustedError(
+      absl::StrCat("no space for checkpoint ", CheckpointName(step_), " in ", root_, ": needs ",
+                   DescribeBytes(needed), ", free ", DescribeBytes(free),
+                   "; free some, or lower checkpoint.keep_last (", status.message(), ")"));
+}
+
+absl::Status CheckpointWriter::CreateFiles() {
+  LIQUID_RETURN_IF_ERROR(MakeDirectories(temporary_));
+  for (const PlannedFile& planned : plan_.files) {
+    LIQUID_ASSIGN_OR_RETURN(File file, File::Create(JoinPath(temporary_, planned.name)));
+    LIQUID_RETURN_IF_ERROR(file.Reserve(planned.layout.file_size));
+    const std::string& header = planned.layout.header;
+    LIQUID_RETURN_IF_ERROR(file.WriteAt(0, header.data(), header.size()));
+  }
+  for (const CompanionFile& companion : companions_) {
+    LIQUID_ASSIGN_OR_RETURN(const std::string content, ReadFile(companion.source));
+    LIQUID_RETURN_IF_ERROR(WriteWholeFile(JoinPath(temporary_, companion.name), content));
+  }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<std::vector<PieceChecksum>> CheckpointWriter::WritePieces(
+    absl::Span<const Piece> pieces, const TensorBytes& bytes_of) const {
+  std::vector<PieceChecksum> checksums;
+  checksums.reserve(pieces.size());
+  std::map<int32_t, File> files;
+  for (const Piece& piece : pieces) {
+    auto it = files.find(piece.file);
+    if (it == files.end()) {
+      const std::string& name = plan_.files[static_cast<size_t>(piece.file)].name;
+      LIQUID_ASSIGN_OR_RETURN(File file, File::OpenForUpdate(JoinPath(temporary_, name)));
+      it = files.emplace(piece.file, std::move(file)).first;
+    }
+    const StoredTensor& tensor = plan_.TensorOf(piece);
+    const int64_t first_byte = plan_.FirstByte(piece);
+    const int64_t num_bytes = plan_.NumBytes(piece);
+    const void* data = bytes_of(tensor, first_byte, num_bytes);
+    LIQUID_ASSIGN_OR_RETURN(const Hash128 hash,
+                            WritePiece(tensor, first_byte, num_bytes, data, it->second));
+    checksums.push_back({piece, hash});
+  }
+  // On a disk that machines share, each must send its own pages.
+  for (auto& [index, file] : files) LIQUID_RETURN_IF_ERROR(file.Sync());
+  return checksums;
+}
+
+absl::StatusOr<Manifest> CheckpointWriter::MakeManifest(
+    const TrainingState& state, absl::Span<const PieceChecksum> checksums) const {
+  std::vector<PieceChecksum> sorted(checksums.begin(), checksums.end());
+  const auto key = [](const Piece& piece) {
+    return std::tie(piece.file, piece.tensor, piece.index);
+  };
+  std::sort(sorted.begin(), sorted.end(), [&](const PieceChecksum& a, const PieceChecksum& b) {
+    return key(a.piece) < key(b.piece);
+  });
+  const bool is_complete =
+      std::equal(sorted.begin(), sorted.end(), plan_.pieces.begin(), plan_.pieces.end(),
+                 [&](const PieceChecksum& a, const Piece& b) { return key(a.piece) == key(b); });
+  if (!is_complete) {
+    return absl::InternalError(absl::StrCat("the ranks wrote ", sorted.size(), " pieces of ",
+                                            CheckpointName(step_), ", not each of the ",
+                                            plan_.pieces.size(), " planned ones once"));
+  }
+  Manifest manifest;
+  manifest.state = state;
+  size_t next = 0;
+  for (const PlannedFile& planned : plan_.files) {
+    ManifestTensorFile file;
+    file.name = planned.name;
+    file.num_bytes = planned.layout.file_size;
+    file.header = HashBytes(planned.layout.header);
+    for (const StoredTensor& tensor : planned.layout.tensors) {
+      ManifestTensor& entry = file.tensors.emplace_back();
+      entry.name = tensor.spec.name;
+      const int64_t num_pieces = NumPieces(tensor.num_bytes());
+      for (int64_t p = 0; p < num_pieces; ++p) entry.pieces.push_back(sorted[next++].hash);
+    }
+    file.checksum = TensorFileChecksum(file);
+    manifest.tensor_files.push_back(std::move(file));
+  }
+  return manifest;
+}
+
+absl::StatusOr<CommittedCheckpoint> CheckpointWriter::Commit(
+    const TrainingState& state, absl::Span<const PieceChecksum> checksums,
+    const Retention& retention) {
+  LIQUID_CHECK(state.step == step_, "state of step ", state.step, ", writer of ", step_);
+  LIQUID_ASSIGN_OR_RETURN(Manifest manifest, MakeManifest(state, checksums));
+  for (const PlannedFile& planned : plan_.files) {
+    LIQUID_ASSIGN_OR_RETURN(File file, File::OpenForUpdate(JoinPath(temporary_, planned.name)));
+    LIQUID_RETURN_IF_ERROR(file.Sync());
+  }
+  std::vector<std::string> plain_names;
+  for (const CompanionFile& companion : companions_) plain_names.push_back(companion.name);
+  const auto num_files = static_cast<int>(plan_.files.size());
+  for (const auto& [stem, begin, end] :
+       {std::tuple("model", 0, plan_.num_model_files),
+        std::tuple("optimizer", plan_.num_model_files, num_files)}) {
+    if (end - begin < 2) continue;  // a single file needs no index
+    plain_names.push_back(absl::StrCat(stem, ".safetensors.index.json"));
+    LIQUID_RETURN_IF_ERROR(
+        WriteWholeFile(JoinPath(temporary_, plain_names.back()), MakeIndexJson(plan_, begin, end)));
+  }
+  CommittedCheckpoint committed{
+      JoinPath(root_, CheckpointName(step_)), CheckpointName(step_), "", plan_.num_bytes, {}};
+  for (const std::string& name : plain_names) {
+    LIQUID_ASSIGN_OR_RETURN(ManifestPlainFile file, DescribePlainFile(temporary_, name));
+    committed.num_bytes += file.num_bytes;
+    manifest.plain_files.push_back(std::move(file));
+  }
+  const std::string text = WriteManifest(manifest);
+  committed.manifest_digest = ManifestDigest(text);
+  committed.num_bytes += static_cast<int64_t>(text.size());
+  LIQUID_RETURN_IF_ERROR(WriteWholeFile(JoinPath(temporary_, kManifestName), text));
+  LIQUID_RETURN_IF_ERROR(SyncDirectory(temporary_));
+  LIQUID_RETURN_IF_ERROR(Publish());
+  committed.warnings = RemoveOldCheckpoints(root_, step_, retention);
+  return committed;
+}
+
+absl::Status CheckpointWriter::Publish() {
+  const std::string final_path = JoinPath(root_, CheckpointName(step_));
+  if (FileExists(final_path)) {
+    // What stood under the name goes with the temporary directory, which it now is.
+    LIQUID_RETURN_IF_ERROR(ExchangePaths(temporary_, final_path));
+    LIQUID_RETURN_IF_ERROR(SyncDirectory(root_));
+    LIQUID_RETURN_IF_ERROR(RemoveRecursively(temporary_));
+  } else {
+    LIQUID_RETURN_IF_ERROR(Rename(temporary_, final_path));
+    LIQUID_RETURN_IF_ERROR(SyncDirectory(root_));
+  }
+  LIQUID_RETURN_IF_ERROR(ReplaceSymlink(CheckpointName(step_), JoinPath(root_, "latest")));
+  return SyncDirectory(root_);
+}
+
+absl::Status CheckpointWriter::Abandon() { return RemoveRecursively(temporary_); }
+
+}  // namespace liquid

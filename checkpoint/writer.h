@@ -1,0 +1,104 @@
+// Writes a checkpoint, all ranks together, so that it is either there whole or not at all.
+//
+//   on rank 0:        writer.Prepare()             temporary directory, space reserved, headers
+//   barrier
+//   on every rank:    writer.WritePieces(...)      its pieces, straight to their final offsets
+//   gather checksums to rank 0
+//   on rank 0:        writer.Commit(...)           indexes, manifest last, fsync, rename, `latest`
+//
+// The caller carries statuses between ranks; if any is an error, rank 0 calls Abandon() instead of
+// going on. Until Commit renames, nothing that was there before has changed, whatever fails, and
+// whenever the process is killed. Only one writer may be at work under a root.
+#ifndef LIQUID_CHECKPOINT_WRITER_H_
+#define LIQUID_CHECKPOINT_WRITER_H_
+
+#include <cstdint>
+#include <functional>
+#include <string>
+#include <type_traits>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/types/span.h"
+#include "base/hash.h"
+#include "checkpoint/catalog.h"
+#include "checkpoint/manifest.h"
+#include "checkpoint/plan.h"
+
+namespace liquid {
+
+// A small file that goes along, byte for byte.
+struct CompanionFile {
+  std::string source;  // path
+  std::string name;    // in the checkpoint
+};
+
+// `config_path` as config.json, and what the directory `tokenizer_directory` has of the files that
+// transformers looks for beside the weights: tokenizer, chat template, generation defaults.
+std::vector<CompanionFile> FindCompanionFiles(const std::string& config_path,
+                                              const std::string& tokenizer_directory);
+
+// What one rank says of a piece that it wrote. May be sent as its bytes.
+struct PieceChecksum {
+  Piece piece;
+  Hash128 hash;
+};
+static_assert(std::is_trivially_copyable_v<PieceChecksum>);
+
+// The `num_bytes` bytes of `tensor` from `first_byte` on, in host memory; valid until the next
+// call.
+using TensorBytes =
+    std::function<const void*(const StoredTensor& tensor, int64_t first_byte, int64_t num_bytes)>;
+
+struct CommittedCheckpoint {
+  std::string path;
+  std::string name;                   // step-00000100
+  std::string manifest_digest;        // for the ledger
+  int64_t num_bytes = 0;              // of all files
+  std::vector<std::string> warnings;  // old checkpoints that could not be removed
+};
+
+// Made alike on every rank. Not thread-safe, but ranks may be threads, each with its own.
+class CheckpointWriter {
+ public:
+  // For OUTPUT/checkpoints/step-XXXXXXXX with root = OUTPUT/checkpoints. `plan` must outlive this.
+  CheckpointWriter(std::string root, int64_t step, const CheckpointPlan& plan,
+                   std::vector<CompanionFile> companions);
+
+  // Removes leftovers of dead writers, then makes the temporary directory with all files in their
+  // full size. ResourceExhausted, in one line with the bytes needed and free, if they do not fit.
+  absl::Status Prepare();
+
+  // Writes `pieces` and puts them on disk. Ranks write different pieces at the same time.
+  absl::StatusOr<std::vector<PieceChecksum>> WritePieces(absl::Span<const Piece> pieces,
+                                                         const TensorBytes& bytes_of) const;
+
+  // `checksums`: of all pieces of the plan, each once, in any order (a piece that is missing or
+  // twice is Internal). state.step must be the writer's. A checkpoint of the same step that is
+  // there already is replaced. When this returns OK, the checkpoint is on disk under its name and
+  // `latest` leads to it.
+  absl::StatusOr<CommittedCheckpoint> Commit(const TrainingState& state,
+                                             absl::Span<const PieceChecksum> checksums,
+                                             const Retention& retention);
+
+  // Removes the temporary directory; frees its disk space. OK if there is none.
+  absl::Status Abandon();
+
+ private:
+  absl::StatusOr<int64_t> BytesNeeded() const;
+  absl::Status CreateFiles();
+  absl::StatusOr<Manifest> MakeManifest(const TrainingState& state,
+                                        absl::Span<const PieceChecksum> checksums) const;
+  absl::Status Publish();
+
+  std::string root_;
+  int64_t step_;
+  const CheckpointPlan& plan_;
+  std::vector<CompanionFile> companions_;
+  std::string temporary_;  // path
+};
+
+}  // namespace liquid
+
+#endif  // LIQUID_CHECKPOINT_WRITER_H_

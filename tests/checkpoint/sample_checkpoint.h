@@ -1,0 +1,170 @@
+// A small model with optimizer state, and the writing of it by ranks that are threads.
+#ifndef LIQUID_TESTS_CHECKPOINT_SAMPLE_CHECKPOINT_H_
+#define LIQUID_TESTS_CHECKPOINT_SAMPLE_CHECKPOINT_H_
+
+#include <cstdint>
+#include <filesystem>
+#include <map>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "base/file.h"
+#include "base/status.h"
+#include "checkpoint/fingerprint.h"
+#include "checkpoint/plan.h"
+#include "checkpoint/writer.h"
+#include "gtest/gtest.h"
+
+namespace liquid::testing {
+
+// Tensors of a model and its moments; the bytes are a function of (seed, name, position).
+struct SampleModel {
+  explicit SampleModel(uint8_t seed, int64_t rows = 8) {
+    const std::vector<TensorSpec> parameters = {
+        {"model.embed_tokens.weight", DType::kF32, {rows, 4}},
+        {"model.layers.0.norm.weight", DType::kF32, {4}},
+        {"model.layers.0.mlp.weight", DType::kF32, {4, 6}},
+        {"model.scale", DType::kF32, {}},
+        {"model.nothing", DType::kF32, {0, 3}}};
+    for (const TensorSpec& spec : parameters) model.push_back(spec);
+    for (const std::string moment : {"exp_avg.", "exp_avg_sq."}) {
+      for (const TensorSpec& spec : parameters) {
+        optimizer.push_back({moment + spec.name, spec.dtype, spec.shape});
+      }
+    }
+    for (const auto* specs : {&model, &optimizer}) {
+      for (const TensorSpec& spec : *specs) {
+        std::string& data = bytes[spec.name];
+        data.resize(static_cast<size_t>(*TensorNumBytes(spec.dtype, spec.shape)));
+        uint32_t state = seed + 1u;
+        for (const char c : spec.name) state = state * 31 + static_cast<uint8_t>(c);
+        for (char& byte : data) {
+          state = state * 1664525 + 1013904223;
+          byte = static_cast<char>(state >> 24 & 0x7f);  // no float becomes a NaN
+        }
+      }
+    }
+  }
+
+  const void* BytesOf(const StoredTensor& tensor, int64_t first_byte) const {
+    return bytes.at(tensor.spec.name).data() + first_byte;
+  }
+  Hash128 Fingerprint() const {
+    Hash128 sum;
+    for (const TensorSpec& spec : model) {
+      const std::string& data = bytes.at(spec.name);
+      sum ^= FingerprintTensor(
+          spec, absl::MakeSpan(reinterpret_cast<const std::byte*>(data.data()), data.size()));
+    }
+    return sum;
+  }
+
+  std::vector<TensorSpec> model;
+  std::vector<TensorSpec> optimizer;
+  std::map<std::string, std::string> bytes;
+};
+
+struct SaveOptions {
+  int num_ranks = 1;
+  int64_t max_shard_bytes = 0;
+  Retention retention;
+  std::vector<CompanionFile> companions;
+};
+
+inline TrainingState SampleState(const SampleModel& sample, int64_t step) {
+  TrainingState state;
+  state.step = step;
+  state.stream_position = 8 * step;
+  state.epoch = step / 10;
+  state.seed = 42;
+  state.job = "sample";
+  state.job_digest = "00ff";
+  state.dataset_digest = "11ee";
+  state.code_version = "0.1.0";
+  state.ledger_head = "22dd";
+  state.weights_fingerprint = sample.Fingerprint();
+  return state;
+}
+
+// Every rank writes its part in a thread of its own.
+inline absl::StatusOr<std::vector<PieceChecksum>> WriteByRanks(const CheckpointWriter& writer,
+                                                               const CheckpointPlan& plan,
+                                                               const SampleModel& sample,
+                                                               int num_ranks) {
+  std::vector<absl::StatusOr<std::vector<PieceChecksum>>> parts(
+      static_cast<size_t>(num_ranks), absl::StatusOr<std::vector<PieceChecksum>>());
+  std::vector<std::thread> ranks;
+  for (int rank = 0; rank < num_ranks; ++rank) {
+    ranks.emplace_back([&, rank] {
+      parts[static_cast<size_t>(rank)] =
+          writer.WritePieces(PiecesOfRank(plan, rank, num_ranks),
+                             [&](const StoredTensor& tensor, int64_t first_byte, int64_t) {
+                               return sample.BytesOf(tensor, first_byte);
+                             });
+    });
+  }
+  for (std::thread& rank : ranks) rank.join();
+  std::vector<PieceChecksum> checksums;
+  for (auto& part : parts) {
+    LIQUID_RETURN_IF_ERROR(part.status());
+    // Last rank first: the order must not matter.
+    checksums.insert(checksums.begin(), part->begin(), part->end());
+  }
+  return checksums;
+}
+
+inline absl::StatusOr<CommittedCheckpoint> Save(const std::string& root, int64_t step,
+                                                const SampleModel& sample,
+                                                const SaveOptions& options = {}) {
+  LIQUID_ASSIGN_OR_RETURN(
+      const CheckpointPlan plan,
+      MakeCheckpointPlan(sample.model, sample.optimizer, options.max_shard_bytes));
+  CheckpointWriter writer(root, step, plan, options.companions);
+  LIQUID_RETURN_IF_ERROR(writer.Prepare());
+  absl::StatusOr<std::vector<PieceChecksum>> checksums =
+      WriteByRanks(writer, plan, sample, options.num_ranks);
+  if (!checksums.ok()) {
+    LIQUID_RETURN_IF_ERROR(writer.Abandon());
+    return checksums.status();
+  }
+  absl::StatusOr<CommittedCheckpoint> committed =
+      writer.Commit(SampleState(sample, step), *checksums, options.retention);
+  if (!committed.ok()) LIQUID_RETURN_IF_ERROR(writer.Abandon());
+  return committed;
+}
+
+// The contents of all files under `directory`, by their names.
+inline std::map<std::string, std::string> ContentsOf(const std::string& directory) {
+  std::map<std::string, std::string> contents;
+  for (const auto& entry : std::filesystem::directory_iterator(directory)) {
+    contents[entry.path().filename()] = ReadFile(entry.path().string()).value_or("<unreadable>");
+  }
+  return contents;
+}
+
+// A directory of the running test, removed with it.
+class TemporaryDirectory {
+ public:
+  TemporaryDirectory()
+      : path_(::testing::TempDir() + "/liquid_" +
+              ::testing::UnitTest::GetInstance()->current_test_info()->test_suite_name() + "_" +
+              ::testing::UnitTest::GetInstance()->current_test_info()->name() + "_" +
+              std::to_string(getpid())) {
+    std::filesystem::remove_all(path_);
+    std::filesystem::create_directories(path_);
+  }
+  ~TemporaryDirectory() {
+    std::error_code ignored;
+    std::filesystem::remove_all(path_, ignored);
+  }
+  const std::string& path() const { return path_; }
+
+ private:
+  std::string path_;
+};
+
+}  // namespace liquid::testing
+
+#endif  // LIQUID_TESTS_CHECKPOINT_SAMPLE_CHECKPOINT_H_
