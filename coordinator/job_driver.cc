@@ -287,6 +287,7 @@ void JobDriver::Stop() {
     CloseGang(peers_.begin()->first, absl::UnavailableError("the coordinator is ending"));
   }
   ShowChange();
+  ledger_ = nullptr;  // another coordinator may go on from here
 }
 
 }  // namespace liquid

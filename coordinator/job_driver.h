@@ -66,7 +66,7 @@ class JobDriver {
   JobState WaitUntilEnded();
   // Why the job failed; OK if it did not.
   absl::Status Failure();
-  // Closes all streams with Unavailable; no event has an effect any more.
+  // Closes all streams with Unavailable, and the ledger; no event has an effect any more.
   void Stop();
 
  private:
