@@ -77,7 +77,7 @@ void KillAtRandomMoments(bool same_step, unsigned seed) {
     const int64_t newest = CheckRoot(root.path());
     ASSERT_GE(newest, step);
     step = newest;
-    ASSERT_FALSE(HasFailure()) << "round " << round;
+    ASSERT_FALSE(::testing::Test::HasFailure()) << "round " << round;
   }
   EXPECT_GT(num_interrupted, 10);  // else the kills came at the wrong moments
   ASSERT_THAT(Save(root.path(), step + 1, SampleOfStep(step + 1), Options()), IsOk());

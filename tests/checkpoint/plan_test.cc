@@ -1,5 +1,6 @@
 #include "checkpoint/plan.h"
 
+#include "absl/strings/str_cat.h"
 #include "checkpoint/checksum.h"
 #include "gmock/gmock.h"
 #include "tests/testing/status_matchers.h"
@@ -15,7 +16,7 @@ using ::testing::HasSubstr;
 std::vector<TensorSpec> Bytes(const std::vector<int64_t>& sizes) {
   std::vector<TensorSpec> specs;
   for (const int64_t size : sizes) {
-    specs.push_back({"t" + std::to_string(specs.size()), DType::kU8, {size}});
+    specs.push_back({absl::StrCat("t", specs.size()), DType::kU8, {size}});
   }
   return specs;
 }

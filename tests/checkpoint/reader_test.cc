@@ -18,6 +18,7 @@ using ::liquid::testing::Save;
 using ::liquid::testing::SaveOptions;
 using ::liquid::testing::StatusIs;
 using ::liquid::testing::TemporaryDirectory;
+using ::liquid::testing::WriteBytes;
 using ::testing::AllOf;
 using ::testing::AnyOf;
 using ::testing::HasSubstr;
@@ -112,12 +113,12 @@ TEST(CheckpointReaderTest, EveryTruncationIsFound) {
       std::map<std::string, std::string> read;
       EXPECT_THAT(ReadAll(committed->path, sample, &read, 1),
                   StatusIs(absl::StatusCode::kDataLoss, HasSubstr(name)));
-      ASSERT_THAT(WriteFileAtomically(path, content), IsOk());
+      WriteBytes(path, content);
     }
     fs::remove(path);
     EXPECT_THAT(CheckpointReader::Open(committed->path),
                 StatusIs(absl::StatusCode::kNotFound, HasSubstr(name)));
-    ASSERT_THAT(WriteFileAtomically(path, content), IsOk());
+    WriteBytes(path, content);
   }
 }
 
@@ -147,8 +148,7 @@ TEST(CheckpointReaderTest, RefusesHeadersThatDisagreeWithTheManifest) {
   auto& file = manifest->tensor_files[0];
   std::swap(file.tensors[0], file.tensors[1]);
   file.checksum = TensorFileChecksum(file);
-  ASSERT_THAT(WriteFileAtomically(committed->path + "/manifest.json", WriteManifest(*manifest)),
-              IsOk());
+  WriteBytes(committed->path + "/manifest.json", WriteManifest(*manifest));
   EXPECT_THAT(CheckpointReader::Open(committed->path),
               StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("not those of the manifest")));
 }

@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <fstream>
 #include <map>
 #include <string>
 #include <thread>
@@ -142,6 +143,11 @@ inline std::map<std::string, std::string> ContentsOf(const std::string& director
     contents[entry.path().filename()] = ReadFile(entry.path().string()).value_or("<unreadable>");
   }
   return contents;
+}
+
+// Without fsync, which tests in loops can do without.
+inline void WriteBytes(const std::string& path, const std::string& content) {
+  std::ofstream(path, std::ios::binary) << content;
 }
 
 // A directory of the running test, removed with it.

@@ -17,6 +17,7 @@ using ::liquid::testing::Save;
 using ::liquid::testing::SaveOptions;
 using ::liquid::testing::StatusIs;
 using ::liquid::testing::TemporaryDirectory;
+using ::liquid::testing::WriteBytes;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 using ::testing::SizeIs;
@@ -38,7 +39,7 @@ class VerifyTest : public ::testing::Test {
   void Flip(const std::string& name, int64_t byte) {
     std::string content = *ReadFile(directory_ + "/" + name);
     content[static_cast<size_t>(byte)] ^= 0x10;
-    ASSERT_THAT(WriteFileAtomically(directory_ + "/" + name, content), IsOk());
+    WriteBytes(directory_ + "/" + name, content);
   }
 
   const TemporaryDirectory root_;
@@ -57,7 +58,7 @@ TEST_F(VerifyTest, FindsNothingWrongWithASoundCheckpoint) {
 }
 
 TEST_F(VerifyTest, NamesFileTensorAndRangeOfADamagedTensor) {
-  const std::string name = "model-00002-of-00002.safetensors";
+  const std::string name = "model-00003-of-00003.safetensors";
   const auto file = SafetensorsFile::Open(directory_ + "/" + name);
   const StoredTensor* tensor = file->Find("model.layers.0.mlp.weight");
   ASSERT_NE(tensor, nullptr);
@@ -74,13 +75,13 @@ TEST_F(VerifyTest, NamesFileTensorAndRangeOfADamagedTensor) {
 }
 
 TEST_F(VerifyTest, NamesADamagedHeaderAndGoesOn) {
-  Flip("model-00001-of-00002.safetensors", 20);
+  Flip("model-00001-of-00003.safetensors", 20);
   const auto size =
-      static_cast<int64_t>(fs::file_size(directory_ + "/model-00002-of-00002.safetensors"));
-  Flip("model-00002-of-00002.safetensors", size - 1);
+      static_cast<int64_t>(fs::file_size(directory_ + "/model-00003-of-00003.safetensors"));
+  Flip("model-00003-of-00003.safetensors", size - 1);
   const auto problems = Problems();
   ASSERT_THAT(problems, SizeIs(2));
-  EXPECT_EQ(problems[0].file, "model-00001-of-00002.safetensors");
+  EXPECT_EQ(problems[0].file, "model-00001-of-00003.safetensors");
   EXPECT_EQ(problems[0].begin, 0);
   EXPECT_THAT(problems[0].what, HasSubstr("the header"));
   EXPECT_GT(problems[0].end, 20);
@@ -96,7 +97,7 @@ TEST_F(VerifyTest, NamesEveryFlippedByteOfEveryFile) {
       const auto problems = Problems();
       ASSERT_THAT(problems, Not(IsEmpty())) << name << " " << byte;
       EXPECT_EQ(problems[0].file, name);
-      ASSERT_THAT(WriteFileAtomically(entry.path().string(), content), IsOk());
+      WriteBytes(entry.path().string(), content);
     }
   }
   EXPECT_THAT(Problems(), IsEmpty());
@@ -107,7 +108,7 @@ TEST_F(VerifyTest, NamesMissingTruncatedAndStrangeFiles) {
   const auto size = static_cast<int64_t>(fs::file_size(directory_ + "/" + name));
   fs::resize_file(directory_ + "/" + name, static_cast<uintmax_t>(size - 3));
   fs::remove(directory_ + "/config.json");
-  fs::copy(directory_ + "/model-00001-of-00002.safetensors", directory_ + "/model.safetensors");
+  fs::copy(directory_ + "/model-00001-of-00003.safetensors", directory_ + "/model.safetensors");
   const auto problems = Problems();
   ASSERT_THAT(problems, SizeIs(3));
   EXPECT_THAT(problems[0].ToString(), HasSubstr("config.json: cannot open"));
@@ -120,7 +121,7 @@ TEST_F(VerifyTest, NamesMissingTruncatedAndStrangeFiles) {
 TEST_F(VerifyTest, HoldsTheWeightsAgainstTheFingerprint) {
   auto manifest = ReadManifest(directory_);
   manifest->state.weights_fingerprint.low ^= 1;
-  ASSERT_THAT(WriteFileAtomically(directory_ + "/manifest.json", WriteManifest(*manifest)), IsOk());
+  WriteBytes(directory_ + "/manifest.json", WriteManifest(*manifest));
   const auto problems = Problems();
   ASSERT_THAT(problems, SizeIs(1));
   EXPECT_THAT(problems[0].what, HasSubstr("fingerprint"));
@@ -132,22 +133,20 @@ TEST_F(VerifyTest, ChecksTheStructureOfPlainModels) {
   ASSERT_THAT(report, IsOk());
   EXPECT_FALSE(report->has_manifest);
   EXPECT_THAT(report->problems, IsEmpty());
-  EXPECT_EQ(report->num_files, 2);
+  EXPECT_EQ(report->num_files, 3);
   EXPECT_EQ(report->num_tensors, 5);
-  fs::remove(directory_ + "/model-00002-of-00002.safetensors");
-  EXPECT_THAT(Problems()[0].what, HasSubstr("model-00002-of-00002.safetensors"));
+  fs::remove(directory_ + "/model-00003-of-00003.safetensors");
+  EXPECT_THAT(Problems()[0].what, HasSubstr("model-00003-of-00003.safetensors"));
 }
 
 TEST_F(VerifyTest, NamesTensorsThatThePlainIndexForgets) {
   fs::remove(directory_ + "/manifest.json");
-  ASSERT_THAT(
-      WriteFileAtomically(directory_ + "/model.safetensors.index.json",
-                          R"({"weight_map":{"model.scale":"model-00002-of-00002.safetensors"}})"),
-      IsOk());
+  WriteBytes(directory_ + "/model.safetensors.index.json",
+             R"({"weight_map":{"model.scale":"model-00003-of-00003.safetensors"}})");
   const auto problems = Problems();
-  ASSERT_THAT(problems, SizeIs(3));
+  ASSERT_THAT(problems, SizeIs(2));
   EXPECT_EQ(problems[0].what, "is not in the index");
-  EXPECT_EQ(problems[0].file, "model-00002-of-00002.safetensors");
+  EXPECT_EQ(problems[0].file, "model-00003-of-00003.safetensors");
 }
 
 }  // namespace
