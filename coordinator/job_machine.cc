@@ -63,7 +63,9 @@ JobMachine::JobMachine(Options options, JobRecord record)
 
 void JobMachine::Start(absl::Time now, Actions* actions) {
   last_checkpoint_time_ = now;
-  if (!record_.gangs().empty()) ChangeGeneration("the coordinator was started again", actions);
+  if (state() != DONE && !record_.gangs().empty()) {
+    ChangeGeneration("the coordinator was started again", actions);
+  }
 }
 
 void JobMachine::Record(LedgerEntry entry, Actions* actions) {
