@@ -60,7 +60,15 @@ struct AlignedText {
   void Append(const TextSpan& span) {
     text.append(span.text);
     if (!tracked) return;
-    for (size_t i = 0; i < span.text.size(); ++i) origins.push_back(span.OriginOfByte(i));
+    if (span.origins != nullptr) {
+      origins.insert(origins.end(), span.origins, span.origins + span.text.size());
+      return;
+    }
+    for (size_t i = 0; i < span.text.size();) {
+      const size_t length = Utf8Length(span.text[i]);
+      origins.insert(origins.end(), length, {span.base + i, span.base + i + length});
+      i += length;
+    }
   }
   void Clear(size_t new_base, bool track) {
     text.clear();

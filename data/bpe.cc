@@ -266,37 +266,42 @@ void BpeModel::EncodeWord(std::string_view word, BpeScratch* scratch, std::vecto
                           std::vector<uint32_t>* begins) const {
   LIQUID_CHECK(!word.empty() && word.size() < 1u << 31, "word of ", word.size(), " bytes");
   BpeScratch::CachedWord* cached = nullptr;
-  if (word.size() <= BpeScratch::kMaxCachedBytes && begins == nullptr) {
+  if (word.size() <= BpeScratch::kMaxCachedBytes) {
     cached = &scratch->cache_[HashWord(word.data(), word.size()) & (BpeScratch::kNumCached - 1)];
     if (cached->num_bytes == word.size() &&
         std::memcmp(cached->bytes.data(), word.data(), word.size()) == 0) {
       ids->insert(ids->end(), cached->ids.begin(), cached->ids.begin() + cached->num_ids);
+      if (begins != nullptr) {
+        begins->insert(begins->end(), cached->begins.begin(),
+                       cached->begins.begin() + cached->num_ids);
+      }
       return;
     }
   }
-  const size_t first = ids->size();
+  const std::vector<BpeScratch::Symbol>& symbols = scratch->symbols_;
   const int32_t whole = options_.ignore_merges ? WholeWord(word) : Vocabulary::kNone;
   if (whole != Vocabulary::kNone) {
-    ids->push_back(whole);
-    if (begins != nullptr) begins->push_back(0);
+    scratch->symbols_.assign(1, {whole, 0, -1, -1, MergeTable::kNone});
   } else {
     FillSymbols(word, scratch);
-    if (scratch->symbols_.size() <= kFewSymbols) {
+    if (symbols.size() <= kFewSymbols) {
       MergeFew(scratch);
     } else {
       MergeMany(scratch);
     }
-    for (const BpeScratch::Symbol& symbol : scratch->symbols_) {
-      ids->push_back(symbol.id);
-      if (begins != nullptr) begins->push_back(symbol.begin);
-    }
   }
-  const size_t num_ids = ids->size() - first;
-  if (cached == nullptr || num_ids > BpeScratch::kMaxCachedIds) return;
+  for (const BpeScratch::Symbol& symbol : symbols) {
+    ids->push_back(symbol.id);
+    if (begins != nullptr) begins->push_back(symbol.begin);
+  }
+  if (cached == nullptr || symbols.size() > BpeScratch::kMaxCachedIds) return;
   cached->num_bytes = static_cast<uint8_t>(word.size());
-  cached->num_ids = static_cast<uint8_t>(num_ids);
+  cached->num_ids = static_cast<uint8_t>(symbols.size());
   std::memcpy(cached->bytes.data(), word.data(), word.size());
-  std::copy(ids->begin() + static_cast<ptrdiff_t>(first), ids->end(), cached->ids.begin());
+  for (size_t i = 0; i < symbols.size(); ++i) {
+    cached->ids[i] = symbols[i].id;
+    cached->begins[i] = static_cast<uint8_t>(symbols[i].begin);
+  }
 }
 
 void BpeModel::EncodeText(std::string_view text, BpeScratch* scratch, std::vector<int32_t>* ids,
