@@ -11,8 +11,8 @@ void CpuOps::Attention(TensorView out, TensorView lse, ConstTensorView q, ConstT
                        ConstTensorView v, const int32_t* document_start, AttentionOptions options) {
   const AttentionShape s(q, k, v, options);
   LIQUID_CHECK(out.shape == q.shape && lse.NumElements() == s.batch * s.heads * s.queries);
-  const PackedRows packed_k(scratch_, loops_, k, s, PackedRows::kColumns);
-  const PackedRows packed_v(scratch_, loops_, v, s, PackedRows::kRows);
+  const PackedRows packed_k(scratch_, k, s);
+  const PackedRows packed_v(scratch_, v, s);
   const PooledTensor first = FirstKeys(scratch_, s, document_start, options);
   const PooledTensor workspace = scratch_.AllocateF32({MaxThreads(), AttentionWorkspace(s.width)});
   float* out_data = out.f32();
@@ -28,10 +28,8 @@ void CpuOps::Attention(TensorView out, TensorView lse, ConstTensorView q, ConstT
     const int64_t begin = block * kAttentionBlock;
     const int64_t at = ((b * s.queries + begin) * s.heads + h) * s.width;
     const AttentionKeys keys = {
-        .k_columns = packed_k.Columns(group),
-        .k_rows = nullptr,
-        .v_columns = nullptr,
-        .v_rows = packed_v.Rows(group),
+        .k = packed_k.OfHead(group),
+        .v = packed_v.OfHead(group),
         .first = static_cast<const int32_t*>(first.view().data) + b * s.queries,
         .width = s.width,
         .scale = options.scale};

@@ -38,8 +38,8 @@ void CpuOps::AttentionBackward(TensorView dq, TensorView dk, TensorView dv, Cons
   LIQUID_CHECK(dq.shape == q.shape && dk.shape == k.shape && dv.shape == v.shape &&
                dout.shape == q.shape && out.shape == q.shape);
   LIQUID_CHECK(lse.NumElements() == s.batch * s.heads * s.queries);
-  const PackedRows packed_k(scratch_, loops_, k, s, PackedRows::kBoth);
-  const PackedRows packed_v(scratch_, loops_, v, s, PackedRows::kColumns);
+  const PackedRows packed_k(scratch_, k, s);
+  const PackedRows packed_v(scratch_, v, s);
   const PooledTensor first = FirstKeys(scratch_, s, document_start, options);
   const PooledTensor workspace = scratch_.AllocateF32({MaxThreads(), AttentionWorkspace(s.width)});
 
@@ -57,10 +57,8 @@ void CpuOps::AttentionBackward(TensorView dq, TensorView dk, TensorView dv, Cons
     const int64_t b = group / s.groups;
     const int64_t first_head = group % s.groups * group_heads + task % parts;
     const AttentionKeys keys = {
-        .k_columns = packed_k.Columns(group),
-        .k_rows = packed_k.Rows(group),
-        .v_columns = packed_v.Columns(group),
-        .v_rows = nullptr,
+        .k = packed_k.OfHead(group),
+        .v = packed_v.OfHead(group),
         .first = static_cast<const int32_t*>(first.view().data) + b * s.queries,
         .width = s.width,
         .scale = options.scale};

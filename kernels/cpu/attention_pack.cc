@@ -30,35 +30,26 @@ AttentionShape::AttentionShape(const ConstTensorView& q, const ConstTensorView& 
   key_blocks = NumBlocks(keys);
 }
 
-PackedRows::PackedRows(TensorPool& scratch, const SimdLoops& loops, const ConstTensorView& x,
-                       const AttentionShape& shape, Form form)
-    : column_floats_(shape.key_blocks * kAttentionBlock * shape.width),
-      row_floats_(shape.key_blocks * kAttentionBlock * PaddedWidth(shape.width)) {
-  const int64_t heads = shape.batch * shape.groups;
-  if ((form & kColumns) != 0) columns_ = scratch.AllocateF32({heads, column_floats_});
-  if ((form & kRows) != 0) rows_ = scratch.AllocateF32({heads, row_floats_});
+PackedRows::PackedRows(TensorPool& scratch, const ConstTensorView& x, const AttentionShape& shape)
+    : head_floats_(shape.key_blocks * kAttentionBlock * PaddedWidth(shape.width)),
+      packed_(scratch.AllocateF32({shape.batch * shape.groups, head_floats_})) {
   const float* data = x.f32();
-  const int64_t stride = shape.groups * shape.width;
-  ParallelFor(heads * shape.key_blocks, [&](int64_t task) {
+  const int64_t width = shape.width;
+  const int64_t padded = PaddedWidth(width);
+  const int64_t stride = shape.groups * width;
+  ParallelFor(shape.batch * shape.groups * shape.key_blocks, [&](int64_t task) {
     const int64_t head = task / shape.key_blocks;
-    const int64_t block = task % shape.key_blocks;
-    const int64_t row = block * kAttentionBlock;
-    const int64_t b = head / shape.groups;
-    const int64_t g = head % shape.groups;
-    const AttentionBlock packed = {
-        columns_ ? columns_.view().f32() + head * column_floats_ + row * shape.width : nullptr,
-        rows_ ? rows_.view().f32() + head * row_floats_ + row * PaddedWidth(shape.width) : nullptr};
-    loops.pack_attention_block(packed, data + (b * shape.keys + row) * stride + g * shape.width,
-                               stride, std::min(kAttentionBlock, shape.keys - row), shape.width);
+    const int64_t begin = task % shape.key_blocks * kAttentionBlock;
+    const float* from =
+        data + (head / shape.groups * shape.keys + begin) * stride + head % shape.groups * width;
+    float* to = packed_.view().f32() + head * head_floats_ + begin * padded;
+    const int64_t count = std::min(kAttentionBlock, shape.keys - begin);
+    for (int64_t row = 0; row < count; ++row) {
+      std::copy_n(from + row * stride, width, to + row * padded);
+      std::fill_n(to + row * padded + width, padded - width, 0.0f);
+    }
+    std::fill_n(to + count * padded, (kAttentionBlock - count) * padded, 0.0f);
   });
-}
-
-const float* PackedRows::Columns(int64_t head) const {
-  return columns_ ? columns_.view().f32() + head * column_floats_ : nullptr;
-}
-
-const float* PackedRows::Rows(int64_t head) const {
-  return rows_ ? rows_.view().f32() + head * row_floats_ : nullptr;
 }
 
 PooledTensor FirstKeys(TensorPool& scratch, const AttentionShape& shape,

@@ -5,7 +5,7 @@
 
 #include <cstdint>
 
-#include "kernels/cpu/simd/loops.h"
+#include "kernels/cpu/simd/attention_tile.h"
 #include "kernels/ops.h"
 #include "tensor/pool.h"
 
@@ -26,25 +26,18 @@ struct AttentionShape {
   int64_t key_blocks;
 };
 
-// [B,G,Tk,K] packed as `columns` [B,G,blocks,K,64] or as `rows`
-// [B,G,blocks,64,Kp].
+// [B,Tk,G,K] packed as [B,G,blocks,64,Kp], zeros around the rows.
 class PackedRows {
  public:
-  enum Form { kColumns = 1, kRows = 2, kBoth = 3 };
+  // x is read once, here.
+  PackedRows(TensorPool& scratch, const ConstTensorView& x, const AttentionShape& shape);
 
-  // x [B,Tk,G,K] is read once, here.
-  PackedRows(TensorPool& scratch, const SimdLoops& loops, const ConstTensorView& x,
-             const AttentionShape& shape, Form form);
-
-  // Those of one batch row and head; null if not asked for.
-  const float* Columns(int64_t head) const;
-  const float* Rows(int64_t head) const;
+  // Those of one batch row and head, numbered together.
+  const float* OfHead(int64_t head) const { return packed_.view().f32() + head * head_floats_; }
 
  private:
-  int64_t column_floats_;  // per head
-  int64_t row_floats_;
-  PooledTensor columns_;
-  PooledTensor rows_;
+  int64_t head_floats_;
+  PooledTensor packed_;
 };
 
 // first [B,Tq] (int32): the first key that each query sees.

@@ -11,6 +11,7 @@ namespace liquid {
 namespace {
 
 constexpr int64_t kBlock = 1024;  // columns of logits that are worked on together
+constexpr int64_t kPanel = 256;   // rows of the weight that are transposed together
 constexpr int64_t kGroups = 16;   // parts of the vocabulary, each with its own sum of dx
 constexpr int64_t kMostRows = 512;
 constexpr int64_t kLeastRows = 64;
@@ -49,17 +50,22 @@ struct Chunk {
   float* lse;     // [R]
 };
 
-void ComputeBlock(const Chunk& c, const Cut& cut, const float* weight, int64_t block, float* logits,
-                  const SimdLoops& loops) {
+// Leaves e^(logit - top) in `terms`. `panel` is workspace for part of the weight's transpose, with
+// which the product runs faster than with oneDNN's own packing.
+void ComputeBlock(const Chunk& c, const Cut& cut, const float* weight, int64_t block, float* terms,
+                  float* panel, const SimdLoops& loops) {
   const int64_t columns = cut.Columns(block);
   const int64_t first = block * kBlock;
-  Sgemm(logits, kBlock, {c.x, c.width}, {weight + first * c.width, c.width, true},
-        {c.count, columns, c.width}, false);
+  for (int64_t at = 0; at < columns; at += kPanel) {
+    const int64_t count = std::min(kPanel, columns - at);
+    loops.transpose(panel, kPanel, weight + (first + at) * c.width, c.width, count, c.width);
+    Sgemm(terms + at, kBlock, {c.x, c.width}, {panel, kPanel}, {c.count, count, c.width}, false);
+  }
   for (int64_t r = 0; r < c.count; ++r) {
-    const float* row = logits + r * kBlock;
-    c.sums[block * cut.rows + r] = loops.sum_exp(&c.tops[block * cut.rows + r], row, columns);
+    float* row = terms + r * kBlock;
     const int64_t at = c.targets[r] - first;
     if (at >= 0 && at < columns) c.target[r] = row[at];
+    c.sums[block * cut.rows + r] = loops.softmax_terms(row, &c.tops[block * cut.rows + r], columns);
   }
 }
 
@@ -77,7 +83,7 @@ double LogSumExp(const Chunk& c, const Cut& cut, int64_t r) {
   return double{top} + std::log(sum);
 }
 
-// Turns a group's logits into gradients, block by block while they are in
+// Turns a group's terms into gradients, block by block while they are in
 // cache, adds them into dweight and leaves in dx [count,D] the group's share of
 // the gradient of x.
 void GroupBackward(const Chunk& c, const Cut& cut, const float* weight, int64_t group, float scale,
@@ -90,7 +96,8 @@ void GroupBackward(const Chunk& c, const Cut& cut, const float* weight, int64_t 
     const int64_t first = block * kBlock;
     for (int64_t r = 0; r < c.count; ++r) {
       float* row = logits + r * kBlock;
-      loops.softmax_gradient(row, c.lse[r], scale, columns);
+      const float factor = scale * std::exp(c.tops[block * cut.rows + r] - c.lse[r]);
+      loops.scale(row, row, factor, columns);
       const int64_t at = c.targets[r] - first;
       if (at >= 0 && at < columns) row[at] -= scale;
     }
@@ -141,6 +148,7 @@ void CpuOps::CrossEntropy(TensorView nll, TensorView dx, TensorView dweight, Con
   const bool backward = dx.data != nullptr;
   const int64_t stored_blocks = backward ? cut.blocks : MaxThreads();
   const PooledTensor logits = scratch_.AllocateF32({stored_blocks, cut.rows, kBlock});
+  const PooledTensor panels = scratch_.AllocateF32({MaxThreads(), width, kPanel});
   const PooledTensor gathered = scratch_.AllocateF32({cut.rows, width});
   const PooledTensor chunk_targets = scratch_.Allocate(DType::kI32, {cut.rows});
   const PooledTensor row_statistics = scratch_.AllocateF32({2 * cut.blocks + 2, cut.rows});
@@ -167,7 +175,8 @@ void CpuOps::CrossEntropy(TensorView nll, TensorView dx, TensorView dweight, Con
     });
     ParallelFor(cut.blocks, [&](int64_t block) {
       const int64_t slot = backward ? block : ThreadIndex();
-      ComputeBlock(c, cut, weight.f32(), block, c.logits + slot * cut.rows * kBlock, loops_);
+      ComputeBlock(c, cut, weight.f32(), block, c.logits + slot * cut.rows * kBlock,
+                   panels.view().f32() + ThreadIndex() * width * kPanel, loops_);
     });
     ParallelForRanges(c.count, 32, [&](int64_t begin, int64_t end) {
       for (int64_t r = begin; r < end; ++r) {

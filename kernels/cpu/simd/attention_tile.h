@@ -1,8 +1,9 @@
 // The inner step of attention: one head's tile of queries against the keys that it sees.
 //
-// Keys and values are packed first (kernels/cpu/attention_pack.h), in blocks of 64 rows with zeros
-// beyond the last row or column, so that the products below need no special cases:
-//   columns [blocks,K,64], each block transposed;  rows [blocks,64,Kp], Kp = K rounded up to 16.
+// Scores are held transposed, [64 keys, 64 queries]: a vector runs over queries, so that no softmax
+// sum crosses lanes. Keys and values are packed first (kernels/cpu/attention_pack.h) into
+// [blocks,64,Kp], Kp = K rounded up to 16, with zeros beyond the last row and column, so that the
+// products need no special cases.
 #ifndef LIQUID_KERNELS_CPU_SIMD_ATTENTION_TILE_H_
 #define LIQUID_KERNELS_CPU_SIMD_ATTENTION_TILE_H_
 
@@ -16,24 +17,15 @@ constexpr int64_t PaddedWidth(int64_t width) { return (width + 15) / 16 * 16; }
 
 // Floats of workspace for one tile.
 constexpr int64_t AttentionWorkspace(int64_t width) {
-  return 2 * kAttentionBlock * kAttentionBlock + 3 * kAttentionBlock * PaddedWidth(width) +
-         2 * kAttentionBlock;
+  return kAttentionBlock * (2 * kAttentionBlock + 5 * PaddedWidth(width) + 5);
 }
-
-// Where one block of rows is packed to; null: not needed in this form.
-struct AttentionBlock {
-  float* columns;
-  float* rows;
-};
 
 // What all tiles of one batch row and key/value head share.
 struct AttentionKeys {
-  const float* k_columns;
-  const float* k_rows;     // backward only
-  const float* v_columns;  // backward only
-  const float* v_rows;     // forward only
-  const int32_t* first;    // by query: the first key it sees; the last is its own index
-  int64_t width;           // K
+  const float* k;        // [blocks,64,Kp]
+  const float* v;        // [blocks,64,Kp]
+  const int32_t* first;  // by query: the first key it sees; the last is its own index
+  int64_t width;         // K
   float scale;
 };
 

@@ -3,24 +3,22 @@
 
 namespace liquid::LIQUID_ISA {
 
-float SumExp(float* top, const float* x, int64_t count) {
-  F maxima = Set(x[0]);
+float SoftmaxTerms(float* x, float* top, int64_t count) {
+  const float first = x[0];
+  F maxima = Set(first);
   ForVectors(count, [&](int64_t i, auto lanes) {
-    maxima = Maximum(maxima, lanes.Load(x + i) + (x[0] - lanes.Masked(x[0])));
+    // Absent lanes compare as x[0].
+    maxima = Maximum(maxima, lanes.Load(x + i) + (first - lanes.Masked(first)));
   });
   const float shift = MaximumOfLanes(maxima);
   F sum = {};
   ForVectors(count, [&](int64_t i, auto lanes) {
-    sum += lanes.Masked(1.0f) * Exp(lanes.Load(x + i) - shift);
+    const F term = lanes.Masked(1.0f) * Exp(lanes.Load(x + i) - shift);
+    lanes.Store(x + i, term);
+    sum += term;
   });
   *top = shift;
   return SumOfLanes(sum);
-}
-
-void SoftmaxGradient(float* x, float shift, float factor, int64_t count) {
-  ForVectors(count, [&](int64_t i, auto lanes) {
-    lanes.Store(x + i, factor * Exp(lanes.Load(x + i) - shift));
-  });
 }
 
 }  // namespace liquid::LIQUID_ISA

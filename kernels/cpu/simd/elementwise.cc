@@ -1,4 +1,5 @@
 #include "kernels/cpu/simd/functions.h"
+#include "kernels/cpu/simd/transpose.h"
 #include "kernels/cpu/simd/vector.h"
 
 namespace liquid::LIQUID_ISA {
@@ -37,6 +38,11 @@ void SumRows(float* out, const float* x, int64_t rows, int64_t width, int64_t st
     for (int64_t row = 0; row < rows; ++row) sum += lanes.Load(x + row * stride + i);
     lanes.Store(out + i, sum);
   });
+}
+
+void Transpose(float* out, int64_t out_stride, const float* in, int64_t in_stride, int64_t rows,
+               int64_t columns) {
+  TransposeBlock(out, out_stride, in, in_stride, rows, columns);
 }
 
 }  // namespace liquid::LIQUID_ISA

@@ -12,6 +12,8 @@ void Scale(float* out, const float* x, float factor, int64_t count);
 void Rotate(float* out, const float* x, const float* cos, const float* sin, float sign,
             int64_t heads, int64_t width);
 void SumRows(float* out, const float* x, int64_t rows, int64_t width, int64_t stride);
+void Transpose(float* out, int64_t out_stride, const float* in, int64_t in_stride, int64_t rows,
+               int64_t columns);
 
 // kernels/cpu/simd/activation.cc
 void Activate(float* out, const float* x, int64_t count, bool gelu);
@@ -33,12 +35,9 @@ void LayerNormBackward(float* dx, float* dweight, float* dbias, const float* dou
                        int64_t width);
 
 // kernels/cpu/simd/cross_entropy.cc
-float SumExp(float* top, const float* x, int64_t count);
-void SoftmaxGradient(float* x, float shift, float factor, int64_t count);
+float SoftmaxTerms(float* x, float* top, int64_t count);
 
 // kernels/cpu/simd/attention.cc
-void PackAttentionBlock(const AttentionBlock& packed, const float* rows, int64_t stride,
-                        int64_t count, int64_t width);
 void Attention(const AttentionTile& tile, const AttentionKeys& keys, float* workspace);
 void AttentionBackward(const AttentionGradientTile& tile, const AttentionKeys& keys,
                        float* workspace);

@@ -47,14 +47,14 @@ struct SimdLoops {
   // out [width] = the sum of the rows, which are `stride` apart.
   void (*sum_rows)(float* out, const float* x, int64_t rows, int64_t width, int64_t stride);
 
-  // Of one row: *top = its maximum, the result = the sum of e^(x - *top).
-  float (*sum_exp)(float* top, const float* x, int64_t count);
-  // x = factor * e^(x - shift).
-  void (*softmax_gradient)(float* x, float shift, float factor, int64_t count);
+  // out [columns,rows] = the transpose of in [rows,columns]; rows are a stride apart.
+  void (*transpose)(float* out, int64_t out_stride, const float* in, int64_t in_stride,
+                    int64_t rows, int64_t columns);
+
+  // x becomes e^(x - top), top its maximum, which is stored; the result is their sum.
+  float (*softmax_terms)(float* x, float* top, int64_t count);
 
   // kernels/cpu/simd/attention_tile.h
-  void (*pack_attention_block)(const AttentionBlock& packed, const float* rows, int64_t stride,
-                               int64_t count, int64_t width);
   void (*attention)(const AttentionTile& tile, const AttentionKeys& keys, float* workspace);
   void (*attention_backward)(const AttentionGradientTile& tile, const AttentionKeys& keys,
                              float* workspace);
