@@ -2,6 +2,7 @@
 #ifndef LIQUID_WORKER_GANG_RUN_H_
 #define LIQUID_WORKER_GANG_RUN_H_
 
+#include <cstdint>
 #include <string>
 
 #include "absl/status/statusor.h"
@@ -14,6 +15,7 @@ namespace liquid {
 struct GangRunOptions {
   ProgressStyle progress = ProgressStyle::kPlain;
   int ranks_on_machine = 1;
+  int64_t max_steps = 0;  // save and leave after so many steps, as if asked to go; 0: no limit
 };
 
 // Collective. `coordinator` (HOST:PORT) counts on rank 0 only. How the process is to end; an error

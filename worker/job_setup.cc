@@ -119,7 +119,7 @@ int64_t NumParameters(const Model& model) {
 }
 
 std::string JobRecipe(const Job& job) {
-  return absl::StrCat(KernelRecipe(), "; slot ", job.training().rows_per_slot(), "x",
+  return absl::StrCat("cpu", "; slot ", job.training().rows_per_slot(), "x",
                       job.data().sequence_length());
 }
 

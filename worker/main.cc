@@ -27,6 +27,7 @@ struct Flags {
   std::string coordinator;
   std::vector<std::string> overrides;
   std::string progress = "plain";
+  int64_t max_steps = 0;
 };
 
 // Freed memory is kept: its first touch would cost more than all that is computed with it.
@@ -66,6 +67,7 @@ absl::StatusOr<ExitCode> Run(const Flags& flags, MpiSession& session, Communicat
   GangRunOptions options;
   options.progress = StyleOf(flags.progress);
   options.ranks_on_machine = session.local_size();
+  options.max_steps = flags.max_steps;
   const absl::StatusOr<ExitCode> result = RunGang(coordinator, world, options);
   if (server != nullptr) server->Shutdown();
   return result;
@@ -85,6 +87,8 @@ int Main(int argc, char** argv) {
   app.add_option("--set", flags.overrides, "job setting that overrides the file's: a.b=c");
   app.add_option("--progress", flags.progress, "live, plain or none")
       ->check(CLI::IsMember({"live", "plain", "none"}));
+  app.add_option("--max-steps", flags.max_steps, "save and leave after so many steps")
+      ->check(CLI::NonNegativeNumber);
   app.set_version_flag("--version", CodeVersion());
   if (const auto end = ParseCommandLine(app, argc, argv)) return static_cast<int>(*end);
   InitializeLog(absl::StrCat("rank ", session.rank()), LogLevel::kInfo);

@@ -20,8 +20,12 @@ absl::StatusOr<Leave::Reason> Trainer::Run() {
       LIQUID_RETURN_IF_ERROR(SaveBeforeLeaving());
       return Annotate(tick.status(), absl::StrCat("after step ", state_.applied_step));
     }
-    if (tick->stop_requested) {
-      if (gang_.is_leader()) progress_.Say("asked to stop: saving and leaving");
+    const bool enough = max_steps_ > 0 && num_steps_ >= max_steps_;
+    if (tick->stop_requested || enough) {
+      if (gang_.is_leader()) {
+        progress_.Say(absl::StrCat(enough ? "made as many steps as asked" : "asked to stop",
+                                   ": saving and leaving after step ", state_.applied_step));
+      }
       LIQUID_RETURN_IF_ERROR(SaveBeforeLeaving());
       return Leave::PREEMPTED;
     }
@@ -54,6 +58,7 @@ absl::StatusOr<bool> Trainer::Obey(const Order& order, Leave::Reason* reason) {
 absl::StatusOr<bool> Trainer::ObeyPlan(const Plan& plan, Leave::Reason* reason) {
   generation_ = plan.generation();
   LIQUID_ASSIGN_OR_RETURN(const StepReport report, step_.Run(plan));
+  ++num_steps_;
   if (gang_.is_leader()) progress_.OnStep(report, absl::Now());
   GangMessage message;
   *message.mutable_step() = report;

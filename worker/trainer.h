@@ -16,15 +16,17 @@ namespace liquid {
 
 class Trainer {
  public:
-  // Everything must outlive this. `evaluation` may be null: there is nothing to evaluate on.
+  // Everything must outlive this. `evaluation` may be null: there is nothing to evaluate on. After
+  // `max_steps` steps (0: no limit) the gang leaves as if it had been asked to.
   Trainer(GangMember& gang, TrainState& state, TrainStep& step, Evaluation* evaluation,
-          Checkpointing& checkpointing, Progress& progress)
+          Checkpointing& checkpointing, Progress& progress, int64_t max_steps)
       : gang_(gang),
         state_(state),
         step_(step),
         evaluation_(evaluation),
         checkpointing_(checkpointing),
-        progress_(progress) {}
+        progress_(progress),
+        max_steps_(max_steps) {}
 
   // Collective. Why the gang left. Whenever it is not through a failed step, the state is saved
   // first. Errors: those of TrainStep::Run; Unavailable if the coordinator is gone.
@@ -44,6 +46,8 @@ class Trainer {
   Evaluation* const evaluation_;
   Checkpointing& checkpointing_;
   Progress& progress_;
+  const int64_t max_steps_;
+  int64_t num_steps_ = 0;   // made so far
   int64_t generation_ = 0;  // of the latest order
 };
 
