@@ -1,0 +1,221 @@
+#include "coordinator/audit.h"
+
+#include <set>
+#include <string>
+#include <vector>
+
+#include "absl/strings/escaping.h"
+#include "base/hash.h"
+#include "coordinator/job_machine.h"
+#include "gmock/gmock.h"
+#include "tests/coordinator/gang_script.h"
+#include "tests/coordinator/ledger_script.h"
+#include "tests/testing/status_matchers.h"
+
+namespace liquid {
+namespace {
+
+using ::liquid::testing::CheckpointMessage;
+using ::liquid::testing::FingerprintOf;
+using ::liquid::testing::IsOk;
+using ::liquid::testing::JoinAt;
+using ::liquid::testing::kNumRows;
+using ::liquid::testing::LeaveMessage;
+using ::liquid::testing::ScriptedJob;
+using ::liquid::testing::StatusIs;
+using ::liquid::testing::StepMessage;
+using ::testing::AllOf;
+using ::testing::HasSubstr;
+
+constexpr auto kDataLoss = absl::StatusCode::kDataLoss;
+
+class AuditTest : public ::liquid::testing::LedgerTest {
+ protected:
+  // The entries of a job whose first gang dies after step 6 with a checkpoint of step 4, and whose
+  // second one works up to `last_step`.
+  std::vector<LedgerEntry> EntriesUpTo(int64_t last_step) {
+    JobMachine machine({.job = job_}, JobRecord());
+    const absl::Time now = absl::FromUnixSeconds(1);
+    Actions actions;
+    machine.Start(now, &actions);
+    const int64_t first = machine.OnJoin(JoinAt(job_, 0), now, &actions).value();
+    Work(&machine, first, 6, &actions);
+    machine.OnDisconnected(first, now, &actions);
+    for (Action& action : actions) action.order.Clear();
+    const int64_t second = machine.OnJoin(JoinAt(job_, 4), now, &actions).value();
+    Work(&machine, second, last_step, &actions);
+    if (last_step == 7) machine.OnMessage(second, LeaveMessage(Leave::JOB_DONE), now, &actions);
+    std::vector<LedgerEntry> entries;
+    for (const Action& action : actions) {
+      if (action.kind == Action::Kind::kAppend) entries.push_back(action.entry);
+    }
+    return entries;
+  }
+
+  void Work(JobMachine* machine, int64_t gang, int64_t last_step, Actions* actions) {
+    const absl::Time now = absl::FromUnixSeconds(1);
+    for (size_t i = 0; i < actions->size() && machine->status().step() < last_step; ++i) {
+      if (!(*actions)[i].order.has_plan()) continue;
+      const Plan plan = (*actions)[i].order.plan();
+      machine->OnMessage(gang, StepMessage(job_, plan), now, actions);
+      if (plan.checkpoint_after()) {
+        machine->OnMessage(gang, CheckpointMessage(plan.generation(), plan.step()), now, actions);
+      }
+    }
+  }
+
+  absl::Status AuditOf(std::vector<LedgerEntry> entries) {
+    std::filesystem::remove_all(output_);
+    Write(std::move(entries));
+    return Audit(LedgerPath(output_)).status();
+  }
+
+  const Job job_ = ScriptedJob("/o");
+};
+
+TEST_F(AuditTest, ProvesThatEveryRowOfAnEpochIsTrainedOnce) {
+  Write(EntriesUpTo(7));
+  const auto report = Audit(LedgerPath(output_));
+  ASSERT_THAT(report, IsOk());
+  EXPECT_EQ(report->committed_steps, 7);
+  EXPECT_EQ(report->num_steps, 7);
+  EXPECT_EQ(report->voided_steps, 2);
+  EXPECT_EQ(report->repeated_steps, 2);
+  EXPECT_EQ(report->num_checkpoints, 2);
+  EXPECT_EQ(report->num_generations, 3);  // joined, lost, joined
+  EXPECT_EQ(report->fingerprint, FingerprintOf(7));
+  EXPECT_EQ(report->job_digest, JobDigest(job_));
+  ASSERT_EQ(report->epochs.size(), 3u);
+  EXPECT_EQ(report->epochs[0].rows_trained, 10);
+  EXPECT_EQ(report->epochs[1].rows_trained, 10);
+  EXPECT_EQ(report->epochs[2].rows_trained, 5);  // the job has 2.5 epochs
+  EXPECT_EQ(report->epochs[2].num_rows, 10);
+}
+
+TEST_F(AuditTest, ListsTheRowsOfAStep) {
+  Write(EntriesUpTo(6));
+  std::multiset<int64_t> rows;
+  for (int64_t step = 1; step <= 5; ++step) {
+    const auto slots = ContentOfStep(LedgerPath(output_), step);
+    ASSERT_THAT(slots, IsOk());
+    ASSERT_EQ(slots->size(), 2u);
+    EXPECT_EQ((*slots)[0].gang, step <= 4 ? 1 : 2);
+    for (const SlotContent& slot : *slots) {
+      rows.insert(slot.rows.begin(), slot.rows.end());
+      for (const int64_t epoch : slot.epochs)
+        EXPECT_EQ(epoch, step <= 2 ? 0 : step > 3 ? 1 : epoch);
+    }
+  }
+  for (int64_t row = 0; row < kNumRows; ++row) EXPECT_EQ(rows.count(row), 2u) << row;
+  EXPECT_THAT(ContentOfStep(LedgerPath(output_), 7),
+              StatusIs(absl::StatusCode::kOutOfRange, HasSubstr("step 7 is not committed")));
+}
+
+TEST_F(AuditTest, TheLastStepHasEmptyRows) {
+  Write(EntriesUpTo(7));
+  const auto slots = ContentOfStep(LedgerPath(output_), 7).value();
+  int64_t num_empty = 0;
+  for (const SlotContent& slot : slots) {
+    for (size_t i = 0; i < slot.rows.size(); ++i) {
+      num_empty += slot.rows[i] < 0 ? 1 : 0;
+      EXPECT_EQ(slot.epochs[i], slot.rows[i] < 0 ? -1 : 2);
+    }
+  }
+  EXPECT_EQ(num_empty, 3);  // 25 rows, 7 steps of 4
+}
+
+TEST_F(AuditTest, KnowsTheStatusWithoutACoordinator) {
+  Write(EntriesUpTo(6));
+  EXPECT_EQ(ReadJobStatus(output_)->state(), WAITING);
+  EXPECT_EQ(ReadJobStatus(output_)->step(), 6);
+  std::filesystem::remove_all(output_);
+  Write(EntriesUpTo(7));
+  EXPECT_EQ(ReadJobStatus(output_)->state(), DONE);
+  EXPECT_THAT(ReadJobStatus("/nowhere"), StatusIs(absl::StatusCode::kNotFound, HasSubstr("")));
+}
+
+TEST_F(AuditTest, AnyChangedByteOfAnyColumnIsFoundAndItsEntryNamed) {
+  const std::vector<LedgerEntry> entries = EntriesUpTo(7);
+  for (size_t k = 1; k <= entries.size(); ++k) {
+    std::filesystem::remove_all(output_);
+    std::vector<LedgerEntry> written = entries;
+    ASSERT_THAT(OpenEmpty()->Append(absl::MakeSpan(written)), IsOk());
+    const std::string bytes = written[k - 1].SerializeAsString();
+    const auto names_entry = StatusIs(kDataLoss, HasSubstr(absl::StrCat("entry ", k)));
+    // Every 41st byte, and always the last.
+    for (size_t i = k % 41; i <= bytes.size() + 40; i += 41) {
+      std::string changed = bytes;
+      const size_t at = std::min(i, bytes.size() - 1);
+      changed[at] = static_cast<char>(changed[at] ^ (1 << (at % 8)));
+      const std::string restore = absl::StrCat("UPDATE entries SET entry=x'",
+                                               absl::BytesToHexString(bytes), "' WHERE number=", k);
+      Sql(absl::StrCat("UPDATE entries SET entry=x'", absl::BytesToHexString(changed),
+                       "' WHERE number=", k));
+      EXPECT_THAT(Audit(LedgerPath(output_)), names_entry) << "byte " << at;
+      Sql(restore);
+    }
+    ASSERT_THAT(Audit(LedgerPath(output_)), IsOk());
+    Sql(
+        absl::StrCat("UPDATE entries SET hash=replace(hash, substr(hash, 9, 1), "
+                     "CASE substr(hash, 9, 1) WHEN '0' THEN '1' ELSE '0' END) WHERE number=",
+                     k));
+    EXPECT_THAT(Audit(LedgerPath(output_)), names_entry);
+  }
+}
+
+TEST_F(AuditTest, AMissingOrMovedEntryIsFound) {
+  Write(EntriesUpTo(7));
+  Sql("DELETE FROM entries WHERE number=9");
+  EXPECT_THAT(Audit(LedgerPath(output_)),
+              StatusIs(kDataLoss, HasSubstr("entry 9 is missing: the next one is 10")));
+  Sql("UPDATE entries SET number=9 WHERE number=(SELECT max(number) FROM entries)");
+  EXPECT_THAT(Audit(LedgerPath(output_)), StatusIs(kDataLoss, HasSubstr("entry 9 was changed")));
+}
+
+// A chain that is right all the same, of entries that cannot be.
+TEST_F(AuditTest, EntriesThatDoNotFollowAreFound) {
+  const std::vector<LedgerEntry> good = EntriesUpTo(6);
+  const auto changed = [&good](auto change) {
+    std::vector<LedgerEntry> entries = good;
+    for (LedgerEntry& entry : entries) {
+      if (change(&entry)) break;
+    }
+    return entries;
+  };
+  const auto step = [](int64_t number, auto change) {
+    return [number, change](LedgerEntry* entry) {
+      const bool found = entry->has_commit() && entry->commit().report().step() == number;
+      if (found) change(entry->mutable_commit()->mutable_report());
+      return found;
+    };
+  };
+  EXPECT_THAT(AuditOf(good), IsOk());
+  EXPECT_THAT(AuditOf(changed(step(3, [](StepReport* r) { r->set_step(4); }))),
+              StatusIs(kDataLoss, HasSubstr("step 4 is committed after step 2")));
+  EXPECT_THAT(AuditOf(changed(step(3, [](StepReport* r) { r->set_stream_begin(7); }))),
+              StatusIs(kDataLoss, HasSubstr("step 3 has rows 7 to 12")));
+  EXPECT_THAT(AuditOf(changed(step(3, [](StepReport* r) { r->mutable_slots(0)->set_begin(1); }))),
+              StatusIs(kDataLoss, HasSubstr("its slots were not leased to gang 1")));
+  EXPECT_THAT(AuditOf(changed(step(6, [](StepReport* r) { r->set_fingerprint("x"); }))),
+              StatusIs(kDataLoss, HasSubstr("step 6 was done again and came out different")));
+  EXPECT_THAT(AuditOf(changed([](LedgerEntry* entry) {
+                if (entry->has_lease()) entry->mutable_lease()->set_gang(9);
+                return entry->has_lease();
+              })),
+              StatusIs(kDataLoss, HasSubstr("not a member of generation 1")));
+  EXPECT_THAT(AuditOf(changed([](LedgerEntry* entry) {
+                if (entry->has_checkpoint()) {
+                  entry->mutable_checkpoint()->mutable_report()->set_step(5);
+                }
+                return entry->has_checkpoint();
+              })),
+              StatusIs(kDataLoss, HasSubstr("checkpoint of step 5, which is not committed")));
+  EXPECT_THAT(AuditOf(changed([](LedgerEntry* entry) {
+                if (entry->has_job_opened()) entry->mutable_job_opened()->set_num_rows(9);
+                return entry->has_job_opened();
+              })),
+              StatusIs(kDataLoss, AllOf(HasSubstr("entry 1"), HasSubstr("steps, not 7"))));
+}
+
+}  // namespace
+}  // namespace liquid
