@@ -216,6 +216,8 @@ bool Tokenizer::is_special(int32_t id) const {
 }
 
 std::string StreamDecoder::Add(int32_t id) {
+  const bool skipped = skip_special_tokens_ && tokenizer_->is_special(id);
+  if (skipped || tokenizer_->IdToToken(id).empty()) return "";
   ids_.push_back(id);
   return Take(ids_.size() - num_context_ > kMaxHeldIds);
 }

@@ -155,6 +155,18 @@ TEST(StreamDecoderTest, KeepsSpacesThatTheDecoderStripsAtTheStartOnly) {
   }
 }
 
+TEST(StreamDecoderTest, WhatIsSkippedDoesNotCountAsHeldBack) {
+  const Tokenizer& tokenizer = GoldenTokenizer();
+  std::vector<int32_t> ids;
+  tokenizer.Encode("\xF0\x9F\xA6\xA9", &ids);
+  ASSERT_GT(ids.size(), 1u);
+  StreamDecoder stream(&tokenizer, true);
+  for (int i = 0; i < 100; ++i) EXPECT_EQ(stream.Add(i % 2 == 0 ? 6 : 1 << 20), "");
+  std::string joined;
+  for (const int32_t id : ids) joined += stream.Add(id);
+  EXPECT_EQ(joined, "\xF0\x9F\xA6\xA9");
+}
+
 TEST(StreamDecoderTest, DoesNotHoldBackForEver) {
   const Tokenizer& tokenizer = GoldenTokenizer();
   const std::vector<int32_t> lead = {tokenizer.TokenToId("\xC4\x8A").value()};
