@@ -133,11 +133,11 @@ std::vector<std::string> RemoveOldCheckpoints(const std::string& root, int64_t n
 
 absl::Status RemoveLeftovers(const std::string& root) {
   LIQUID_ASSIGN_OR_RETURN(const std::vector<std::string> names, ListDirectory(root));
+  absl::Status first_error;
   for (const std::string& name : names) {
-    if (!IsLeftover(name)) continue;
-    LIQUID_RETURN_IF_ERROR(RemoveRecursively(JoinPath(root, name)));
+    if (IsLeftover(name)) first_error.Update(RemoveRecursively(JoinPath(root, name)));
   }
-  return absl::OkStatus();
+  return first_error;
 }
 
 }  // namespace liquid

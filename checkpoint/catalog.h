@@ -61,6 +61,7 @@ std::vector<std::string> RemoveOldCheckpoints(const std::string& root, int64_t n
                                               const Retention& retention);
 
 // Removes what dead writers and removers left behind. No other writer may be at work in `root`.
+// Does not stop at errors; returns the first.
 absl::Status RemoveLeftovers(const std::string& root);
 
 }  // namespace liquid

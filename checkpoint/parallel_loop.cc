@@ -1,7 +1,5 @@
 #include "checkpoint/parallel_loop.h"
 
-#include <sched.h>
-
 #include <algorithm>
 #include <atomic>
 #include <thread>
@@ -21,10 +19,6 @@ void ParallelLoop(int num_threads, int64_t count, const std::function<void(int64
   for (std::thread& thread : threads) thread.join();
 }
 
-int NumUsableCpus() {
-  cpu_set_t set;
-  if (sched_getaffinity(0, sizeof(set), &set) != 0) return 1;
-  return std::max(1, CPU_COUNT(&set));
-}
+int NumUsableCpus() { return static_cast<int>(std::max(1u, std::thread::hardware_concurrency())); }
 
 }  // namespace liquid

@@ -95,7 +95,9 @@ absl::StatusOr<int64_t> CheckpointWriter::BytesNeeded() const {
 
 absl::Status CheckpointWriter::Prepare() {
   LIQUID_RETURN_IF_ERROR(MakeDirectories(root_));
-  LIQUID_RETURN_IF_ERROR(RemoveLeftovers(root_));
+  // A leftover of another step that cannot be removed is no reason not to save.
+  static_cast<void>(RemoveLeftovers(root_));
+  LIQUID_RETURN_IF_ERROR(Abandon());
   LIQUID_ASSIGN_OR_RETURN(const int64_t needed, BytesNeeded());
   LIQUID_ASSIGN_OR_RETURN(const int64_t free, FreeBytes(root_));
   absl::Status status;
@@ -222,7 +224,10 @@ absl::StatusOr<CommittedCheckpoint> CheckpointWriter::Commit(
   LIQUID_RETURN_IF_ERROR(WriteWholeFile(JoinPath(temporary_, kManifestName), text));
   LIQUID_RETURN_IF_ERROR(SyncDirectory(temporary_));
   LIQUID_RETURN_IF_ERROR(Publish());
+  // The checkpoint is safe; what goes wrong from here on does not undo it.
+  const absl::Status linked = SetLatest();
   committed.warnings = RemoveOldCheckpoints(root_, step_, retention);
+  if (!linked.ok()) committed.warnings.emplace_back(linked.message());
   return committed;
 }
 
@@ -232,11 +237,14 @@ absl::Status CheckpointWriter::Publish() {
     // What stood under the name goes with the temporary directory, which it now is.
     LIQUID_RETURN_IF_ERROR(ExchangePaths(temporary_, final_path));
     LIQUID_RETURN_IF_ERROR(SyncDirectory(root_));
-    LIQUID_RETURN_IF_ERROR(RemoveRecursively(temporary_));
-  } else {
-    LIQUID_RETURN_IF_ERROR(Rename(temporary_, final_path));
-    LIQUID_RETURN_IF_ERROR(SyncDirectory(root_));
+    static_cast<void>(Abandon());  // else the next Prepare will
+    return absl::OkStatus();
   }
+  LIQUID_RETURN_IF_ERROR(Rename(temporary_, final_path));
+  return SyncDirectory(root_);
+}
+
+absl::Status CheckpointWriter::SetLatest() {
   LIQUID_RETURN_IF_ERROR(ReplaceSymlink(CheckpointName(step_), JoinPath(root_, "latest")));
   return SyncDirectory(root_);
 }

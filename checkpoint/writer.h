@@ -76,8 +76,8 @@ class CheckpointWriter {
 
   // `checksums`: of all pieces of the plan, each once, in any order (a piece that is missing or
   // twice is Internal). state.step must be the writer's. A checkpoint of the same step that is
-  // there already is replaced. When this returns OK, the checkpoint is on disk under its name and
-  // `latest` leads to it.
+  // there already is replaced. When this returns OK, the checkpoint is on disk under its name;
+  // `latest` leads to it unless a warning says why not.
   absl::StatusOr<CommittedCheckpoint> Commit(const TrainingState& state,
                                              absl::Span<const PieceChecksum> checksums,
                                              const Retention& retention);
@@ -91,6 +91,7 @@ class CheckpointWriter {
   absl::StatusOr<Manifest> MakeManifest(const TrainingState& state,
                                         absl::Span<const PieceChecksum> checksums) const;
   absl::Status Publish();
+  absl::Status SetLatest();
 
   std::string root_;
   int64_t step_;

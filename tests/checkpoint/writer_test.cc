@@ -277,5 +277,14 @@ TEST(CheckpointWriterTest, AnOldCheckpointThatCannotGoOnlyWarns) {
   EXPECT_THAT(committed->warnings, ElementsAre(HasSubstr("step-00000001")));
 }
 
+TEST(CheckpointWriterTest, ALinkThatCannotBeSetOnlyWarns) {
+  const TemporaryDirectory root;
+  fs::create_directories(root.path() + "/latest/in_the_way");
+  const auto committed = Save(root.path(), 1, SampleModel(1));
+  ASSERT_THAT(committed, IsOk());
+  EXPECT_THAT(committed->warnings, ElementsAre(HasSubstr("latest")));
+  EXPECT_EQ(FindLatestCheckpoint(root.path())->step, 1);
+}
+
 }  // namespace
 }  // namespace liquid
