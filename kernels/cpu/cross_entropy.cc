@@ -10,15 +10,16 @@
 namespace liquid {
 namespace {
 
-constexpr int64_t kBlock = 1024;  // columns of logits that are worked on together
+constexpr int64_t kBlock = 512;   // columns of logits that are worked on together
+constexpr int64_t kStride = 528;  // between rows of a block: a power of 2 would share cache sets
 constexpr int64_t kPanel = 256;   // rows of the weight that are transposed together
-constexpr int64_t kGroups = 16;   // parts of the vocabulary, each with its own sum of dx
-constexpr int64_t kMostRows = 512;
+constexpr int64_t kGroups = 24;   // parts of the vocabulary, each with its own sum of dx
+constexpr int64_t kMostRows = 1024;
 constexpr int64_t kLeastRows = 64;
-constexpr int64_t kMostLogits = int64_t{25} << 20;  // 100 MiB
+constexpr int64_t kMostLogits = int64_t{50} << 20;  // 200 MiB
 
 // How the logits of a chunk of scored rows are cut. They lie block after block,
-// [blocks,R,1024], so that a block is one piece of memory; all sizes follow
+// [blocks,R,528], so that a block is one piece of memory; all sizes follow
 // from the vocabulary.
 struct Cut {
   explicit Cut(int64_t v)
@@ -59,10 +60,10 @@ void ComputeBlock(const Chunk& c, const Cut& cut, const float* weight, int64_t b
   for (int64_t at = 0; at < columns; at += kPanel) {
     const int64_t count = std::min(kPanel, columns - at);
     loops.transpose(panel, kPanel, weight + (first + at) * c.width, c.width, count, c.width);
-    Sgemm(terms + at, kBlock, {c.x, c.width}, {panel, kPanel}, {c.count, count, c.width}, false);
+    Sgemm(terms + at, kStride, {c.x, c.width}, {panel, kPanel}, {c.count, count, c.width}, false);
   }
   for (int64_t r = 0; r < c.count; ++r) {
-    float* row = terms + r * kBlock;
+    float* row = terms + r * kStride;
     const int64_t at = c.targets[r] - first;
     if (at >= 0 && at < columns) c.target[r] = row[at];
     c.sums[block * cut.rows + r] = loops.softmax_terms(row, &c.tops[block * cut.rows + r], columns);
@@ -91,19 +92,19 @@ void GroupBackward(const Chunk& c, const Cut& cut, const float* weight, int64_t 
   const int64_t begin = group * cut.blocks_per_group;
   const int64_t end = std::min(cut.blocks, begin + cut.blocks_per_group);
   for (int64_t block = begin; block < end; ++block) {
-    float* logits = c.logits + block * cut.rows * kBlock;
+    float* logits = c.logits + block * cut.rows * kStride;
     const int64_t columns = cut.Columns(block);
     const int64_t first = block * kBlock;
     for (int64_t r = 0; r < c.count; ++r) {
-      float* row = logits + r * kBlock;
+      float* row = logits + r * kStride;
       const float factor = scale * std::exp(c.tops[block * cut.rows + r] - c.lse[r]);
       loops.scale(row, row, factor, columns);
       const int64_t at = c.targets[r] - first;
       if (at >= 0 && at < columns) row[at] -= scale;
     }
-    Sgemm(dweight + first * c.width, c.width, {logits, kBlock, true}, {c.x, c.width},
+    Sgemm(dweight + first * c.width, c.width, {logits, kStride, true}, {c.x, c.width},
           {columns, c.width, c.count}, true);
-    Sgemm(dx, c.width, {logits, kBlock}, {weight + first * c.width, c.width},
+    Sgemm(dx, c.width, {logits, kStride}, {weight + first * c.width, c.width},
           {c.count, c.width, columns}, block > begin);
   }
 }
@@ -147,7 +148,7 @@ void CpuOps::CrossEntropy(TensorView nll, TensorView dx, TensorView dweight, Con
   const std::vector<int64_t> scored = ScoredRows(targets, x.NumRows(), cut.vocabulary);
   const bool backward = dx.data != nullptr;
   const int64_t stored_blocks = backward ? cut.blocks : MaxThreads();
-  const PooledTensor logits = scratch_.AllocateF32({stored_blocks, cut.rows, kBlock});
+  const PooledTensor logits = scratch_.AllocateF32({stored_blocks, cut.rows, kStride});
   const PooledTensor panels = scratch_.AllocateF32({MaxThreads(), width, kPanel});
   const PooledTensor gathered = scratch_.AllocateF32({cut.rows, width});
   const PooledTensor chunk_targets = scratch_.Allocate(DType::kI32, {cut.rows});
@@ -175,7 +176,7 @@ void CpuOps::CrossEntropy(TensorView nll, TensorView dx, TensorView dweight, Con
     });
     ParallelFor(cut.blocks, [&](int64_t block) {
       const int64_t slot = backward ? block : ThreadIndex();
-      ComputeBlock(c, cut, weight.f32(), block, c.logits + slot * cut.rows * kBlock,
+      ComputeBlock(c, cut, weight.f32(), block, c.logits + slot * cut.rows * kStride,
                    panels.view().f32() + ThreadIndex() * width * kPanel, loops_);
     });
     ParallelForRanges(c.count, 32, [&](int64_t begin, int64_t end) {

@@ -49,6 +49,7 @@ TEST_P(EmbeddingTest, GradientAddsRowsOfEqualIdsInTheirOrder) {
 }
 
 TEST_P(EmbeddingTest, AnIdOutsideTheVocabularyIsABug) {
+  GTEST_FLAG_SET(death_test_style, "threadsafe");  // a forked child has no OpenMP team
   const auto table = Upload(Random(kVocabulary * kWidth, 1), {kVocabulary, kWidth});
   auto out = Garbage({1, kWidth});
   const auto ids = UploadInts({50});
