@@ -3,10 +3,10 @@
 #include <unistd.h>
 
 #include <cstring>
-#include <filesystem>
 #include <string>
 #include <vector>
 
+#include "absl/strings/str_cat.h"
 #include "base/check.h"
 #include "base/file.h"
 #include "base/hash.h"
@@ -31,12 +31,12 @@ const std::vector<float>& Data() {
 std::vector<TensorSpec> Specs() {
   std::vector<TensorSpec> specs;
   for (int64_t i = 0; i < kNumBytes / kTensorBytes; ++i) {
-    specs.push_back({"t" + std::to_string(i), DType::kF32, {kTensorBytes / 4}});
+    specs.push_back({absl::StrCat("t", i), DType::kF32, {kTensorBytes / 4}});
   }
   return specs;
 }
 
-std::string Root() { return "/tmp/liquid_checkpoint_bench_" + std::to_string(getpid()); }
+std::string Root() { return absl::StrCat("/tmp/liquid_checkpoint_bench_", getpid()); }
 
 std::string SaveOnce() {
   static const auto& plan = *new CheckpointPlan(*MakeCheckpointPlan(Specs(), {}, 0));
