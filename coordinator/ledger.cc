@@ -33,7 +33,8 @@ std::string ChainHash(const std::string& previous, const std::string& bytes) {
 absl::Status SqliteStatus(sqlite3* database, int code, const std::string& path) {
   const std::string text = absl::StrCat("ledger ", path, ": ", sqlite3_errmsg(database));
   const int system_error = sqlite3_system_errno(database);
-  if (code == SQLITE_FULL || system_error == ENOSPC || system_error == EDQUOT) {
+  if (code == SQLITE_FULL || system_error == ENOSPC || system_error == EDQUOT ||
+      system_error == EFBIG) {
     return absl::ResourceExhaustedError(absl::StrCat(text, "; free some space and start again"));
   }
   if (code == SQLITE_CORRUPT || code == SQLITE_NOTADB) return absl::DataLossError(text);

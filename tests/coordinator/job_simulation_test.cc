@@ -138,9 +138,10 @@ class Simulation {
   }
 
   void Join(bool newest) {
-    auto from = newest
-                    ? std::prev(checkpoints_.end())
-                    : std::next(checkpoints_.begin(), Roll(static_cast<int>(checkpoints_.size())));
+    // Newer ones may be left from steps that were voided: OpenJob tells how far the ledger is.
+    const auto end = checkpoints_.upper_bound(machine_.status().step());
+    const int num_known = static_cast<int>(std::distance(checkpoints_.begin(), end));
+    const auto from = newest ? std::prev(end) : std::next(checkpoints_.begin(), Roll(num_known));
     Actions actions;
     const auto number = machine_.OnJoin(JoinAt(job_, *from), now_, &actions);
     if (Current() != nullptr) {
@@ -201,10 +202,11 @@ class Simulation {
     gang->on_the_way.pop_front();
     if (message.has_leave()) gang->has_left = true;
     const size_t before = ledger_.size();
-    const bool is_zombie = gang != &gang_;
+    const JobStatus status = machine_.status();  // a silent gang is a member until it is missed
+    const bool is_member = status.gangs_size() > 0 && status.gangs(0).gang() == gang->number;
     machine_.OnMessage(gang->number, message, now_, &pending_);
     Flush();
-    EXPECT_TRUE(!is_zombie || ledger_.size() == before) << "a zombie was heard";
+    EXPECT_TRUE(is_member || ledger_.size() == before) << "a zombie was heard";
   }
 
   void Kill() {
@@ -253,7 +255,7 @@ class Simulation {
 TEST(JobSimulationTest, EveryScheduleEndsWithEveryStepCommittedOnce) {
   int num_deaths = 0;
   int num_voids = 0;
-  for (uint64_t seed = 1; seed <= 2000 && !HasFailure(); ++seed) {
+  for (uint64_t seed = 1; seed <= 600 && !HasFailure(); ++seed) {
     SCOPED_TRACE(absl::StrCat("seed ", seed));
     Simulation simulation(seed);
     simulation.Run(150);
@@ -263,8 +265,8 @@ TEST(JobSimulationTest, EveryScheduleEndsWithEveryStepCommittedOnce) {
     num_voids += simulation.num_voids();
   }
   // The schedules did have something to survive.
-  EXPECT_GT(num_deaths, 1000);
-  EXPECT_GT(num_voids, 500);
+  EXPECT_GT(num_deaths, 300);
+  EXPECT_GT(num_voids, 150);
 }
 
 }  // namespace

@@ -2,6 +2,8 @@
 #include "coordinator/server.h"
 
 #include <grpcpp/grpcpp.h>
+#include <signal.h>
+#include <sys/resource.h>
 
 #include <filesystem>
 #include <memory>
@@ -317,6 +319,29 @@ TEST_F(ServerTest, WatchersSeeEveryStepAndTheEnd) {
   EXPECT_THAT(steps, ::testing::ElementsAre(0, 1, 2, 3, 4, 5, 6, 7));
   EXPECT_EQ(status.state(), DONE);
   EXPECT_TRUE(reader->Finish().ok());
+}
+
+TEST_F(ServerTest, AFullDiskEndsTheJobAndTheNextStartGoesOn) {
+  Start();
+  auto gang = Connect(0);
+  gang->Next();
+  gang->Send(StepMessage(job_, gang->NextPlan()));
+  while (Status().step() < 1) std::this_thread::yield();
+  signal(SIGXFSZ, SIG_IGN);
+  rlimit unlimited;
+  getrlimit(RLIMIT_FSIZE, &unlimited);
+  const rlimit full = {.rlim_cur = 1, .rlim_max = unlimited.rlim_max};
+  setrlimit(RLIMIT_FSIZE, &full);
+  gang->Send(StepMessage(job_, gang->NextPlan()));
+  EXPECT_EQ(server_->WaitUntilEnded(), FAILED);
+  setrlimit(RLIMIT_FSIZE, &unlimited);
+  EXPECT_EQ(gang->Finish().error_code(), grpc::StatusCode::RESOURCE_EXHAUSTED);
+  EXPECT_EQ(ExitCodeOf(server_->Failure()), ExitCode::kDiskFull);
+  EXPECT_THAT(Status().error(), HasSubstr("free some space"));
+  server_->Shutdown();
+  Start();
+  EXPECT_EQ(Status().state(), WAITING);
+  EXPECT_EQ(Status().step(), 1);
 }
 
 TEST_F(ServerTest, RefusesWhatItCannotServe) {
