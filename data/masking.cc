@@ -1,7 +1,5 @@
 #include "data/masking.h"
 
-#include <algorithm>
-
 namespace liquid {
 
 std::vector<uint8_t> MaskTokens(absl::Span<const ByteRange> tokens,
@@ -15,15 +13,6 @@ std::vector<uint8_t> MaskTokens(absl::Span<const ByteRange> tokens,
     mask[t] = !empty && trained[next].begin < tokens[t].end ? 1 : 0;
   }
   return mask;
-}
-
-std::vector<ByteRange> Intersect(absl::Span<const ByteRange> ranges, size_t begin, size_t end) {
-  std::vector<ByteRange> parts;
-  for (const ByteRange& range : ranges) {
-    const ByteRange part = {std::max(range.begin, begin), std::min(range.end, end)};
-    if (part.begin < part.end) parts.push_back(part);
-  }
-  return parts;
 }
 
 std::vector<MaskRun> MaskRuns(absl::Span<const uint8_t> mask) {

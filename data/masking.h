@@ -17,9 +17,6 @@ namespace liquid {
 std::vector<uint8_t> MaskTokens(absl::Span<const ByteRange> tokens,
                                 absl::Span<const ByteRange> trained);
 
-// The parts of `ranges` (ascending, disjoint) that lie in [begin, end).
-std::vector<ByteRange> Intersect(absl::Span<const ByteRange> ranges, size_t begin, size_t end);
-
 // Runs of tokens of equal mask, for showing them: [begin, end) and the mask.
 struct MaskRun {
   size_t begin = 0;

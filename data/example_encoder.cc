@@ -1,0 +1,221 @@
+#include "data/example_encoder.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "absl/status/status.h"
+#include "absl/strings/str_cat.h"
+#include "base/file.h"
+#include "base/status.h"
+#include "data/masking.h"
+#include "nlohmann/json.hpp"
+
+namespace liquid {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+// What the tokens in front of a text are that the tokenizer's post-processor puts there: BOS.
+std::vector<int32_t> PrefixOf(const Tokenizer& tokenizer) {
+  std::vector<int32_t> plain;
+  std::vector<int32_t> with_specials;
+  tokenizer.Encode("a", &plain);
+  tokenizer.Encode("a", {.add_special_tokens = true}, &with_specials);
+  const auto text =
+      std::search(with_specials.begin(), with_specials.end(), plain.begin(), plain.end());
+  if (text == with_specials.end()) return {};  // it changes the text itself
+  return {with_specials.begin(), text};
+}
+
+// "eos_token_id" of a model's config.json, for tokenizers without a tokenizer_config.json that
+// names the token; the first one where it is a list.
+std::optional<int32_t> EosOfModelConfig(const std::string& directory, int32_t vocab_size) {
+  const auto text = ReadFile(JoinPath(directory, "config.json"));
+  if (!text.ok()) return std::nullopt;
+  const Json config = Json::parse(*text, nullptr, /*allow_exceptions=*/false);
+  if (!config.is_object() || !config.contains("eos_token_id")) return std::nullopt;
+  const Json& value = config["eos_token_id"];
+  const Json& id = value.is_array() && !value.empty() ? value[0] : value;
+  if (!id.is_number_integer() || id < 0 || id >= vocab_size) return std::nullopt;
+  return id.get<int32_t>();
+}
+
+// The template to use and its name for errors; an empty name if there is none.
+struct TemplateSource {
+  std::string text;
+  std::string name;
+};
+absl::StatusOr<TemplateSource> FindTemplate(const std::string& directory,
+                                            const std::string& chat_template,
+                                            const TokenizerConfig& config) {
+  if (!chat_template.empty()) {
+    LIQUID_ASSIGN_OR_RETURN(std::string text, ReadFile(chat_template));
+    return TemplateSource{std::move(text), chat_template};
+  }
+  std::optional<std::string> text = config.ChatTemplate();
+  if (!text.has_value()) return TemplateSource{};
+  const std::string own_file = JoinPath(directory, "chat_template.jinja");
+  return TemplateSource{*std::move(text), FileExists(own_file)
+                                              ? own_file
+                                              : JoinPath(directory, "tokenizer_config.json")};
+}
+
+bool HasAssistant(const Json& messages, size_t begin) {
+  return std::any_of(messages.begin() + static_cast<ptrdiff_t>(begin), messages.end(),
+                     [](const Json& message) {
+                       return message.contains("role") && message["role"] == "assistant";
+                     });
+}
+
+}  // namespace
+
+std::vector<std::string> ExampleEncoder::InputFiles(const std::string& directory,
+                                                    const std::string& chat_template) {
+  std::vector<std::string> paths;
+  for (const char* name :
+       {"tokenizer.json", "tokenizer_config.json", "chat_template.jinja", "config.json"}) {
+    const std::string path = JoinPath(directory, name);
+    if (FileExists(path)) paths.push_back(path);
+  }
+  if (!chat_template.empty()) paths.push_back(chat_template);
+  return paths;
+}
+
+absl::StatusOr<std::unique_ptr<ExampleEncoder>> ExampleEncoder::Load(
+    const std::string& directory, const std::string& chat_template, absl::CivilSecond now) {
+  auto encoder = std::unique_ptr<ExampleEncoder>(new ExampleEncoder());
+  LIQUID_ASSIGN_OR_RETURN(encoder->tokenizer_, Tokenizer::Load(directory));
+  LIQUID_ASSIGN_OR_RETURN(encoder->config_, TokenizerConfig::Load(directory));
+  const Tokenizer& tokenizer = *encoder->tokenizer_;
+  const auto special = [&](const char* name) -> std::optional<int32_t> {
+    const std::optional<std::string> token = encoder->config_.SpecialToken(name);
+    return token.has_value() ? tokenizer.TokenToId(*token) : std::nullopt;
+  };
+  encoder->eos_ = special("eos_token");
+  if (!encoder->eos_.has_value()) {
+    encoder->eos_ = EosOfModelConfig(directory, tokenizer.vocab_size());
+  }
+  encoder->pad_ = special("pad_token").value_or(encoder->eos_.value_or(0));
+  encoder->prefix_ = PrefixOf(tokenizer);
+  encoder->now_ = now;
+  for (int32_t id = 0; id < tokenizer.vocab_size(); ++id) {
+    if (tokenizer.is_special(id)) encoder->special_texts_.push_back(tokenizer.IdToToken(id));
+  }
+  LIQUID_ASSIGN_OR_RETURN(TemplateSource source,
+                          FindTemplate(directory, chat_template, encoder->config_));
+  encoder->template_name_ = source.name;
+  if (source.name.empty()) return encoder;
+  LIQUID_ASSIGN_OR_RETURN(ChatTemplate parsed, ChatTemplate::Parse(source.text, source.name));
+  encoder->template_ = std::make_unique<ChatTemplate>(std::move(parsed));
+  return encoder;
+}
+
+absl::StatusOr<RenderedChat> ExampleEncoder::Render(const Json& messages,
+                                                    const Json& kwargs) const {
+  if (template_ == nullptr) {
+    return absl::FailedPreconditionError(
+        "messages need a chat template, and the tokenizer's directory has none; name one in "
+        "data.chat_template");
+  }
+  ChatTemplate::Inputs inputs;
+  inputs.messages = &messages;
+  inputs.kwargs = &kwargs;
+  inputs.special_tokens = config_.special_tokens;
+  inputs.end_of_turn_candidates = special_texts_;
+  inputs.now = now_;
+  return template_->Render(inputs);
+}
+
+absl::StatusOr<EncodedChat> ExampleEncoder::EncodeChat(const Json& messages, const Json& kwargs,
+                                                       size_t num_prompt_messages) const {
+  Json marked = messages;
+  for (size_t i = 0; i < num_prompt_messages; ++i) marked[i]["train"] = false;
+  LIQUID_ASSIGN_OR_RETURN(RenderedChat chat, Render(marked, kwargs));
+  std::vector<ByteRange> ranges;
+  EncodedChat encoded;
+  tokenizer_->EncodeWithOffsets(chat.text, Tokenizer::EncodeOptions(), &encoded.ids, &ranges);
+  encoded.mask = MaskTokens(ranges, chat.trained);
+  encoded.rendered = std::move(chat.text);
+  return encoded;
+}
+
+std::vector<int32_t> ExampleEncoder::EncodeText(const std::string& text, bool append_eos) const {
+  std::vector<int32_t> ids;
+  tokenizer_->Encode(text, &ids);
+  const bool has_prefix =
+      ids.size() >= prefix_.size() && std::equal(prefix_.begin(), prefix_.end(), ids.begin());
+  if (!has_prefix) ids.insert(ids.begin(), prefix_.begin(), prefix_.end());
+  if (append_eos && eos_.has_value() && (ids.empty() || ids.back() != *eos_)) ids.push_back(*eos_);
+  return ids;
+}
+
+absl::StatusOr<Document> ExampleEncoder::Encode(const Example& example) const {
+  Document document;
+  switch (example.kind) {
+    case Example::Kind::kMessages: {
+      LIQUID_ASSIGN_OR_RETURN(EncodedChat chat, EncodeChat(example.messages, example.kwargs,
+                                                           example.num_prompt_messages));
+      document.tokens = std::move(chat.ids);
+      document.trained = std::move(chat.mask);
+      break;
+    }
+    case Example::Kind::kPromptCompletion: {
+      if (!eos_.has_value()) {
+        return absl::FailedPreconditionError(
+            "completions would never end: the tokenizer's directory names no eos_token");
+      }
+      document.tokens = EncodeText(example.prompt, /*append_eos=*/false);
+      document.trained.assign(document.tokens.size(), 0);
+      tokenizer_->Encode(example.completion, &document.tokens);
+      if (document.tokens.back() != *eos_) document.tokens.push_back(*eos_);
+      document.trained.resize(document.tokens.size(), 1);
+      break;
+    }
+    case Example::Kind::kText:
+      document.tokens = EncodeText(example.text, /*append_eos=*/true);
+      document.trained.assign(document.tokens.size(), 1);
+      std::fill_n(document.trained.begin(), prefix_.size(), uint8_t{0});
+      break;
+  }
+  if (NumTargets(document) > 0) return document;
+  if (example.kind != Example::Kind::kMessages) {
+    return absl::InvalidArgumentError("a single token: nothing in it can be trained");
+  }
+  return absl::InvalidArgumentError(
+      HasAssistant(example.messages, example.num_prompt_messages)
+          ? "nothing in it is trained: the mask of its assistant messages is empty"
+          : "nothing in it is trained: it has no assistant message");
+}
+
+absl::Status ExampleEncoder::CheckStopToken() const {
+  constexpr std::string_view kAnswer = "Yes indeed";
+  const Json messages = {{{"role", "user"}, {"content", "Hello there"}},
+                         {{"role", "assistant"}, {"content", kAnswer}}};
+  const absl::StatusOr<RenderedChat> chat = Render(messages, Json::object());
+  if (absl::IsFailedPrecondition(chat.status())) return chat.status();
+  if (!chat.ok()) return absl::OkStatus();  // it wants other messages: its rows will tell
+  const size_t answer = chat->text.rfind(kAnswer);
+  if (answer == std::string::npos) {
+    return absl::InvalidArgumentError(
+        absl::StrCat(template_name_, ": the chat template leaves out what the assistant says"));
+  }
+  std::vector<int32_t> ids;
+  std::vector<ByteRange> ranges;
+  tokenizer_->EncodeWithOffsets(chat->text, Tokenizer::EncodeOptions(), &ids, &ranges);
+  const std::vector<uint8_t> mask = MaskTokens(ranges, chat->trained);
+  std::string untrained;
+  for (size_t t = 0; t < ids.size(); ++t) {
+    const bool ends_turn = tokenizer_->is_special(ids[t]) || ids[t] == eos_;
+    if (ranges[t].begin < answer + kAnswer.size() || !ends_turn) continue;
+    if (mask[t] != 0) return absl::OkStatus();
+    if (untrained.empty()) untrained = tokenizer_->IdToToken(ids[t]);
+  }
+  return absl::InvalidArgumentError(absl::StrCat(
+      template_name_, ": the model would never learn to stop: ",
+      untrained.empty() ? "the chat template puts no special token behind an assistant's message"
+                        : absl::StrCat("the token '", untrained,
+                                       "' behind an assistant's message is not trained"),
+      "; give another template in data.chat_template"));
+}
+
+}  // namespace liquid

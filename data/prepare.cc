@@ -1,0 +1,262 @@
+#include "data/prepare.h"
+
+#include <algorithm>
+#include <memory>
+#include <optional>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "base/file.h"
+#include "base/log.h"
+#include "base/status.h"
+#include "data/conversation.h"
+#include "data/dataset_writer.h"
+#include "data/example_encoder.h"
+#include "data/jsonl_reader.h"
+#include "data/packing.h"
+#include "data/prepare_report.h"
+#include "data/unicode.h"
+#include "nlohmann/json.hpp"
+
+namespace liquid {
+namespace {
+
+// Part of every key: to be raised whenever the same input gives other rows.
+constexpr int kPreparationVersion = 1;
+constexpr size_t kMaxBadRowsListed = 10;
+constexpr size_t kMaxSampleBytes = 2000;
+constexpr int64_t kExamplesPerProgress = 256;
+
+// Everything that the rows follow from, as one text: two preparations with equal texts are equal.
+absl::StatusOr<nlohmann::json> Recipe(const PrepareOptions& options,
+                                      const std::vector<DatasetSource>& sources) {
+  nlohmann::json recipe;
+  recipe["format"] = kDatasetVersion;
+  recipe["preparation"] = kPreparationVersion;
+  recipe["sequence_length"] = options.sequence_length;
+  recipe["packing"] = options.packing;
+  recipe["overlong"] = std::string(OverlongPolicyName(options.overlong));
+  recipe["max_bad_rows"] = options.max_bad_rows;
+  recipe["inputs"] = nlohmann::json::array();
+  const auto add = [&](const DatasetSource& source) {
+    recipe["inputs"].push_back({source.path, source.num_bytes, ToHex(source.digest)});
+  };
+  for (const DatasetSource& source : sources) add(source);
+  for (const std::string& path :
+       ExampleEncoder::InputFiles(options.tokenizer, options.chat_template)) {
+    LIQUID_ASSIGN_OR_RETURN(DatasetSource source, HashSource(path));
+    // The tokenizer's contents count, not its place: a checkpoint carries a copy of it.
+    source.path = path.substr(path.rfind('/') + 1);
+    if (path == options.chat_template) source.path = "data.chat_template";
+    add(source);
+  }
+  return recipe;
+}
+
+std::string DumpJson(const nlohmann::json& json) {
+  return json.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
+}
+
+std::string ShortenSample(std::string text) {
+  if (text.size() <= kMaxSampleBytes) return text;
+  text.resize(kMaxSampleBytes);
+  while (!text.empty() && IsContinuation(text.back())) text.pop_back();
+  if (!text.empty() && (text.back() & 0x80) != 0) text.pop_back();  // the lead of what was cut
+  return text + " ...";
+}
+
+// One run over the input files.
+class Preparation {
+ public:
+  Preparation(const PrepareOptions& options, const std::vector<DatasetSource>& sources,
+              const PrepareCallback& callback)
+      : options_(options), sources_(sources), callback_(callback), reader_(options.files) {
+    for (const DatasetSource& source : sources) progress_.num_bytes += source.num_bytes;
+  }
+
+  // Writes the dataset to `path`; `provenance` is completed with the report.
+  absl::StatusOr<PrepareReport> Run(const std::string& path, nlohmann::json provenance);
+
+ private:
+  absl::Status AddLine(const JsonlReader::Line& line);
+  // A row that cannot be used: an error if there have been too many.
+  absl::Status CountBadRow(const std::string& place, const absl::Status& reason);
+  absl::Status AddDocument(Document document);
+  absl::Status ReportProgress();
+  absl::Status CheckSourcesUnchanged() const;
+
+  const PrepareOptions& options_;
+  const std::vector<DatasetSource>& sources_;
+  const PrepareCallback& callback_;
+  JsonlReader reader_;
+  std::unique_ptr<ExampleEncoder> encoder_;
+  std::unique_ptr<DatasetWriter> writer_;
+  std::optional<Packer> packer_;
+  bool stop_token_checked_ = false;
+  PrepareReport report_;
+  PrepareProgress progress_;
+};
+
+absl::StatusOr<PrepareReport> Preparation::Run(const std::string& path, nlohmann::json provenance) {
+  LIQUID_ASSIGN_OR_RETURN(encoder_,
+                          ExampleEncoder::Load(options_.tokenizer, options_.chat_template));
+  LIQUID_ASSIGN_OR_RETURN(
+      writer_, DatasetWriter::Create(path, {.sequence_length = options_.sequence_length,
+                                            .vocab_size = encoder_->tokenizer().vocab_size(),
+                                            .pad_token = encoder_->pad_token()}));
+  packer_.emplace(options_.sequence_length, options_.packing,
+                  [this](const PackedRow& row) { return writer_->Append(row); });
+  while (true) {
+    LIQUID_ASSIGN_OR_RETURN(const std::optional<JsonlReader::Line> line, reader_.Next());
+    if (!line.has_value()) break;
+    LIQUID_RETURN_IF_ERROR(AddLine(*line));
+    if ((report_.num_examples + report_.num_bad_rows) % kExamplesPerProgress == 0) {
+      LIQUID_RETURN_IF_ERROR(ReportProgress());
+    }
+  }
+  LIQUID_RETURN_IF_ERROR(packer_->Finish());
+  LIQUID_RETURN_IF_ERROR(CheckSourcesUnchanged());
+  if (writer_->num_rows() == 0) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        options_.files.front(), options_.files.size() > 1 ? " and the other files have" : " has",
+        " nothing to train on: ", report_.num_examples, " examples, ", report_.num_bad_rows,
+        " bad rows, ", report_.overlong.num_dropped + report_.overlong.num_untrained,
+        " left out as too long"));
+  }
+  report_.num_rows = writer_->num_rows();
+  report_.num_documents = writer_->num_documents();
+  report_.num_tokens = writer_->num_tokens();
+  report_.num_target_tokens = writer_->num_targets();
+  report_.fill = static_cast<double>(report_.num_tokens) /
+                 (static_cast<double>(report_.num_rows) * options_.sequence_length);
+  provenance["report"] = ReportToJson(report_);
+  LIQUID_RETURN_IF_ERROR(writer_->Finish(DumpJson(provenance)));
+  LIQUID_RETURN_IF_ERROR(ReportProgress());
+  return std::move(report_);
+}
+
+absl::Status Preparation::AddLine(const JsonlReader::Line& line) {
+  const std::string place =
+      absl::StrCat(sources_[static_cast<size_t>(line.source)].path, ":", line.number);
+  if (line.too_long) {
+    return CountBadRow(
+        place, absl::InvalidArgumentError(absl::StrCat("the line is longer than ",
+                                                       JsonlReader::kMaxLineBytes >> 20, " MiB")));
+  }
+  const absl::StatusOr<Example> example = ParseExample(line.text);
+  if (!example.ok()) return CountBadRow(place, example.status());
+  if (example->kind == Example::Kind::kMessages && !stop_token_checked_) {
+    LIQUID_RETURN_IF_ERROR(Annotate(encoder_->CheckStopToken(), place));
+    stop_token_checked_ = true;
+  }
+  absl::StatusOr<Document> document = encoder_->Encode(*example);
+  if (absl::IsFailedPrecondition(document.status())) return Annotate(document.status(), place);
+  if (!document.ok()) return CountBadRow(place, document.status());
+  document->origin = {line.source, line.number, 0};
+  ++report_.num_examples;
+  return Annotate(AddDocument(*std::move(document)), place);
+}
+
+absl::Status Preparation::CountBadRow(const std::string& place, const absl::Status& reason) {
+  std::string text = absl::StrCat(place, ": ", reason.message());
+  ++report_.num_bad_rows;
+  if (report_.num_bad_rows > options_.max_bad_rows) {
+    absl::StrAppend(&text, " (data.max_bad_rows tolerates ", options_.max_bad_rows, ")");
+    for (const std::string& earlier : report_.bad_rows) absl::StrAppend(&text, "; ", earlier);
+    return absl::InvalidArgumentError(text);
+  }
+  if (report_.bad_rows.size() < kMaxBadRowsListed) report_.bad_rows.push_back(std::move(text));
+  return absl::OkStatus();
+}
+
+absl::Status Preparation::AddDocument(Document document) {
+  if (report_.first_sample.empty()) {
+    report_.first_sample = ShortenSample(
+        ShownText(ShowTokens(encoder_->tokenizer(), document.tokens, document.trained)));
+  }
+  LIQUID_ASSIGN_OR_RETURN(const std::vector<Document> pieces,
+                          FitDocument(std::move(document), options_.overlong,
+                                      options_.sequence_length, &report_.overlong));
+  for (const Document& piece : pieces) LIQUID_RETURN_IF_ERROR(packer_->Add(piece));
+  return absl::OkStatus();
+}
+
+absl::Status Preparation::ReportProgress() {
+  if (callback_ == nullptr) return absl::OkStatus();
+  progress_.num_bytes_done = reader_.num_bytes_read();
+  progress_.num_examples = report_.num_examples;
+  return callback_(progress_);
+}
+
+absl::Status Preparation::CheckSourcesUnchanged() const {
+  for (size_t i = 0; i < sources_.size(); ++i) {
+    if (reader_.sources()[i].digest != sources_[i].digest) {
+      return absl::AbortedError(
+          absl::StrCat(sources_[i].path, " changed while it was read; prepare again"));
+    }
+  }
+  return absl::OkStatus();
+}
+
+// The report of the dataset at `path`, if it is sound and was made as `key` says.
+std::optional<PrepareReport> FindPrepared(const std::string& path, const std::string& key) {
+  if (!FileExists(path)) return std::nullopt;
+  const absl::StatusOr<Dataset> dataset = Dataset::Open(path);
+  if (!dataset.ok()) {
+    LogWarning(dataset.status().message(), "; preparing it again");
+    return std::nullopt;
+  }
+  const auto provenance = nlohmann::json::parse(dataset->provenance(), nullptr, false);
+  PrepareReport report;
+  if (!provenance.contains("key") || provenance["key"] != key || !provenance.contains("report") ||
+      !ReportFromJson(provenance["report"], &report)) {
+    LogWarning(path, ": not made by this program; preparing it again");
+    return std::nullopt;
+  }
+  report.path = path;
+  report.reused = true;
+  report.digest = dataset->digest();
+  return report;
+}
+
+absl::Status CheckOptions(const PrepareOptions& options) {
+  if (options.files.empty()) return absl::InvalidArgumentError("no data files are given");
+  if (options.sequence_length < 2 || options.sequence_length > kDatasetMaxSequenceLength) {
+    return absl::InvalidArgumentError(absl::StrCat("data.sequence_length is ",
+                                                   options.sequence_length, ", not 2 to ",
+                                                   kDatasetMaxSequenceLength));
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+absl::StatusOr<PrepareReport> PrepareDataset(const PrepareOptions& options,
+                                             const PrepareCallback& progress) {
+  LIQUID_RETURN_IF_ERROR(CheckOptions(options));
+  std::vector<DatasetSource> sources;
+  for (const std::string& path : options.files) {
+    LIQUID_ASSIGN_OR_RETURN(DatasetSource source, HashSource(path));
+    sources.push_back(std::move(source));
+  }
+  nlohmann::json provenance;
+  LIQUID_ASSIGN_OR_RETURN(provenance["options"], Recipe(options, sources));
+  const std::string key = ToHex(HashBytes(DumpJson(provenance["options"])));
+  provenance["key"] = key;
+  for (const DatasetSource& source : sources) {
+    provenance["sources"].push_back(
+        {{"path", source.path}, {"num_bytes", source.num_bytes}, {"digest", ToHex(source.digest)}});
+  }
+  LIQUID_RETURN_IF_ERROR(MakeDirectories(options.cache));
+  const std::string path = JoinPath(options.cache, key + ".dataset");
+  if (std::optional<PrepareReport> report = FindPrepared(path, key)) return *std::move(report);
+
+  LIQUID_ASSIGN_OR_RETURN(PrepareReport report,
+                          Preparation(options, sources, progress).Run(path, provenance));
+  LIQUID_ASSIGN_OR_RETURN(const Dataset dataset, Dataset::Open(path, Dataset::Verify::kIndexOnly));
+  report.path = path;
+  report.digest = dataset.digest();
+  return report;
+}
+
+}  // namespace liquid

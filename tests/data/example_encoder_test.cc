@@ -1,0 +1,166 @@
+#include "data/example_encoder.h"
+
+#include <algorithm>
+#include <fstream>
+#include <string>
+
+#include "absl/strings/str_cat.h"
+#include "base/file.h"
+#include "data/prepare.h"
+#include "gmock/gmock.h"
+#include "tests/testing/status_matchers.h"
+
+namespace liquid {
+namespace {
+
+using ::liquid::testing::IsOk;
+using ::liquid::testing::StatusIs;
+using ::testing::HasSubstr;
+
+constexpr const char* kTokenizer = "configs/quickstart/tokenizer";
+constexpr const char* kBos = "<|startoftext|>";
+
+std::unique_ptr<ExampleEncoder> LoadEncoder(const std::string& chat_template = "") {
+  auto encoder = ExampleEncoder::Load(kTokenizer, chat_template);
+  EXPECT_THAT(encoder, IsOk());
+  return *std::move(encoder);
+}
+
+std::string WriteTemplate(const std::string& text) {
+  const std::string path = absl::StrCat(::testing::TempDir(), "example_encoder_test.jinja");
+  std::ofstream(path) << text;
+  return path;
+}
+
+// The document of a line, trained parts in [[ ]]; or the reason why there is none.
+std::string Shown(const ExampleEncoder& encoder, const std::string& line) {
+  const auto example = ParseExample(line);
+  if (!example.ok()) return std::string(example.status().message());
+  const auto document = encoder.Encode(*example);
+  if (!document.ok()) return std::string(document.status().message());
+  EXPECT_EQ(document->tokens.size(), document->trained.size());
+  return ShownText(ShowTokens(encoder.tokenizer(), document->tokens, document->trained));
+}
+
+TEST(ExampleEncoderTest, TrainsWhatTheAssistantSaysAndItsEnd) {
+  const auto encoder = LoadEncoder();
+  EXPECT_EQ(Shown(*encoder,
+                  R"({"messages": [{"role": "system", "content": "Be brief."},)"
+                  R"({"role": "user", "content": "a"}, {"role": "assistant", "content": "b"},)"
+                  R"({"role": "user", "content": "c"}, {"role": "assistant", "content": "d"}]})"),
+            "<|startoftext|><|im_start|>system\nBe brief.<|im_end|>\n"
+            "<|im_start|>user\na<|im_end|>\n<|im_start|>assistant\n[[b<|im_end|>]]\n"
+            "<|im_start|>user\nc<|im_end|>\n<|im_start|>assistant\n[[d<|im_end|>]]\n");
+}
+
+TEST(ExampleEncoderTest, AMessageMayBeKeptOutOfTheTraining) {
+  const auto encoder = LoadEncoder();
+  EXPECT_EQ(Shown(*encoder,
+                  R"({"messages": [{"role": "user", "content": "a"},)"
+                  R"({"role": "assistant", "content": "b", "train": false},)"
+                  R"({"role": "user", "content": "c"}, {"role": "assistant", "content": "d"}]})"),
+            "<|startoftext|><|im_start|>user\na<|im_end|>\n<|im_start|>assistant\nb<|im_end|>\n"
+            "<|im_start|>user\nc<|im_end|>\n<|im_start|>assistant\n[[d<|im_end|>]]\n");
+}
+
+TEST(ExampleEncoderTest, APromptOfMessagesIsNotTrained) {
+  const auto encoder = LoadEncoder();
+  EXPECT_EQ(
+      Shown(
+          *encoder,
+          R"({"prompt": [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"},)"
+          R"({"role": "user", "content": "c"}], "completion": [{"role": "assistant", "content": "d"}]})"),
+      "<|startoftext|><|im_start|>user\na<|im_end|>\n<|im_start|>assistant\nb<|im_end|>\n"
+      "<|im_start|>user\nc<|im_end|>\n<|im_start|>assistant\n[[d<|im_end|>]]\n");
+}
+
+TEST(ExampleEncoderTest, TrainsTheCompletionAndItsEnd) {
+  const auto encoder = LoadEncoder();
+  EXPECT_EQ(Shown(*encoder, R"({"prompt": "list files:", "completion": " ls"})"),
+            "<|startoftext|>list files:[[ ls<|im_end|>]]");
+  EXPECT_EQ(Shown(*encoder, R"({"prompt": "list files:", "completion": " ls<|im_end|>"})"),
+            "<|startoftext|>list files:[[ ls<|im_end|>]]");
+}
+
+TEST(ExampleEncoderTest, TrainsTextButItsBegin) {
+  const auto encoder = LoadEncoder();
+  EXPECT_EQ(Shown(*encoder, R"({"text": "one two"})"), "<|startoftext|>[[one two<|im_end|>]]");
+  EXPECT_EQ(Shown(*encoder, R"({"text": "<|startoftext|>one two<|im_end|>"})"),
+            "<|startoftext|>[[one two<|im_end|>]]");
+}
+
+TEST(ExampleEncoderTest, NoDocumentHasTwoBegins) {
+  const auto encoder = LoadEncoder();
+  const int32_t bos = *encoder->tokenizer().TokenToId(kBos);
+  for (
+      const char* line :
+      {R"({"messages": [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]})",
+       R"({"prompt": "<|startoftext|>a", "completion": "b"})",
+       R"({"prompt": "", "completion": "b"})", R"({"text": "<|startoftext|>a"})",
+       R"({"text": "a"})"}) {
+    const auto document = encoder->Encode(*ParseExample(line));
+    ASSERT_THAT(document, IsOk());
+    EXPECT_EQ(document->tokens.front(), bos) << line;
+    EXPECT_EQ(std::count(document->tokens.begin(), document->tokens.end(), bos), 1) << line;
+  }
+}
+
+TEST(ExampleEncoderTest, SaysWhyNothingIsTrained) {
+  const auto encoder = LoadEncoder();
+  EXPECT_THAT(Shown(*encoder, R"({"messages": [{"role": "user", "content": "a"}]})"),
+              HasSubstr("it has no assistant message"));
+  EXPECT_THAT(Shown(*encoder, R"({"messages": [{"role": "user", "content": "a"},)"
+                              R"( {"role": "assistant", "content": "b", "train": false}]})"),
+              HasSubstr("the mask of its assistant messages is empty"));
+}
+
+TEST(ExampleEncoderTest, RefusesATemplateThatNeverTrainsTheStopToken) {
+  EXPECT_THAT(LoadEncoder()->CheckStopToken(), IsOk());
+  const std::string untrained = WriteTemplate(
+      "{% for m in messages %}<|im_start|>{{ m.role }}\n{% if m.role == 'assistant' %}"
+      "{% generation %}{{ m.content }}{% endgeneration %}{% else %}{{ m.content }}{% endif %}"
+      "<|im_end|>\n{% endfor %}");
+  EXPECT_THAT(LoadEncoder(untrained)->CheckStopToken(),
+              StatusIs(absl::StatusCode::kInvalidArgument,
+                       HasSubstr("the token '<|im_end|>' behind an assistant's message is not")));
+  const std::string trained = WriteTemplate(
+      "{% for m in messages %}<|im_start|>{{ m.role }}\n{% if m.role == 'assistant' %}"
+      "{% generation %}{{ m.content }}<|im_end|>{% endgeneration %}{% else %}{{ m.content }}"
+      "<|im_end|>{% endif %}\n{% endfor %}");
+  EXPECT_THAT(LoadEncoder(trained)->CheckStopToken(), IsOk());
+  const std::string endless = WriteTemplate(
+      "{% for m in messages %}### {{ m.role }}\n{{ m.content }}\n{% endfor %}"
+      "{% if add_generation_prompt %}### assistant\n{% endif %}");
+  EXPECT_THAT(LoadEncoder(endless)->CheckStopToken(),
+              StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("would never learn to stop")));
+  const std::string deaf = WriteTemplate("{{ messages[0].content }}<|im_end|>");
+  EXPECT_THAT(LoadEncoder(deaf)->CheckStopToken(),
+              StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("leaves out")));
+}
+
+TEST(ExampleEncoderTest, NeedsATemplateForMessagesAndAnEndForCompletions) {
+  const std::string folder = absl::StrCat(::testing::TempDir(), "example_encoder_bare");
+  ASSERT_THAT(RemoveRecursively(folder), IsOk());
+  ASSERT_THAT(MakeDirectories(folder), IsOk());
+  const std::string tokenizer = *ReadFile(JoinPath(kTokenizer, "tokenizer.json"));
+  ASSERT_THAT(WriteFileAtomically(JoinPath(folder, "tokenizer.json"), tokenizer), IsOk());
+  const auto encoder = ExampleEncoder::Load(folder, "");
+  ASSERT_THAT(encoder, IsOk());
+  EXPECT_FALSE((*encoder)->has_chat_template());
+  EXPECT_THAT(
+      (*encoder)->Encode(*ParseExample(R"({"messages": [{"role": "user", "content": "a"}]})")),
+      StatusIs(absl::StatusCode::kFailedPrecondition, HasSubstr("need a chat template")));
+  const auto completion = ParseExample(R"({"prompt": "a", "completion": "b"})");
+  EXPECT_THAT((*encoder)->Encode(*completion),
+              StatusIs(absl::StatusCode::kFailedPrecondition, HasSubstr("no eos_token")));
+  // The model's configuration names one.
+  ASSERT_THAT(WriteFileAtomically(JoinPath(folder, "config.json"), R"({"eos_token_id": [7, 2]})"),
+              IsOk());
+  const auto with_end = ExampleEncoder::Load(folder, "");
+  ASSERT_THAT(with_end, IsOk());
+  EXPECT_EQ((*with_end)->eos_token(), 7);
+  EXPECT_THAT((*with_end)->Encode(*completion), IsOk());
+}
+
+}  // namespace
+}  // namespace liquid
