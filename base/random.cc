@@ -16,6 +16,14 @@ std::array<uint32_t, 4> Block(uint64_t seed, uint64_t stream, uint64_t index) {
 
 double ToUnit(uint64_t bits) { return static_cast<double>(bits >> 11) * 0x1p-53; }
 
+std::array<float, 2> NormalPair(const std::array<uint32_t, 4>& block) {
+  const double u = 1 - ToUnit(Join(block[0], block[1]));  // in (0, 1]
+  const double angle = 2 * std::numbers::pi * ToUnit(Join(block[2], block[3]));
+  const double radius = std::sqrt(-2 * std::log(u));
+  return {static_cast<float>(radius * std::cos(angle)),
+          static_cast<float>(radius * std::sin(angle))};
+}
+
 }  // namespace
 
 std::array<uint32_t, 4> Philox4x32(std::array<uint32_t, 4> counter, std::array<uint32_t, 2> key) {
@@ -37,11 +45,18 @@ double CounterRandom::Uniform(uint64_t index) const {
 }
 
 float CounterRandom::Normal(uint64_t index) const {
-  const auto block = Block(seed_, stream_, index / 2);
-  const double u = 1 - ToUnit(Join(block[0], block[1]));  // in (0, 1]
-  const double angle = 2 * std::numbers::pi * ToUnit(Join(block[2], block[3]));
-  const double radius = std::sqrt(-2 * std::log(u));
-  return static_cast<float>(radius * (index % 2 == 0 ? std::cos(angle) : std::sin(angle)));
+  return NormalPair(Block(seed_, stream_, index / 2))[index % 2];
+}
+
+void CounterRandom::FillNormal(uint64_t first, absl::Span<float> out) const {
+  size_t i = 0;
+  if (first % 2 == 1 && !out.empty()) out[i++] = Normal(first);
+  for (; i + 1 < out.size(); i += 2) {
+    const auto pair = NormalPair(Block(seed_, stream_, (first + i) / 2));
+    out[i] = pair[0];
+    out[i + 1] = pair[1];
+  }
+  if (i < out.size()) out[i] = Normal(first + i);
 }
 
 }  // namespace liquid

@@ -12,6 +12,7 @@
 #include "base/random.h"
 #include "base/status.h"
 #include "checkpoint/hf_directory.h"
+#include "checkpoint/parallel_loop.h"
 #include "model/families/gpt2.h"
 #include "model/families/llama.h"
 
@@ -89,12 +90,19 @@ absl::Status LoadWeights(const std::string& directory, Model& model,
 }
 
 void InitializeWeights(uint64_t seed, Model& model) {
+  constexpr int64_t kGrain = 1 << 16;  // elements drawn by one thread at a time
   const auto deviation = static_cast<float>(model.config().initializer_range);
   for (const Parameter& parameter : model.parameters()) {
     std::vector<float> values(parameter.shape.NumElements());
     if (parameter.shape.rank() >= 2) {
       const CounterRandom random(seed, HashBytes(parameter.name).low);
-      for (size_t i = 0; i < values.size(); ++i) values[i] = deviation * random.Normal(i);
+      const auto count = static_cast<int64_t>(values.size());
+      ParallelLoop(NumUsableCpus(), (count + kGrain - 1) / kGrain, [&](int64_t chunk) {
+        const int64_t first = chunk * kGrain;
+        const auto part = absl::MakeSpan(values).subspan(first, kGrain);
+        random.FillNormal(first, part);
+        for (float& value : part) value *= deviation;
+      });
     } else {
       const bool is_bias = parameter.name.ends_with(".bias");
       std::fill(values.begin(), values.end(), is_bias ? 0.0f : 1.0f);
