@@ -31,8 +31,9 @@ std::string ChainHash(const std::string& previous, const std::string& bytes) {
 }
 
 absl::Status SqliteStatus(sqlite3* database, int code, const std::string& path) {
+  // SQLite itself tells apart ENOSPC only; for the other kinds of full ask the system, at once.
+  const int system_error = (code & 0xff) == SQLITE_IOERR ? errno : 0;
   const std::string text = absl::StrCat("ledger ", path, ": ", sqlite3_errmsg(database));
-  const int system_error = sqlite3_system_errno(database);
   if (code == SQLITE_FULL || system_error == ENOSPC || system_error == EDQUOT ||
       system_error == EFBIG) {
     return absl::ResourceExhaustedError(absl::StrCat(text, "; free some space and start again"));
