@@ -104,7 +104,7 @@ class ReprWriter {
     } else if (value.is_dict()) {
       return WriteDict(value.dict());
     } else if (value.is_object()) {
-      out_.Append(Concat("<", value.type_name(), ">"), origin);
+      return CannotPrint(value.type_name());
     } else {
       out_.Append(value.is_undefined() ? "Undefined" : ScalarText(value), origin);
     }
@@ -114,12 +114,14 @@ class ReprWriter {
   Text Take() && { return std::move(out_); }
 
  private:
+  // What Python prints of these has no use in a chat.
+  static absl::Status CannotPrint(std::string_view type) {
+    return absl::InvalidArgumentError(Concat("a ", type, " cannot be printed: use |list or |join"));
+  }
+
   absl::Status WriteList(const List& list) {
-    if (list.kind == List::Kind::kGenerator) {
-      return absl::InvalidArgumentError("a generator cannot be printed: use |list or |join");
-    }
-    if (list.kind == List::Kind::kRange) {
-      return absl::InvalidArgumentError("a range cannot be printed: use |list");
+    if (list.kind != List::Kind::kList && list.kind != List::Kind::kTuple) {
+      return CannotPrint(Value::TypeName(list));
     }
     const bool tuple = list.kind == List::Kind::kTuple;
     out_.Append(tuple ? "(" : "[", list.origin);

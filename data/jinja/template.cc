@@ -17,7 +17,11 @@ absl::StatusOr<Template> Template::Parse(std::string_view source, std::string na
 
 absl::StatusOr<Text> Template::Render(absl::Span<const std::pair<std::string, Value>> variables,
                                       RenderState& state) const {
-  return Evaluator(parsed_->ast, parsed_->source, parsed_->name, state).Render(variables);
+  absl::StatusOr<Text> text =
+      Evaluator(parsed_->ast, parsed_->source, parsed_->name, state).Render(variables);
+  if (text.ok()) return text;
+  // Without the evaluator's own mark, which would show in logs.
+  return absl::Status(text.status().code(), text.status().message());
 }
 
 }  // namespace liquid::jinja

@@ -200,7 +200,11 @@ std::optional<int64_t> ReadInteger(std::string_view text, int base) {
   const std::string_view stripped =
       text.substr(0, end_of_text).substr(StripLeft(text.substr(0, end_of_text), nullptr));
   const bool plus = stripped.starts_with("+");
-  const std::string_view digits = stripped.substr(plus);
+  std::string digits(stripped.substr(plus));
+  // Python takes single underscores between digits.
+  for (size_t i = 1; i + 1 < digits.size(); ++i) {
+    if (digits[i] == '_' && digits[i - 1] != '_' && digits[i + 1] != '_') digits.erase(i, 1);
+  }
   int64_t value = 0;
   const auto [end, error] =
       std::from_chars(digits.data(), digits.data() + digits.size(), value, base);
@@ -215,6 +219,7 @@ Result IntFilter(RenderState&, const Value& input, const Arguments& arguments) {
   const Value missing = bound[0] == nullptr ? Value::Int(0) : *bound[0];
   if (base < 2 || base > 36) return absl::InvalidArgumentError("int needs a base of 2 to 36");
   double number = 0;
+  if (input.is_undefined()) return UndefinedError(input);
   if (input.is_integral()) return Value::Int(input.integer());
   if (input.is_float()) {
     number = input.number();
@@ -233,6 +238,7 @@ Result IntFilter(RenderState&, const Value& input, const Arguments& arguments) {
 Result FloatFilter(RenderState&, const Value& input, const Arguments& arguments) {
   LIQUID_ASSIGN_OR_RETURN(const auto bound, Bind(arguments, {"default"}));
   double number = 0;
+  if (input.is_undefined()) return UndefinedError(input);
   if (input.is_number()) return Value::Float(input.number());
   if (input.is_text() && absl::SimpleAtod(input.bytes(), &number)) return Value::Float(number);
   return bound[0] == nullptr ? Value::Float(0) : *bound[0];

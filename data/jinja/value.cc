@@ -142,7 +142,11 @@ std::string_view Value::type_name() const {
   if (is_text()) return "str";
   if (is_dict()) return "dict";
   if (is_object()) return object().type_name();
-  switch (list().kind) {
+  return TypeName(list());
+}
+
+std::string_view Value::TypeName(const List& list) {
+  switch (list.kind) {
     case List::Kind::kList:
       return "list";
     case List::Kind::kTuple:

@@ -92,6 +92,7 @@ class Value {
   bool truthy() const;
   // As Python's type(x).__name__, for messages.
   std::string_view type_name() const;
+  static std::string_view TypeName(const List& list);
 
  private:
   template <typename T>
