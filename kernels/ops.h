@@ -15,6 +15,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <string>
 
 #include "tensor/device.h"
 #include "tensor/tensor.h"
@@ -57,6 +58,10 @@ inline constexpr int64_t kNormChunk = 1024;
 class Ops {
  public:
   virtual ~Ops() = default;
+
+  // What, beside its inputs, the bits of a result depend on here, such as "cpu x86-64-v4, oneDNN
+  // 2.6.0": equal recipes and equal inputs give equal bits.
+  virtual std::string Recipe() const = 0;
 
   // ---- Matrix products ----
   // out [M,N] = op(a) op(b), op(a) [M,K], op(b) [K,N]. `out` may not overlap an input.

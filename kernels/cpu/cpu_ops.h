@@ -2,6 +2,8 @@
 #ifndef LIQUID_KERNELS_CPU_CPU_OPS_H_
 #define LIQUID_KERNELS_CPU_CPU_OPS_H_
 
+#include <string>
+
 #include "kernels/cpu/simd/loops.h"
 #include "kernels/ops.h"
 #include "tensor/pool.h"
@@ -13,7 +15,11 @@ namespace liquid {
 // Each instance serves one thread at a time.
 class CpuOps final : public Ops {
  public:
-  explicit CpuOps(Stream& stream) : loops_(*SimdLoopsAt(0)), scratch_(stream.device()) {}
+  // With the loops for this machine's best instruction set, or with the given ones.
+  explicit CpuOps(Stream& stream) : CpuOps(stream, *SimdLoopsAt(0)) {}
+  CpuOps(Stream& stream, const SimdLoops& loops) : loops_(loops), scratch_(stream.device()) {}
+
+  std::string Recipe() const override;  // kernels/ops.cc
 
   // kernels/cpu/matmul.cc
   void MatMul(TensorView out, ConstTensorView a, ConstTensorView b, MatMulOptions options) override;

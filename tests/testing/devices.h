@@ -2,26 +2,35 @@
 #ifndef LIQUID_TESTS_TESTING_DEVICES_H_
 #define LIQUID_TESTS_TESTING_DEVICES_H_
 
+#include <algorithm>
 #include <cstdint>
 #include <memory>
+#include <ostream>
 #include <string>
 #include <vector>
 
 #include "gtest/gtest.h"
+#include "kernels/cpu/cpu_ops.h"
 #include "kernels/ops.h"
 #include "tensor/device.h"
 #include "tensor/pool.h"
 
 namespace liquid::testing {
 
-// Runs each TEST_P once per kind of device.
-class OnEachDevice : public ::testing::TestWithParam<DeviceType> {
+// A device, and which of its sets of kernels: on a CPU one per instruction set, best first.
+struct TestedDevice {
+  DeviceType type;
+  int kernels;
+};
+
+// Runs each TEST_P once per tested device.
+class OnEachDevice : public ::testing::TestWithParam<TestedDevice> {
  protected:
   void SetUp() override {
-    ASSERT_EQ(GetParam(), DeviceType::kCpu);
+    ASSERT_EQ(GetParam().type, DeviceType::kCpu);
     device_ = CreateCpuDevice();
     stream_ = *device_->CreateStream();
-    ops_ = CreateOps(*stream_);
+    ops_ = std::make_unique<CpuOps>(*stream_, *SimdLoopsAt(GetParam().kernels));
     pool_ = std::make_unique<TensorPool>(*device_);
   }
 
@@ -62,9 +71,18 @@ class OnEachDevice : public ::testing::TestWithParam<DeviceType> {
   std::unique_ptr<TensorPool> pool_;
 };
 
-inline auto AllDevices() { return ::testing::Values(DeviceType::kCpu); }
-inline std::string DeviceName(const ::testing::TestParamInfo<DeviceType>& info) {
-  return info.param == DeviceType::kCpu ? "Cpu" : "Unknown";
+inline auto AllDevices() {
+  std::vector<TestedDevice> devices;
+  for (int i = 0; SimdLoopsAt(i) != nullptr; ++i) devices.push_back({DeviceType::kCpu, i});
+  return ::testing::ValuesIn(devices);
+}
+inline std::string DeviceName(const ::testing::TestParamInfo<TestedDevice>& info) {
+  std::string name = SimdLoopsAt(info.param.kernels)->isa;
+  std::replace(name.begin(), name.end(), '-', '_');
+  return "Cpu_" + name;
+}
+inline void PrintTo(const TestedDevice& device, std::ostream* out) {
+  *out << SimdLoopsAt(device.kernels)->isa;
 }
 
 }  // namespace liquid::testing
