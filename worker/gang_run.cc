@@ -99,7 +99,7 @@ TrainingState OriginOf(const OpenJobReply& opened, const JobData& data) {
 }
 
 Join MakeJoin(const Job& job, const TrainingState& origin, const JobData& data,
-              const TrainState& state, const Communicator& world) {
+              const TrainState& state, const Ops& ops, const Communicator& world) {
   Join join;
   join.set_name(HostAndPid());
   join.set_num_ranks(world.size());
@@ -108,7 +108,7 @@ Join MakeJoin(const Job& job, const TrainingState& origin, const JobData& data,
   join.set_dataset_digest(origin.dataset_digest);
   join.set_num_rows(data.train.num_rows());
   join.set_code_version(origin.code_version);
-  join.set_recipe(JobRecipe(job));
+  join.set_recipe(JobRecipe(job, ops));
   join.set_applied_step(state.applied_step);
   join.set_fingerprint(state.fingerprint);
   join.set_num_parameters(NumParameters(state.model));
@@ -158,7 +158,7 @@ absl::StatusOr<ExitCode> RunGang(const std::string& coordinator, Communicator& w
   const double peak_flops =
       SumOverRanks(world, MeasurePeakFlops(*machine.ops, *machine.stream, *machine.pool));
 
-  Join join = MakeJoin(job, origin, data, state, world);
+  Join join = MakeJoin(job, origin, data, state, *machine.ops, world);
   join.set_checkpoint(restored);
   join.set_manifest_digest(checkpointing.manifest_digest());
   LIQUID_ASSIGN_OR_RETURN(const Welcome welcome, JoinJob(join, job, entrance.client.get(), world));
@@ -184,7 +184,7 @@ absl::StatusOr<ExitCode> RunGang(const std::string& coordinator, Communicator& w
   }
   GangMember gang(world, entrance.client.get());
   Trainer trainer(gang, state, step, evaluation.has_value() ? &*evaluation : nullptr, checkpointing,
-                  progress);
+                  progress, options.max_steps);
   BeginGracefulSignals();
   const absl::StatusOr<Leave::Reason> result = trainer.Run();
   progress.Finish();

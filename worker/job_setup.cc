@@ -118,8 +118,8 @@ int64_t NumParameters(const Model& model) {
   return total;
 }
 
-std::string JobRecipe(const Job& job) {
-  return absl::StrCat("cpu", "; slot ", job.training().rows_per_slot(), "x",
+std::string JobRecipe(const Job& job, const Ops& ops) {
+  return absl::StrCat(ops.Recipe(), "; slot ", job.training().rows_per_slot(), "x",
                       job.data().sequence_length());
 }
 

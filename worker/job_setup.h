@@ -39,7 +39,7 @@ int64_t NumParameters(const Model& model);
 
 // What decides bits beside job and data: libraries, instruction set, shape of a slot. Gangs of one
 // job must agree in it.
-std::string JobRecipe(const Job& job);
+std::string JobRecipe(const Job& job, const Ops& ops);
 
 }  // namespace liquid
 
