@@ -7,6 +7,7 @@
 #include "absl/strings/str_cat.h"
 #include "base/check.h"
 #include "base/status.h"
+#include "coordinator/admission.h"
 #include "proto/job_loader.h"
 
 namespace liquid {
@@ -26,12 +27,6 @@ double RunningAverage(double average, double value) {
 std::string Describe(const GangStatus& gang) {
   return absl::StrCat("gang ", gang.gang(), " (", gang.name(), ", ", gang.num_ranks(),
                       gang.num_ranks() == 1 ? " rank)" : " ranks)");
-}
-
-template <typename A, typename B>
-absl::Status MustAgree(const char* what, const A& ours, const B& theirs) {
-  if (ours == theirs) return absl::OkStatus();
-  return Refuse(what, " differs: the job has ", ours, ", the gang has ", theirs);
 }
 
 LedgerEntry OperatorEntry(const std::string& who, const char* what) {
@@ -88,10 +83,13 @@ JobMachine::Gang* JobMachine::FindGang(int64_t gang) {
 // --- Joining.
 
 absl::StatusOr<int64_t> JobMachine::OnJoin(const Join& join, absl::Time now, Actions* actions) {
-  LIQUID_RETURN_IF_ERROR(CheckJoin(join));
-  LIQUID_RETURN_IF_ERROR(CheckState(join));
+  if (!gangs_.empty()) {
+    return Refuse(Describe(gangs_.front().status),
+                  " trains this job already; a second gang is not supported yet");
+  }
+  LIQUID_RETURN_IF_ERROR(CheckJoin(options_.job, job_digest_, record_, join));
   is_stopped_ = false;
-  if (!record_.is_open()) Record(OpenEntry(join), actions);
+  if (!record_.is_open()) Record(OpeningEntry(options_.job, job_digest_, join), actions);
 
   Gang gang;
   gang.status.set_gang(record_.last_gang() + 1);
@@ -105,7 +103,9 @@ absl::StatusOr<int64_t> JobMachine::OnJoin(const Join& join, absl::Time now, Act
   last_checkpoint_time_ = now;
 
   const bool was_done = state() == DONE;
-  if (!was_done) SettleHistory(join, actions);
+  if (!was_done) {
+    for (LedgerEntry& entry : HistoryEntries(record_, join)) Record(std::move(entry), actions);
+  }
   gangs_.push_back(std::move(gang));
   if (!was_done) {
     ChangeGeneration(reason, actions);
@@ -122,91 +122,6 @@ absl::StatusOr<int64_t> JobMachine::OnJoin(const Join& join, absl::Time now, Act
     LeaseAhead(now, actions);
   }
   return number;
-}
-
-// Is it the same job, data and arithmetic?
-absl::Status JobMachine::CheckJoin(const Join& join) const {
-  if (!gangs_.empty()) {
-    return Refuse(Describe(gangs_.front().status),
-                  " trains this job already; a second gang is not supported yet");
-  }
-  LIQUID_RETURN_IF_ERROR(MustAgree("the job digest", job_digest_, join.job_digest()));
-  LIQUID_RETURN_IF_ERROR(
-      MustAgree("tensor_parallel", options_.job.model().tensor_parallel(), join.tensor_parallel()));
-  if (!record_.is_open()) {
-    if (join.num_rows() < 1) return Refuse("the training data has no row");
-    if (join.fingerprint().empty()) return Refuse("the gang shows no fingerprint of its weights");
-    JobRecord trial;
-    return Annotate(trial.Apply(OpenEntry(join)), "this job is not possible");
-  }
-  const JobOpened& opened = record_.opened();
-  LIQUID_RETURN_IF_ERROR(
-      MustAgree("the dataset digest", opened.dataset_digest(), join.dataset_digest()));
-  LIQUID_RETURN_IF_ERROR(MustAgree("the number of rows", opened.num_rows(), join.num_rows()));
-  LIQUID_RETURN_IF_ERROR(MustAgree("the code version", opened.code_version(), join.code_version()));
-  return MustAgree("the recipe", opened.recipe(), join.recipe());
-}
-
-// Are its weights those of a step that the ledger knows?
-absl::Status JobMachine::CheckState(const Join& join) const {
-  const int64_t step = join.applied_step();
-  const int64_t committed = record_.committed_step();
-  if (step < 0 || step > committed) {
-    return Refuse("the gang has the weights after step ", step,
-                  join.checkpoint().empty() ? "" : absl::StrCat(" (", join.checkpoint(), ")"),
-                  ", but the ledger has no commit of it, only up to step ", committed,
-                  "; start from an older checkpoint (checkpoint.resume), or use another output");
-  }
-  if (!record_.is_open()) return absl::OkStatus();
-  const std::string what = absl::StrCat("the fingerprint of the weights after step ", step);
-  return MustAgree(what.c_str(), record_.FingerprintAfter(step), join.fingerprint());
-}
-
-LedgerEntry JobMachine::OpenEntry(const Join& join) const {
-  const Training& training = options_.job.training();
-  LedgerEntry entry;
-  JobOpened& opened = *entry.mutable_job_opened();
-  opened.set_job_digest(job_digest_);
-  opened.set_job_text(EffectiveYaml(options_.job));
-  opened.set_dataset_digest(join.dataset_digest());
-  opened.set_num_rows(join.num_rows());
-  opened.set_seed(training.seed());
-  opened.set_shuffle(options_.job.data().shuffle());
-  opened.set_epochs(training.epochs());
-  opened.set_slots_per_step(training.slots_per_step());
-  opened.set_rows_per_slot(training.rows_per_slot());
-  opened.set_code_version(join.code_version());
-  opened.set_recipe(join.recipe());
-  opened.set_initial_fingerprint(join.fingerprint());
-  opened.set_tensor_parallel(join.tensor_parallel());
-  opened.set_gradient_sum(training.gradient_sum());
-  const JobStream stream(EpochOrder(opened.seed(), opened.num_rows(), opened.shuffle()),
-                         opened.epochs(), opened.slots_per_step(), opened.rows_per_slot());
-  opened.set_num_steps(stream.num_steps());
-  return entry;
-}
-
-// A gang that starts from an older state takes the job back to it; one that starts from a
-// checkpoint whose report was lost makes it known.
-void JobMachine::SettleHistory(const Join& join, Actions* actions) {
-  if (join.applied_step() < record_.committed_step()) {
-    LedgerEntry entry;
-    entry.mutable_voided()->set_from_step(join.applied_step() + 1);
-    entry.mutable_voided()->set_to_step(record_.committed_step());
-    entry.mutable_voided()->set_reason(
-        absl::StrCat(join.name(), " starts from ",
-                     join.checkpoint().empty() ? "the beginning" : join.checkpoint()));
-    Record(std::move(entry), actions);
-  }
-  if (!join.checkpoint().empty() && record_.last_checkpoint().step() < join.applied_step()) {
-    LedgerEntry entry;
-    CheckpointReport& report = *entry.mutable_checkpoint()->mutable_report();
-    report.set_generation(record_.generation());
-    report.set_step(join.applied_step());
-    report.set_directory(join.checkpoint());
-    report.set_manifest_digest(join.manifest_digest());
-    Record(std::move(entry), actions);
-  }
 }
 
 // --- Generations.

@@ -90,10 +90,6 @@ class JobMachine {
   void Send(int64_t gang, Order order, Actions* actions) const;
   Gang* FindGang(int64_t gang);
 
-  absl::Status CheckJoin(const Join& join) const;
-  absl::Status CheckState(const Join& join) const;
-  LedgerEntry OpenEntry(const Join& join) const;
-  void SettleHistory(const Join& join, Actions* actions);
   void ChangeGeneration(const std::string& reason, Actions* actions);
   void RemoveGang(int64_t gang, const std::string& reason, Actions* actions);
   void Close(int64_t gang, const absl::Status& status, Actions* actions);

@@ -45,6 +45,7 @@ int Serve(const Job& job, const CoordinatorServer::Options& options, bool stay) 
   bool is_preempted = false;
   while (!is_preempted && (stay || !(*server)->HasEnded())) is_preempted = SignalCame(signals);
   const bool has_ended = (*server)->HasEnded();
+  if (has_ended) LogInfo("the job is ", JobState_Name((*server)->WaitUntilEnded()));
   const absl::Status failure = (*server)->Failure();
   (*server)->Shutdown();
   if (!has_ended) return Exit(absl::CancelledError("ended by a signal; start again to go on"));

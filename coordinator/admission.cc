@@ -1,0 +1,112 @@
+#include "coordinator/admission.h"
+
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "base/status.h"
+#include "data/epoch_order.h"
+#include "proto/job_loader.h"
+
+namespace liquid {
+namespace {
+
+template <typename... Args>
+absl::Status Refuse(const Args&... args) {
+  return absl::FailedPreconditionError(absl::StrCat(args...));
+}
+
+template <typename A, typename B>
+absl::Status MustAgree(const char* what, const A& ours, const B& theirs) {
+  if (ours == theirs) return absl::OkStatus();
+  return Refuse(what, " differs: the job has ", ours, ", the gang has ", theirs);
+}
+
+// Is it the same job, data and arithmetic?
+absl::Status CheckIdentity(const Job& job, const std::string& job_digest, const JobRecord& record,
+                           const Join& join) {
+  LIQUID_RETURN_IF_ERROR(MustAgree("the job digest", job_digest, join.job_digest()));
+  LIQUID_RETURN_IF_ERROR(
+      MustAgree("tensor_parallel", job.model().tensor_parallel(), join.tensor_parallel()));
+  if (!record.is_open()) {
+    if (join.num_rows() < 1) return Refuse("the training data has no row");
+    if (join.fingerprint().empty()) return Refuse("the gang shows no fingerprint of its weights");
+    JobRecord trial;
+    return Annotate(trial.Apply(OpeningEntry(job, job_digest, join)), "this job is not possible");
+  }
+  const JobOpened& opened = record.opened();
+  LIQUID_RETURN_IF_ERROR(
+      MustAgree("the dataset digest", opened.dataset_digest(), join.dataset_digest()));
+  LIQUID_RETURN_IF_ERROR(MustAgree("the number of rows", opened.num_rows(), join.num_rows()));
+  LIQUID_RETURN_IF_ERROR(MustAgree("the code version", opened.code_version(), join.code_version()));
+  return MustAgree("the recipe", opened.recipe(), join.recipe());
+}
+
+// Are its weights those of a step that the ledger knows?
+absl::Status CheckState(const JobRecord& record, const Join& join) {
+  const int64_t step = join.applied_step();
+  const int64_t committed = record.committed_step();
+  if (step < 0 || step > committed) {
+    return Refuse("the gang has the weights after step ", step,
+                  join.checkpoint().empty() ? "" : absl::StrCat(" (", join.checkpoint(), ")"),
+                  ", but the ledger has no commit of it, only up to step ", committed,
+                  "; start from an older checkpoint (checkpoint.resume), or use another output");
+  }
+  if (!record.is_open()) return absl::OkStatus();
+  const std::string what = absl::StrCat("the fingerprint of the weights after step ", step);
+  return MustAgree(what.c_str(), record.FingerprintAfter(step), join.fingerprint());
+}
+
+}  // namespace
+
+absl::Status CheckJoin(const Job& job, const std::string& job_digest, const JobRecord& record,
+                       const Join& join) {
+  LIQUID_RETURN_IF_ERROR(CheckIdentity(job, job_digest, record, join));
+  return CheckState(record, join);
+}
+
+LedgerEntry OpeningEntry(const Job& job, const std::string& job_digest, const Join& join) {
+  const Training& training = job.training();
+  LedgerEntry entry;
+  JobOpened& opened = *entry.mutable_job_opened();
+  opened.set_job_digest(job_digest);
+  opened.set_job_text(EffectiveYaml(job));
+  opened.set_dataset_digest(join.dataset_digest());
+  opened.set_num_rows(join.num_rows());
+  opened.set_seed(training.seed());
+  opened.set_shuffle(job.data().shuffle());
+  opened.set_epochs(training.epochs());
+  opened.set_slots_per_step(training.slots_per_step());
+  opened.set_rows_per_slot(training.rows_per_slot());
+  opened.set_code_version(join.code_version());
+  opened.set_recipe(join.recipe());
+  opened.set_initial_fingerprint(join.fingerprint());
+  opened.set_tensor_parallel(join.tensor_parallel());
+  opened.set_gradient_sum(training.gradient_sum());
+  const JobStream stream(EpochOrder(opened.seed(), opened.num_rows(), opened.shuffle()),
+                         opened.epochs(), opened.slots_per_step(), opened.rows_per_slot());
+  opened.set_num_steps(stream.num_steps());
+  return entry;
+}
+
+std::vector<LedgerEntry> HistoryEntries(const JobRecord& record, const Join& join) {
+  std::vector<LedgerEntry> entries;
+  if (join.applied_step() < record.committed_step()) {
+    Voided& voided = *entries.emplace_back().mutable_voided();
+    voided.set_from_step(join.applied_step() + 1);
+    voided.set_to_step(record.committed_step());
+    voided.set_reason(
+        absl::StrCat(join.name(), " starts from ",
+                     join.checkpoint().empty() ? "the beginning" : join.checkpoint()));
+  }
+  const bool is_known = record.last_checkpoint().directory() == join.checkpoint();
+  if (!join.checkpoint().empty() && !is_known) {
+    CheckpointReport& report = *entries.emplace_back().mutable_checkpoint()->mutable_report();
+    report.set_generation(record.generation());
+    report.set_step(join.applied_step());
+    report.set_directory(join.checkpoint());
+    report.set_manifest_digest(join.manifest_digest());
+  }
+  return entries;
+}
+
+}  // namespace liquid

@@ -1,0 +1,32 @@
+// Who may join a job, and what the ledger notes of it. Pure, as job_machine.h, whose part it is.
+#ifndef LIQUID_COORDINATOR_ADMISSION_H_
+#define LIQUID_COORDINATOR_ADMISSION_H_
+
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "coordinator/job_record.h"
+#include "proto/coordinator.pb.h"
+#include "proto/job.pb.h"
+#include "proto/ledger.pb.h"
+
+namespace liquid {
+
+// OK if the gang has the job, the data and the arithmetic of `record` (any, if it is not open yet),
+// and the weights of a step that it knows. Else FailedPrecondition with the two values that
+// disagree; DataLoss for a job that cannot be.
+absl::Status CheckJoin(const Job& job, const std::string& job_digest, const JobRecord& record,
+                       const Join& join);
+
+// The first entry of a ledger, as its first gang determines it.
+LedgerEntry OpeningEntry(const Job& job, const std::string& job_digest, const Join& join);
+
+// A gang that starts from an older state takes the job back to it; one that starts from a
+// checkpoint whose report was lost makes it known. REQUIRES: CheckJoin is OK, the job is open and
+// has no gang.
+std::vector<LedgerEntry> HistoryEntries(const JobRecord& record, const Join& join);
+
+}  // namespace liquid
+
+#endif  // LIQUID_COORDINATOR_ADMISSION_H_
