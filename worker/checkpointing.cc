@@ -97,7 +97,7 @@ std::vector<PieceChecksum> FromBytes(const std::vector<std::string>& messages) {
 
 }  // namespace
 
-absl::StatusOr<std::string> Checkpointing::Restore(TrainState& state) {
+absl::StatusOr<std::string> Checkpointing::Restore(int64_t committed_step, TrainState& state) {
   const std::string& resume = job_.checkpoint().resume();
   if (resume == "never") return std::string();
   // Rank 0 looks, so that all try the same ones: newest first.
@@ -107,8 +107,9 @@ absl::StatusOr<std::string> Checkpointing::Restore(TrainState& state) {
       LIQUID_ASSIGN_OR_RETURN(const CheckpointCatalog catalog, ListCheckpoints(RootOf(job_)));
       for (const std::string& skipped : catalog.skipped) LogWarning("passed over: ", skipped);
       std::string paths;
-      for (const CheckpointEntry& entry : catalog.complete)
-        absl::StrAppend(&paths, entry.path, "\n");
+      for (const CheckpointEntry& entry : catalog.complete) {
+        if (entry.step <= committed_step) absl::StrAppend(&paths, entry.path, "\n");
+      }
       return paths;
     };
     LIQUID_ASSIGN_OR_RETURN(

@@ -33,11 +33,11 @@ class Checkpointing {
       : job_(job), stream_(stream), origin_(origin), world_(world) {}
 
   // Collective. Loads the checkpoint that the job is to go on from: resume auto: the newest whole
-  // one, if there is any (damaged ones are named in the log and passed over); a directory: that
-  // one; never: none. Its name, or empty if training begins at step 0.
-  // NotFound: a directory was asked for that is none. DataLoss: that one is damaged.
-  // FailedPrecondition: it is of another job or data set.
-  absl::StatusOr<std::string> Restore(TrainState& state);
+  // one of at most `committed_step` (the ledger knows no later state), if there is any (damaged
+  // ones are named in the log and passed over); a directory: that one; never: none. Its name, or
+  // empty if training begins at step 0. NotFound: a directory was asked for that is none. DataLoss:
+  // that one is damaged. FailedPrecondition: it is of another job or data set.
+  absl::StatusOr<std::string> Restore(int64_t committed_step, TrainState& state);
   const std::string& manifest_digest() const { return manifest_digest_; }  // of what was restored
 
   // Of the ledger's newest entry when the gang joined.

@@ -99,7 +99,7 @@ TrainingState OriginOf(const OpenJobReply& opened, const JobData& data) {
 }
 
 Join MakeJoin(const Job& job, const TrainingState& origin, const JobData& data,
-              const TrainState& state, const Ops& ops, const Communicator& world) {
+              const TrainState& state, const std::string& recipe, const Communicator& world) {
   Join join;
   join.set_name(HostAndPid());
   join.set_num_ranks(world.size());
@@ -108,7 +108,7 @@ Join MakeJoin(const Job& job, const TrainingState& origin, const JobData& data,
   join.set_dataset_digest(origin.dataset_digest);
   join.set_num_rows(data.train.num_rows());
   join.set_code_version(origin.code_version);
-  join.set_recipe(JobRecipe(job, ops));
+  join.set_recipe(recipe);
   join.set_applied_step(state.applied_step);
   join.set_fingerprint(state.fingerprint);
   join.set_num_parameters(NumParameters(state.model));
@@ -152,13 +152,15 @@ absl::StatusOr<ExitCode> RunGang(const std::string& coordinator, Communicator& w
   const TrainingState origin = OriginOf(entrance.opened, data);
   TrainState state(*machine.model, *machine.ops, *machine.pool);
   Checkpointing checkpointing(job, stream, origin, world);
-  LIQUID_ASSIGN_OR_RETURN(const std::string restored, checkpointing.Restore(state));
+  LIQUID_ASSIGN_OR_RETURN(const std::string restored,
+                          checkpointing.Restore(entrance.opened.status().step(), state));
   if (restored.empty()) LIQUID_RETURN_IF_ERROR(SetStartingWeights(job, world, *machine.model));
   LIQUID_RETURN_IF_ERROR(UpdateFingerprint(state, world));
   const double peak_flops =
       SumOverRanks(world, MeasurePeakFlops(*machine.ops, *machine.stream, *machine.pool));
 
-  Join join = MakeJoin(job, origin, data, state, *machine.ops, world);
+  LIQUID_ASSIGN_OR_RETURN(const std::string recipe, JobRecipe(job, *machine.ops));
+  Join join = MakeJoin(job, origin, data, state, recipe, world);
   join.set_checkpoint(restored);
   join.set_manifest_digest(checkpointing.manifest_digest());
   LIQUID_ASSIGN_OR_RETURN(const Welcome welcome, JoinJob(join, job, entrance.client.get(), world));

@@ -6,6 +6,7 @@
 #include "absl/strings/str_join.h"
 #include "base/exit_code.h"
 #include "base/file.h"
+#include "base/hash.h"
 #include "base/log.h"
 #include "base/status.h"
 #include "data/prepare.h"
@@ -118,9 +119,10 @@ int64_t NumParameters(const Model& model) {
   return total;
 }
 
-std::string JobRecipe(const Job& job, const Ops& ops) {
+absl::StatusOr<std::string> JobRecipe(const Job& job, const Ops& ops) {
+  LIQUID_ASSIGN_OR_RETURN(const std::string config, ReadFile(ConfigPath(job)));
   return absl::StrCat(ops.Recipe(), "; slot ", job.training().rows_per_slot(), "x",
-                      job.data().sequence_length());
+                      job.data().sequence_length(), "; config ", ToHex(HashBytes(config)));
 }
 
 }  // namespace liquid

@@ -37,9 +37,9 @@ absl::Status SetStartingWeights(const Job& job, Communicator& world, Model& mode
 
 int64_t NumParameters(const Model& model);
 
-// What decides bits beside job and data: libraries, instruction set, shape of a slot. Gangs of one
-// job must agree in it.
-std::string JobRecipe(const Job& job, const Ops& ops);
+// What decides bits beside job and data: libraries, instruction set, shape of a slot, the content
+// of the model's config.json. Gangs of one job must agree in it.
+absl::StatusOr<std::string> JobRecipe(const Job& job, const Ops& ops);
 
 }  // namespace liquid
 
