@@ -32,6 +32,14 @@ Decoder::DeviceBatch Decoder::Upload(const TokenBatch& batch) {
   LIQUID_CHECK(batch.targets.size() == batch.tokens.size() &&
                batch.positions.size() == batch.tokens.size() &&
                batch.document_start.size() == batch.tokens.size());
+  for (int64_t i = 0; i < n; ++i) {  // ids out of range would read and write outside of tables
+    const int32_t token = batch.tokens[i];
+    const int32_t target = batch.targets[i];
+    LIQUID_CHECK(token >= 0 && token < config_.vocab_size, "token ", token, " at ", i);
+    LIQUID_CHECK(target == kIgnoredTarget || (target >= 0 && target < config_.vocab_size),
+                 "target ", target, " at ", i);
+    LIQUID_CHECK(batch.positions[i] >= 0, "position ", batch.positions[i], " at ", i);
+  }
   std::vector<int32_t> host;
   host.reserve(7 * n);
   for (const auto& part : {batch.tokens, batch.targets, batch.positions, batch.document_start}) {
@@ -57,11 +65,12 @@ Pass Decoder::MakePass(Tape& tape, const TokenBatch& batch, const DeviceBatch& d
   pass.document_start = device.Row(3);
   pass.thirds = device.Row(4);
   pass.host_tokens = batch.tokens;
+  const int32_t last = *std::max_element(batch.positions.begin(), batch.positions.end());
   if (rotary_.has_value()) {
-    int32_t last = 0;
-    for (const int32_t position : batch.positions) last = std::max(last, position);
     rotary_->Reserve(last + 1, pool_, stream_);
     pass.rotary = &*rotary_;
+  } else {
+    LIQUID_CHECK(last < config_.max_position_embeddings, "position ", last);
   }
   return pass;
 }

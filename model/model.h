@@ -31,7 +31,8 @@ enum class Recompute {
   kBlock,  // its input; the rest is computed again
 };
 
-// The tokens of one slot: B rows of T, in host memory, row-major [B,T].
+// The tokens of one slot: B rows of T, in host memory, row-major [B,T]. 0 <= tokens < V; positions
+// below config().max_position_embeddings where positions are learned (GPT-2).
 struct TokenBatch {
   int64_t num_rows = 0;         // B
   int64_t sequence_length = 0;  // T
@@ -72,7 +73,7 @@ class Model {
   virtual Activations Inspect(const TokenBatch& batch) = 0;
 
   // Generation: runs `tokens` at the positions behind what `cache` holds, appends to the cache, and
-  // returns the logits [V] of the last one.
+  // returns the logits [V] of the last one. REQUIRES: room in the cache for all of them.
   virtual std::unique_ptr<KeyValueCache> CreateCache(int64_t max_tokens) = 0;
   virtual std::vector<float> Extend(KeyValueCache& cache, absl::Span<const int32_t> tokens) = 0;
 };
