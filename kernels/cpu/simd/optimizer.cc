@@ -62,8 +62,8 @@ bool AccumulateFixed(int64_t* __restrict sum, const float* __restrict gradient, 
       AccumulateWithClamp(sum + begin, gradient + begin, limit, bound, end - begin);
       continue;
     }
-    for (int64_t i = begin; i < end; ++i) {  // as llrint, which GCC does not vectorise
-      sum[i] += static_cast<int64_t>(__builtin_rint(static_cast<double>(gradient[i]) * kOne));
+    for (int64_t i = begin; i < end; ++i) {
+      sum[i] += __builtin_llrint(static_cast<double>(gradient[i]) * kOne);
     }
   }
   return flagged;
