@@ -1,13 +1,18 @@
 #include "cli/launch.h"
 
+#include <fcntl.h>
 #include <signal.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <array>
 #include <atomic>
 #include <cerrno>
+#include <cstdlib>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
 #include "base/file.h"
 
 namespace liquid {
@@ -15,6 +20,8 @@ namespace {
 
 // Seconds between mpirun's SIGTERM and SIGKILL for its ranks: enough to finish a step and save.
 constexpr int kGraceSeconds = 60;
+constexpr int kCannotExec = 127;
+constexpr std::array<int, 4> kForwarded = {SIGINT, SIGTERM, SIGHUP, SIGUSR1};
 
 // A signal handler can reach nothing but globals.
 std::atomic<pid_t> child = 0;
@@ -28,13 +35,30 @@ void Forward(int /*signal*/) {
   errno = saved_errno;
 }
 
-void Exec(const std::vector<std::string>& command) {
+sigset_t ForwardedSet() {
+  sigset_t set;
+  sigemptyset(&set);
+  for (const int signal : kForwarded) sigaddset(&set, signal);
+  return set;
+}
+
+// In the child, with the forwarded signals blocked; `mask` is what they were before.
+[[noreturn]] void Exec(const std::vector<std::string>& command, const sigset_t& mask) {
+  // Out of the terminal's foreground group: Ctrl-C reaches us alone, and we pass it on. A process
+  // in the background may not read the terminal either.
+  setpgid(0, 0);
+  const int null = open("/dev/null", O_RDONLY);
+  if (null >= 0) dup2(null, STDIN_FILENO);
+  prctl(PR_SET_PDEATHSIG, SIGTERM);
+  for (const int number : kForwarded) signal(number, SIG_DFL);
+  sigprocmask(SIG_SETMASK, &mask, nullptr);
   std::vector<char*> arguments;
   for (const std::string& argument : command) {
     arguments.push_back(const_cast<char*>(argument.c_str()));
   }
   arguments.push_back(nullptr);
   execvp(arguments[0], arguments.data());
+  _exit(kCannotExec);
 }
 
 }  // namespace
@@ -68,35 +92,44 @@ absl::StatusOr<std::string> FindWorker() {
   return worker;
 }
 
-absl::StatusOr<int> RunForwardingSignals(const std::vector<std::string>& command) {
+absl::Status CheckOnPath(const std::string& program) {
+  const char* path = std::getenv("PATH");
+  for (const absl::string_view directory : absl::StrSplit(path == nullptr ? "" : path, ':')) {
+    if (access(JoinPath(std::string(directory), program).c_str(), X_OK) == 0)
+      return absl::OkStatus();
+  }
+  return absl::NotFoundError(
+      absl::StrCat("there is no ", program, " on the PATH; tools/bootstrap installs it"));
+}
+
+absl::StatusOr<RunResult> RunForwardingSignals(const std::vector<std::string>& command) {
+  // Signals wait until the child is known, so that none is lost between.
+  const sigset_t forwarded = ForwardedSet();
+  sigset_t mask;
+  sigprocmask(SIG_BLOCK, &forwarded, &mask);
   struct sigaction action {};
   action.sa_handler = Forward;
   sigemptyset(&action.sa_mask);
-  sigaction(SIGINT, &action, nullptr);
-  sigaction(SIGTERM, &action, nullptr);
+  for (const int signal : kForwarded) sigaction(signal, &action, nullptr);
+  num_signals.store(0);
 
   const pid_t pid = fork();
   if (pid < 0) return ErrnoStatus(errno, "start", command[0]);
-  if (pid == 0) {
-    // Out of the terminal's foreground group: Ctrl-C reaches us alone, and we pass it on.
-    setpgid(0, 0);
-    signal(SIGINT, SIG_DFL);
-    signal(SIGTERM, SIG_DFL);
-    Exec(command);
-    _exit(127);
-  }
+  if (pid == 0) Exec(command, mask);
   child.store(pid);
+  sigprocmask(SIG_SETMASK, &mask, nullptr);
   int status = 0;
   while (waitpid(pid, &status, 0) < 0) {
     if (errno != EINTR) return ErrnoStatus(errno, "wait for", command[0]);
   }
   child.store(0);
-  if (WIFSIGNALED(status)) return 128 + WTERMSIG(status);
-  if (WEXITSTATUS(status) == 127) {
-    return absl::NotFoundError(
-        absl::StrCat("cannot run ", command[0], "; is Open MPI installed (tools/bootstrap)?"));
+  RunResult result;
+  result.num_signals = num_signals.load();
+  result.code = WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);
+  if (WIFEXITED(status) && result.code == kCannotExec) {
+    return absl::NotFoundError(absl::StrCat("cannot run ", command[0]));
   }
-  return WEXITSTATUS(status);
+  return result;
 }
 
 }  // namespace liquid

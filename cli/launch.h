@@ -1,4 +1,4 @@
-// Starting a gang on this machine: mpirun, and what it needs to be told.
+// Starting workers with mpirun, and passing signals on to them.
 #ifndef LIQUID_CLI_LAUNCH_H_
 #define LIQUID_CLI_LAUNCH_H_
 
@@ -6,28 +6,35 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
-#include "base/exit_code.h"
 
 namespace liquid {
 
 struct Launch {
-  std::string worker;  // path of liquid-worker
   int num_ranks = 1;
-  std::vector<std::string> worker_arguments;
+  std::string worker;                         // path of liquid-worker
+  std::vector<std::string> worker_arguments;  // behind it
 };
 
-// The command line of it. Allows root and more ranks than cores, leaves the cores to the worker's
-// own threads, gives ranks the time to save when mpirun is told to end, and keeps mpirun quiet.
+// The command line. Copes with root and with more ranks than cores.
 std::vector<std::string> MpirunCommand(const Launch& launch);
 
-// liquid-worker beside the running program; NotFound if it is not there.
+// Path of the liquid-worker that belongs to this program: in the same directory. NotFound if there
+// is none.
 absl::StatusOr<std::string> FindWorker();
 
-// Runs `command` to its end and returns its exit code (128 + signal if a signal ended it). SIGINT
-// and SIGTERM to this process become SIGUSR1 for the command, which asks the ranks to save and
-// leave (mpirun passes it on); from the second on they become SIGTERM, which ends them at once.
-// REQUIRES: only one at a time.
-absl::StatusOr<int> RunForwardingSignals(const std::vector<std::string>& command);
+// NotFound unless `program` is an executable file of a directory of PATH.
+absl::Status CheckOnPath(const std::string& program);
+
+struct RunResult {
+  int code = 0;         // exit code; 128 + the signal that killed it
+  int num_signals = 0;  // that were passed on
+};
+
+// Runs `command` to its end. SIGINT, SIGTERM, SIGHUP and SIGUSR1 that reach this process meanwhile
+// are passed on: the first as SIGUSR1, which mpirun hands to all ranks (they finish the step, save
+// and leave), later ones as SIGTERM, which ends them. If this process is killed, the command gets
+// SIGTERM. NotFound if the program is missing.
+absl::StatusOr<RunResult> RunForwardingSignals(const std::vector<std::string>& command);
 
 }  // namespace liquid
 

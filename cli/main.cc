@@ -1,6 +1,7 @@
 // liquid: the one program that people use.
 #include <cstdio>
 #include <iterator>
+#include <utility>
 #include <vector>
 
 #include "base/command_line.h"
@@ -11,6 +12,20 @@
 namespace liquid {
 namespace {
 
+std::vector<Verb> AddVerbs(CLI::App& app) {
+  std::vector<Verb> verbs;
+  const auto group = [&](const char* title, std::vector<Verb> more) {
+    for (Verb& verb : more) verb.app->group(title);
+    std::move(more.begin(), more.end(), std::back_inserter(verbs));
+  };
+  group("Train", {AddPrepareVerb(app), AddInspectVerb(app), AddTrainVerb(app)});
+  group("Steer a running job", AddJobVerbs(app));
+  group("Prove", {AddAuditVerb(app)});
+  group("Prove", AddProofVerbs(app));
+  group("Use", {AddGenerateVerb(app), AddTokenizeVerb(app)});
+  return verbs;
+}
+
 int Main(int argc, char** argv) {
   InitializeLog("liquid", LogLevel::kInfo);
   CLI::App app(
@@ -18,12 +33,10 @@ int Main(int argc, char** argv) {
       "liquid");
   app.set_version_flag("--version", CodeVersion());
   app.require_subcommand(1);
-  std::vector<Verb> verbs = {AddTrainVerb(app)};
-  for (auto add : {AddJobVerbs, AddProofVerbs, AddDataVerbs}) {
-    std::vector<Verb> more = add(app);
-    std::move(more.begin(), more.end(), std::back_inserter(verbs));
-  }
-  verbs.push_back(AddGenerateVerb(app));
+  app.footer(
+      "A first run:  liquid train configs/quickstart.yaml -n 2\n"
+      "`liquid VERB --help` says the rest; README.md lists the exit codes.");
+  const std::vector<Verb> verbs = AddVerbs(app);
   if (const auto end = ParseCommandLine(app, argc, argv)) return static_cast<int>(*end);
 
   for (const Verb& verb : verbs) {

@@ -1,11 +1,9 @@
-// The verbs of `liquid`. Each file of this folder named *_verb.cc is one or a few of them: it adds
-// its subcommand to the application, and is run if the subcommand was given.
+// The verbs of `liquid`. Each file of this folder named *_verb.cc or *_verbs.cc is one or a few of
+// them: it adds its subcommands to the application, and is run if its subcommand was given.
 #ifndef LIQUID_CLI_VERBS_H_
 #define LIQUID_CLI_VERBS_H_
 
 #include <functional>
-#include <memory>
-#include <string>
 #include <vector>
 
 #include "CLI/App.hpp"
@@ -22,9 +20,12 @@ struct Verb {
 };
 
 Verb AddTrainVerb(CLI::App& liquid);
-std::vector<Verb> AddJobVerbs(CLI::App& liquid);    // status watch pause resume checkpoint stop
-std::vector<Verb> AddProofVerbs(CLI::App& liquid);  // audit verify fingerprint
-std::vector<Verb> AddDataVerbs(CLI::App& liquid);   // prepare tokenize inspect
+std::vector<Verb> AddJobVerbs(CLI::App& liquid);  // status watch pause resume checkpoint stop
+Verb AddAuditVerb(CLI::App& liquid);
+std::vector<Verb> AddProofVerbs(CLI::App& liquid);  // verify fingerprint
+Verb AddPrepareVerb(CLI::App& liquid);
+Verb AddInspectVerb(CLI::App& liquid);
+Verb AddTokenizeVerb(CLI::App& liquid);
 Verb AddGenerateVerb(CLI::App& liquid);
 
 }  // namespace liquid

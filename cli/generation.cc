@@ -1,0 +1,147 @@
+#include "cli/generation.h"
+
+#include <algorithm>
+#include <optional>
+
+#include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
+#include "absl/time/time.h"
+#include "base/exit_code.h"
+#include "base/file.h"
+#include "base/status.h"
+#include "kernels/cpu/team.h"
+#include "kernels/ops.h"
+#include "model/key_value_cache.h"
+#include "nlohmann/json.hpp"
+
+namespace liquid {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+absl::Status AsModelError(const absl::Status& status) {
+  if (status.ok() || absl::IsResourceExhausted(status)) return status;
+  return WithExitCode(status, ExitCode::kCheckpoint);
+}
+
+// The ids under "eos_token_id" of generation_config.json, one or a list.
+std::vector<int32_t> EosOfGenerationConfig(const std::string& directory) {
+  const auto text = ReadFile(JoinPath(directory, "generation_config.json"));
+  if (!text.ok()) return {};
+  const Json config = Json::parse(*text, nullptr, /*allow_exceptions=*/false);
+  if (!config.is_object() || !config.contains("eos_token_id")) return {};
+  const Json& value = config["eos_token_id"];
+  std::vector<int32_t> ids;
+  for (const Json& id : value.is_array() ? value : Json::array({value})) {
+    if (id.is_number_integer()) ids.push_back(id.get<int32_t>());
+  }
+  return ids;
+}
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<Generator>> Generator::Load(const std::string& directory) {
+  auto result = std::unique_ptr<Generator>(new Generator());
+  Generator& generator = *result;
+  const auto config = LoadModelConfig(JoinPath(directory, "config.json"));
+  LIQUID_RETURN_IF_ERROR(AsModelError(config.status()));
+  auto encoder =
+      ExampleEncoder::Load(directory, "", absl::ToCivilSecond(absl::Now(), absl::LocalTimeZone()));
+  if (!encoder.ok()) return WithExitCode(encoder.status(), ExitCode::kData);
+  generator.encoder_ = *std::move(encoder);
+
+  SizeTeam(/*ranks_on_machine=*/1);
+  generator.device_ = CreateCpuDevice();
+  LIQUID_ASSIGN_OR_RETURN(generator.stream_, generator.device_->CreateStream());
+  generator.ops_ = CreateOps(*generator.stream_);
+  generator.pool_ = std::make_unique<TensorPool>(*generator.device_);
+  auto model = CreateModel(*config, *generator.ops_, *generator.stream_, *generator.pool_);
+  LIQUID_RETURN_IF_ERROR(AsModelError(model.status()));
+  generator.model_ = *std::move(model);
+  LIQUID_RETURN_IF_ERROR(AsModelError(LoadWeights(directory, *generator.model_, nullptr)));
+  generator.FindStopTokens(directory);
+  return result;
+}
+
+// What the model may end its turn with: the end of sequence, and what the template puts behind an
+// answer.
+void Generator::FindStopTokens(const std::string& directory) {
+  const std::vector<int32_t>& eos = model_->config().eos_token_ids;
+  stop_tokens_.insert(eos.begin(), eos.end());
+  for (const int32_t id : EosOfGenerationConfig(directory)) stop_tokens_.insert(id);
+  if (encoder_->eos_token().has_value()) stop_tokens_.insert(*encoder_->eos_token());
+  if (!encoder_->has_chat_template()) return;
+  const Json messages = {{{"role", "user"}, {"content", "Hello there"}},
+                         {{"role", "assistant"}, {"content", "Yes indeed"}}};
+  const auto chat = encoder_->EncodeChat(messages, Json::object());
+  if (!chat.ok()) return;  // a template that wants other messages
+  for (size_t t = chat->ids.size(); t-- > 0;) {
+    if (chat->mask[t] == 0) continue;
+    if (encoder_->tokenizer().is_special(chat->ids[t])) stop_tokens_.insert(chat->ids[t]);
+    return;
+  }
+}
+
+absl::StatusOr<std::vector<int32_t>> Generator::EncodePrompt(
+    const std::string& prompt, const GenerationOptions& options) const {
+  if (options.raw || !has_chat_template()) {
+    return encoder_->EncodeText(prompt, /*append_eos=*/false);
+  }
+  Json messages = Json::array();
+  if (!options.system.empty()) {
+    messages.push_back({{"role", "system"}, {"content", options.system}});
+  }
+  messages.push_back({{"role", "user"}, {"content", prompt}});
+  Json kwargs = Json::object();
+  kwargs["add_generation_prompt"] = true;
+  auto chat = encoder_->EncodeChat(messages, kwargs);
+  if (!chat.ok()) return WithExitCode(chat.status(), ExitCode::kData);
+  return std::move(chat->ids);
+}
+
+absl::StatusOr<Generation> Generator::Generate(
+    const std::string& prompt, const GenerationOptions& options,
+    const std::function<void(std::string_view)>& on_text) {
+  LIQUID_ASSIGN_OR_RETURN(const std::vector<int32_t> ids, EncodePrompt(prompt, options));
+  if (ids.empty()) return absl::InvalidArgumentError("the prompt has no tokens");
+  const int32_t vocab_size = static_cast<int32_t>(model_->config().vocab_size);
+  if (*std::max_element(ids.begin(), ids.end()) >= vocab_size) {
+    return WithExitCode(
+        absl::InvalidArgumentError(absl::StrCat("the tokenizer has ids beyond the model's ",
+                                                vocab_size, " rows of the vocabulary")),
+        ExitCode::kCheckpoint);
+  }
+  const auto num_prompt = static_cast<int64_t>(ids.size());
+  const int64_t room = model_->config().max_position_embeddings - num_prompt;
+  if (room < 1) {
+    return absl::InvalidArgumentError(absl::StrCat("the prompt has ", num_prompt,
+                                                   " tokens, the model's context only ",
+                                                   model_->config().max_position_embeddings));
+  }
+  const int64_t limit = std::min(options.max_tokens, room);
+  const absl::Time begin = absl::Now();
+  const auto cache = model_->CreateCache(num_prompt + limit);
+  StreamDecoder decoder(&encoder_->tokenizer(), /*skip_special_tokens=*/true);
+  Generation result;
+  result.num_prompt_tokens = num_prompt;
+  const auto say = [&](const std::string& text) {
+    if (text.empty()) return;
+    result.text += text;
+    on_text(text);
+  };
+  std::vector<float> logits = model_->Extend(*cache, ids);
+  while (result.num_tokens < limit) {
+    const int32_t token =
+        SampleToken(logits, options.sampler, static_cast<uint64_t>(result.num_tokens));
+    ++result.num_tokens;
+    result.ended = stop_tokens_.contains(token);
+    if (result.ended) break;
+    say(decoder.Add(token));
+    if (result.num_tokens < limit) logits = model_->Extend(*cache, {&token, 1});
+  }
+  say(decoder.Finish());
+  result.seconds = absl::ToDoubleSeconds(absl::Now() - begin);
+  return result;
+}
+
+}  // namespace liquid
