@@ -30,7 +30,7 @@ struct EncodedChat {
 
 // The date that strftime_now() gives to templates where training data is prepared. Fixed: the same
 // data has to give the same rows on every day.
-inline constexpr absl::CivilSecond kTrainingDate(2026, 1, 1, 12, 0, 0);
+inline constexpr absl::CivilSecond kTrainingDate(2026, 1, 15, 12, 0, 0);
 
 // Constant after it is made: any thread.
 class ExampleEncoder {
