@@ -126,7 +126,7 @@ absl::Status DatasetWriter::AppendSection(HashedAppender* section) {
   return rows_.Append(zeros, static_cast<size_t>(padding));
 }
 
-absl::Status DatasetWriter::Finish(std::string_view provenance) {
+absl::StatusOr<Hash128> DatasetWriter::Finish(std::string_view provenance) {
   DatasetHeader header = {};
   std::copy(std::begin(kDatasetMagic), std::end(kDatasetMagic), header.magic);
   header.version = kDatasetVersion;
@@ -150,7 +150,8 @@ absl::Status DatasetWriter::Finish(std::string_view provenance) {
   LIQUID_RETURN_IF_ERROR(rows_.file().WriteAt(0, &header, sizeof(header)));
   LIQUID_RETURN_IF_ERROR(rows_.file().Sync());
   LIQUID_RETURN_IF_ERROR(Rename(stem_, path_));
-  return SyncDirectory(DirectoryOf(path_));
+  LIQUID_RETURN_IF_ERROR(SyncDirectory(DirectoryOf(path_)));
+  return HashBytes(&header, kDatasetContentBytes);
 }
 
 }  // namespace liquid

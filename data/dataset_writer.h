@@ -53,7 +53,8 @@ class DatasetWriter {
 
   absl::Status Append(const PackedRow& row);
   // `provenance`: a JSON object with "sources" (docs/formats/dataset.md). At most once, last.
-  absl::Status Finish(std::string_view provenance);
+  // Returns the dataset's digest.
+  absl::StatusOr<Hash128> Finish(std::string_view provenance);
 
   int64_t num_rows() const { return num_rows_; }
   int64_t num_documents() const { return num_documents_; }

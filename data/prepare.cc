@@ -130,7 +130,7 @@ absl::StatusOr<PrepareReport> Preparation::Run(const std::string& path, nlohmann
   report_.fill = static_cast<double>(report_.num_tokens) /
                  (static_cast<double>(report_.num_rows) * options_.sequence_length);
   provenance["report"] = ReportToJson(report_);
-  LIQUID_RETURN_IF_ERROR(writer_->Finish(DumpJson(provenance)));
+  LIQUID_ASSIGN_OR_RETURN(report_.digest, writer_->Finish(DumpJson(provenance)));
   LIQUID_RETURN_IF_ERROR(ReportProgress());
   return std::move(report_);
 }
@@ -253,9 +253,7 @@ absl::StatusOr<PrepareReport> PrepareDataset(const PrepareOptions& options,
 
   LIQUID_ASSIGN_OR_RETURN(PrepareReport report,
                           Preparation(options, sources, progress).Run(path, provenance));
-  LIQUID_ASSIGN_OR_RETURN(const Dataset dataset, Dataset::Open(path, Dataset::Verify::kIndexOnly));
   report.path = path;
-  report.digest = dataset.digest();
   return report;
 }
 

@@ -208,9 +208,11 @@ TEST(DatasetWriterTest, FlushesRowsBeyondItsBuffer) {
   for (int64_t i = 0; i < kNumPairs; ++i) {
     for (const PackedRow& row : rows) ASSERT_THAT((*writer)->Append(row), IsOk());
   }
-  ASSERT_THAT((*writer)->Finish(kProvenance), IsOk());
+  const auto digest = (*writer)->Finish(kProvenance);
+  ASSERT_THAT(digest, IsOk());
   const auto dataset = Dataset::Open(path);
   ASSERT_THAT(dataset, IsOk());
+  EXPECT_EQ(dataset->digest(), *digest);
   EXPECT_EQ(dataset->num_documents(), 3 * kNumPairs);
   EXPECT_EQ(dataset->row(2 * kNumPairs - 1).tokens[7], 37);
 }
