@@ -18,8 +18,12 @@
 namespace liquid {
 namespace {
 
-// Seconds between mpirun's SIGTERM and SIGKILL for its ranks: enough to finish a step and save.
-constexpr int kGraceSeconds = 60;
+// Seconds between mpirun's SIGTERM and SIGKILL for its ranks. mpirun also waits so long when a rank
+// is lost, with the others stuck; ranks that shall save are asked by SIGUSR1 and not by mpirun's
+// end.
+constexpr int kKillTimeoutSeconds = 0;
+// mpirun drops a SIGUSR1 that comes before its ranks are up, so it is sent again until all is over.
+constexpr int kRepeatSeconds = 1;
 constexpr int kCannotExec = 127;
 constexpr std::array<int, 4> kForwarded = {SIGINT, SIGTERM, SIGHUP, SIGUSR1};
 
@@ -32,6 +36,16 @@ void Forward(int /*signal*/) {
   if (pid <= 0) return;
   const int saved_errno = errno;
   kill(pid, num_signals.fetch_add(1) == 0 ? SIGUSR1 : SIGTERM);
+  alarm(kRepeatSeconds);
+  errno = saved_errno;
+}
+
+void Repeat(int /*signal*/) {
+  const pid_t pid = child.load();
+  if (pid <= 0) return;
+  const int saved_errno = errno;
+  kill(pid, SIGUSR1);
+  alarm(kRepeatSeconds);
   errno = saved_errno;
 }
 
@@ -72,7 +86,7 @@ std::vector<std::string> MpirunCommand(const Launch& launch) {
                                       "none",
                                       "--mca",
                                       "odls_base_sigkill_timeout",
-                                      absl::StrCat(kGraceSeconds),
+                                      absl::StrCat(kKillTimeoutSeconds),
                                       "-n",
                                       absl::StrCat(launch.num_ranks),
                                       launch.worker};
@@ -111,6 +125,8 @@ absl::StatusOr<RunResult> RunForwardingSignals(const std::vector<std::string>& c
   action.sa_handler = Forward;
   sigemptyset(&action.sa_mask);
   for (const int signal : kForwarded) sigaction(signal, &action, nullptr);
+  action.sa_handler = Repeat;
+  sigaction(SIGALRM, &action, nullptr);
   num_signals.store(0);
 
   const pid_t pid = fork();
@@ -123,6 +139,7 @@ absl::StatusOr<RunResult> RunForwardingSignals(const std::vector<std::string>& c
     if (errno != EINTR) return ErrnoStatus(errno, "wait for", command[0]);
   }
   child.store(0);
+  alarm(0);
   RunResult result;
   result.num_signals = num_signals.load();
   result.code = WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);

@@ -21,6 +21,7 @@ struct TrainFlags {
   int num_ranks = 1;
   std::vector<std::string> overrides;
   std::string progress;
+  int64_t max_steps = 0;
   bool dry_run = false;
 };
 
@@ -53,6 +54,10 @@ absl::StatusOr<Launch> LaunchOf(const TrainFlags& flags) {
   std::string progress = flags.progress;
   if (progress.empty()) progress = IsTerminal(stdout) ? "live" : "plain";
   launch.worker_arguments.insert(launch.worker_arguments.end(), {"--progress", progress});
+  if (flags.max_steps > 0) {
+    launch.worker_arguments.insert(launch.worker_arguments.end(),
+                                   {"--max-steps", absl::StrCat(flags.max_steps)});
+  }
   return launch;
 }
 
@@ -83,7 +88,7 @@ absl::StatusOr<ExitCode> Train(const TrainFlags& flags) {
   const bool preempted = result.code == static_cast<int>(ExitCode::kPreempted) ||
                          (result.num_signals > 0 && !IsExitCode(result.code));
   if (preempted) {
-    std::fprintf(stderr, "liquid train: ended by a signal; to go on: %s\n",
+    std::fprintf(stderr, "liquid train: ended before the job was done; to go on: %s\n",
                  SameCommand(flags).c_str());
     return ExitCode::kPreempted;
   }
@@ -109,6 +114,9 @@ Verb AddTrainVerb(CLI::App& liquid) {
   app->add_option("--progress", flags->progress,
                   "live, plain or none; default: live in a terminal, else plain")
       ->check(CLI::IsMember({"live", "plain", "none"}));
+  app->add_option("--max-steps", flags->max_steps,
+                  "save and end after so many steps, with exit code 75 unless the job is done")
+      ->check(CLI::NonNegativeNumber);
   app->add_flag("--dry-run", flags->dry_run, "print the mpirun command and end");
   app->footer(
       "Start it again to go on from the newest checkpoint. Ctrl-C saves first, a second one does "

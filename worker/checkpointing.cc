@@ -14,7 +14,6 @@
 #include "base/log.h"
 #include "base/status.h"
 #include "checkpoint/catalog.h"
-#include "checkpoint/reader.h"
 #include "checkpoint/writer.h"
 #include "worker/gang_member.h"
 
@@ -118,31 +117,33 @@ absl::StatusOr<std::string> Checkpointing::Restore(int64_t committed_step, Train
   }
   for (const absl::string_view candidate : absl::StrSplit(candidates, '\n', absl::SkipEmpty())) {
     const std::string directory(candidate);
-    const absl::Status status = AgreeOn(world_, Load(directory, state));
+    const absl::StatusOr<CheckpointReader> reader = Load(directory, state);
+    const absl::Status status = AgreeOn(world_, reader.status());
     if (status.ok()) {
-      saved_step_ = state.applied_step;
-      return directory.substr(directory.find_last_of('/') + 1);
+      state.applied_step = saved_step_ = reader->state().step;
+      manifest_digest_ = origin_.parent_manifest = reader->manifest_digest();
+      origin_.parent = CheckpointName(saved_step_);
+      return origin_.parent;
     }
     const bool damaged = absl::IsDataLoss(status) || absl::IsNotFound(status);
     if (resume != "auto" || !damaged) return WithExitCode(status, ExitCode::kCheckpoint);
     if (world_.rank() == 0) LogWarning("passed over: ", status.message());
   }
+  state.Reset();  // one that was passed over may have left its traces
   return std::string();
 }
 
-absl::Status Checkpointing::Load(const std::string& directory, TrainState& state) {
-  LIQUID_ASSIGN_OR_RETURN(const CheckpointReader reader, CheckpointReader::Open(directory));
+// Into the tensors of `state`; after an error they hold anything.
+absl::StatusOr<CheckpointReader> Checkpointing::Load(const std::string& directory,
+                                                     const TrainState& state) const {
+  LIQUID_ASSIGN_OR_RETURN(CheckpointReader reader, CheckpointReader::Open(directory));
   LIQUID_RETURN_IF_ERROR(RefuseOtherOrigin(reader.state(), origin_, directory));
   std::vector<TensorRead> reads;
   for (const auto& tensors : {ModelTensors(state), OptimizerTensors(state)}) {
     for (const StateTensor& tensor : tensors) reads.push_back({tensor.spec, tensor.data});
   }
   LIQUID_RETURN_IF_ERROR(reader.Read(reads, NumThreads()));
-  state.applied_step = reader.state().step;
-  manifest_digest_ = reader.manifest_digest();
-  origin_.parent = CheckpointName(reader.state().step);
-  origin_.parent_manifest = manifest_digest_;
-  return absl::OkStatus();
+  return reader;
 }
 
 absl::StatusOr<std::optional<SaveResult>> Checkpointing::Save(

@@ -10,6 +10,7 @@
 #include "absl/status/statusor.h"
 #include "checkpoint/manifest.h"
 #include "checkpoint/plan.h"
+#include "checkpoint/reader.h"
 #include "data/epoch_order.h"
 #include "parallel/communicator.h"
 #include "proto/coordinator.pb.h"
@@ -50,7 +51,8 @@ class Checkpointing {
                                                  const std::function<absl::Status()>& may_publish);
 
  private:
-  absl::Status Load(const std::string& directory, TrainState& state);
+  absl::StatusOr<CheckpointReader> Load(const std::string& directory,
+                                        const TrainState& state) const;
   absl::StatusOr<CheckpointReport> WriteAndCommit(const TrainState& state,
                                                   const std::function<absl::Status()>& may_publish);
 

@@ -75,8 +75,9 @@ absl::StatusOr<ExitCode> Run(const Flags& flags, MpiSession& session, Communicat
 
 int Main(int argc, char** argv) {
   KeepFreedMemory();
+  InstallSignalHandlers();
   MpiSession session(&argc, &argv);
-  InstallSignalHandlers();  // after MPI_Init, which has handlers of its own
+  InstallSignalHandlers();  // again: MPI_Init has handlers of its own
 
   Flags flags;
   CLI::App app("Trains a model as one rank of a gang; start it with mpirun.", "liquid-worker");

@@ -3,7 +3,7 @@
 // Before training has begun there is nothing to lose: the process ends at once with
 // ExitCode::kPreempted. Afterwards the first signal asks, and the trainer finishes its step, saves
 // and leaves; a second one, at least a second later (launchers often send several at once), ends
-// the process at once.
+// the process at once. SIGUSR1 only ever asks: `liquid train` repeats it until it is heard.
 #ifndef LIQUID_WORKER_SIGNALS_H_
 #define LIQUID_WORKER_SIGNALS_H_
 

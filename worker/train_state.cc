@@ -28,14 +28,20 @@ TensorSpec SpecOf(const Parameter& parameter) {
           std::vector<int64_t>(parameter.shape.begin(), parameter.shape.end())};
 }
 
-TrainState::TrainState(Model& m, Ops& ops, TensorPool& pool)
-    : model(m), fingerprint_keys(KeysOf(m)) {
+TrainState::TrainState(Model& m, Ops& o, TensorPool& pool)
+    : model(m), ops(o), fingerprint_keys(KeysOf(m)) {
   for (const Parameter& parameter : model.parameters()) {
-    for (auto* moments : {&exp_avg, &exp_avg_sq}) {
-      moments->push_back(pool.AllocateF32(parameter.shape));
-      ops.Fill(moments->back().view(), 0.0f);
-    }
+    exp_avg.push_back(pool.AllocateF32(parameter.shape));
+    exp_avg_sq.push_back(pool.AllocateF32(parameter.shape));
   }
+  Reset();
+}
+
+void TrainState::Reset() {
+  for (const auto* moments : {&exp_avg, &exp_avg_sq}) {
+    for (const PooledTensor& moment : *moments) ops.Fill(moment.view(), 0.0f);
+  }
+  applied_step = 0;
 }
 
 absl::Status UpdateFingerprint(TrainState& state, Communicator& world) {

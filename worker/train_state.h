@@ -16,10 +16,14 @@
 namespace liquid {
 
 struct TrainState {
-  // Moments of `m`'s parameters, zero. `m` and `pool` must outlive the state.
-  TrainState(Model& m, Ops& ops, TensorPool& pool);
+  // Moments of `m`'s parameters, zero. The arguments must outlive the state.
+  TrainState(Model& m, Ops& o, TensorPool& pool);
+
+  // Zero moments and no steps, as in the beginning; the weights are left as they are.
+  void Reset();
 
   Model& model;
+  Ops& ops;
   std::vector<PooledTensor> exp_avg;                   // AdamW's first moment, by parameter
   std::vector<PooledTensor> exp_avg_sq;                // the second
   int64_t applied_step = 0;                            // updates that have been applied

@@ -1,0 +1,236 @@
+// The promise, seen from outside: the same job gives the same bits on any number of ranks, however
+// often it is stopped and whatever is broken on the way; and the ledger proves it.
+#include <signal.h>
+#include <sys/mount.h>
+
+#include <algorithm>
+#include <filesystem>
+#include <fstream>
+#include <random>
+
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "absl/time/clock.h"
+#include "base/file.h"
+#include "gmock/gmock.h"
+#include "tests/system/liquid_process.h"
+
+namespace liquid::testing {
+namespace {
+
+using ::testing::HasSubstr;
+
+// A job small enough to be run dozens of times: 30 conversations, 2.5 epochs that end inside a
+// step.
+class TrainTest : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    std::ifstream all("configs/quickstart/train.jsonl");
+    std::vector<std::string> lines;
+    for (std::string line; lines.size() < 30 && std::getline(all, line);) lines.push_back(line);
+    std::ofstream(directory_ / "train.jsonl") << absl::StrJoin(lines, "\n") << "\n";
+    const std::string root = std::filesystem::current_path().string();
+    std::ofstream(JobFile()) << absl::StrCat(
+        "job: tiny\noutput: ", directory_ / "run", "\nmodel: {config: ", root,
+        "/tests/system/tiny_model.json, tokenizer: ", root,
+        "/configs/quickstart/tokenizer, init_seed: 7}\n"
+        "data: {train: [train.jsonl], eval: [train.jsonl], sequence_length: 128}\n"
+        "training: {epochs: 2.5, slots_per_step: 4, rows_per_slot: 1, seed: 5}\n"
+        "optimizer: {learning_rate: 1.0e-2, warmup_steps: 2}\n"
+        "checkpoint: {every_steps: 3, keep_last: 3}\n");
+  }
+
+  std::string JobFile() const { return directory_ / "job.yaml"; }
+  std::string Output(const std::string& name) const { return directory_ / name; }
+
+  std::vector<std::string> TrainCommand(int ranks, const std::string& output,
+                                        std::vector<std::string> more = {}) const {
+    std::vector<std::string> command = {"liquid",
+                                        "train",
+                                        JobFile(),
+                                        "-n",
+                                        absl::StrCat(ranks),
+                                        "--set",
+                                        absl::StrCat("output=", Output(output))};
+    command.insert(command.end(), more.begin(), more.end());
+    return command;
+  }
+
+  std::string Fingerprint(const std::string& output) const {
+    const Finished run =
+        RunToEnd({"liquid", "fingerprint", Output(output) + "/checkpoints/latest"});
+    EXPECT_EQ(run.exit_code, 0) << run.output;
+    return LastLine(run.output);
+  }
+
+  void ExpectAuditPasses(const std::string& output) const {
+    const Finished audit = RunToEnd({"liquid", "audit", Output(output)});
+    EXPECT_EQ(audit.exit_code, 0) << audit.output;
+  }
+
+  // Trains undisturbed on one rank; the fingerprint.
+  std::string Reference() {
+    const Finished run = RunToEnd(TrainCommand(1, "reference"));
+    EXPECT_EQ(run.exit_code, 0) << run.output;
+    return Fingerprint("reference");
+  }
+
+  TemporaryDirectory directory_;
+};
+
+TEST_F(TrainTest, OneToFourRanksGiveTheSameBits) {
+  const std::string reference = Reference();
+  EXPECT_EQ(reference.size(), 32u);
+  ExpectAuditPasses("reference");
+  for (int ranks = 2; ranks <= 4; ++ranks) {
+    const std::string output = absl::StrCat("ranks", ranks);
+    const Finished run = RunToEnd(TrainCommand(ranks, output));
+    ASSERT_EQ(run.exit_code, 0) << run.output;
+    EXPECT_EQ(Fingerprint(output), reference) << ranks << " ranks";
+    ExpectAuditPasses(output);
+  }
+}
+
+TEST_F(TrainTest, FastSumsDependOnTheRanksSoThatTheTestAboveWouldNotice) {
+  const std::vector<std::string> fast = {"--set", "training.gradient_sum=fast"};
+  ASSERT_EQ(RunToEnd(TrainCommand(1, "fast1", fast)).exit_code, 0);
+  ASSERT_EQ(RunToEnd(TrainCommand(3, "fast3", fast)).exit_code, 0);
+  EXPECT_NE(Fingerprint("fast1"), Fingerprint("fast3"));
+}
+
+TEST_F(TrainTest, StoppedAtEveryStepAndResumedOnOtherRanksGivesTheSameBits) {
+  const std::string reference = Reference();
+  int starts = 0;
+  Finished run{75, ""};
+  while (run.exit_code == 75 && starts < 40) {
+    run = RunToEnd(TrainCommand(1 + starts % 4, "stopped", {"--max-steps", "1"}));
+    ++starts;
+  }
+  EXPECT_EQ(run.exit_code, 0) << run.output;
+  EXPECT_THAT(run.output, HasSubstr("resuming from checkpoint step-"));
+  EXPECT_GT(starts, 5);
+  EXPECT_EQ(Fingerprint("stopped"), reference);
+  ExpectAuditPasses("stopped");
+}
+
+TEST_F(TrainTest, ADoneJobSaysSo) {
+  Reference();
+  const Finished again = RunToEnd(TrainCommand(2, "reference"));
+  EXPECT_EQ(again.exit_code, 0) << again.output;
+  EXPECT_THAT(again.output, HasSubstr("done"));
+}
+
+TEST_F(TrainTest, SignalsInEveryPhaseLoseNothing) {
+  const std::string reference = Reference();
+  // Moments spread over start, training, evaluation and saving; all must end well and go on.
+  std::mt19937 random(11);
+  for (const int signal : {SIGTERM, SIGINT}) {
+    const std::string output = absl::StrCat("signal", signal);
+    Finished run{75, ""};
+    for (int start = 0; run.exit_code != 0 && start < 8; ++start) {
+      Process process(
+          TrainCommand(1 + start % 3, output, {"--set", "training.eval_every_steps=1"}));
+      const bool early = start % 3 == 0;
+      if (!early) process.WaitForOutput("  loss ", absl::Seconds(60));
+      absl::SleepFor(absl::Milliseconds(random() % (early ? 900 : 40)));
+      process.Signal(signal);
+      run = process.Wait();
+      EXPECT_THAT(run.exit_code, ::testing::AnyOf(0, 75)) << run.output;
+    }
+    run = RunToEnd(TrainCommand(2, output));
+    EXPECT_EQ(run.exit_code, 0) << run.output;
+    EXPECT_EQ(Fingerprint(output), reference);
+    ExpectAuditPasses(output);
+  }
+}
+
+TEST_F(TrainTest, KilledAtAnyMomentItGoesOnByItselfToTheSameBits) {
+  const std::string reference = Reference();
+  std::mt19937 random(3);
+  for (int start = 0; start < 6; ++start) {
+    Process process(TrainCommand(2, "killed", {"--set", "checkpoint.every_steps=1"}));
+    process.WaitForOutput("  loss ", absl::Seconds(60));
+    absl::SleepFor(absl::Milliseconds(random() % 60));
+    // A rank by kill -9, as the kernel's out-of-memory killer does; mpirun takes the others along.
+    const std::vector<pid_t> ranks = FindProcesses("output=" + Output("killed"));
+    for (const pid_t pid : ranks) {
+      if (pid != process.pid()) kill(pid, SIGKILL);
+    }
+    const Finished run = process.Wait();
+    EXPECT_NE(run.exit_code, 124) << "hangs:\n" << run.output;
+  }
+  const Finished run = RunToEnd(TrainCommand(2, "killed"));
+  ASSERT_EQ(run.exit_code, 0) << run.output;
+  EXPECT_EQ(Fingerprint("killed"), reference);
+  ExpectAuditPasses("killed");
+}
+
+TEST_F(TrainTest, ADamagedCheckpointIsPassedOverByName) {
+  const std::string reference = Reference();
+  for (const bool truncate : {true, false}) {
+    const std::string output = absl::StrCat("damaged", truncate);
+    ASSERT_EQ(RunToEnd(TrainCommand(1, output, {"--max-steps", "4"})).exit_code, 75);
+    const std::string newest = Output(output) + "/checkpoints/step-00000004";
+    const std::string weights = newest + "/model.safetensors";
+    ASSERT_TRUE(FileExists(weights)) << weights;
+    if (truncate) {
+      std::filesystem::resize_file(weights, std::filesystem::file_size(weights) / 2);
+    } else {
+      std::fstream file(weights, std::ios::in | std::ios::out | std::ios::binary);
+      file.seekg(-100, std::ios::end);
+      const int byte = file.get();
+      file.seekp(-100, std::ios::end);
+      file.put(static_cast<char>(byte ^ 4));
+    }
+    const Finished run = RunToEnd(TrainCommand(2, output));
+    EXPECT_EQ(run.exit_code, 0) << run.output;
+    EXPECT_THAT(run.output, HasSubstr("passed over: "));
+    EXPECT_THAT(run.output, HasSubstr("step-00000004"));
+    EXPECT_THAT(run.output, HasSubstr("resuming from checkpoint step-00000003"));
+    EXPECT_EQ(Fingerprint(output), reference);
+    ExpectAuditPasses(output);
+  }
+}
+
+TEST_F(TrainTest, AFullDiskIsNamedAndTheCheckpointsBeforeStayGood) {
+  const std::string mount_point = Output("small");
+  std::filesystem::create_directory(mount_point);
+  if (mount("tmpfs", mount_point.c_str(), "tmpfs", 0, "size=3m") != 0) {
+    GTEST_SKIP() << "mounting a small tmpfs needs root";
+  }
+  // Room for one or two checkpoints of 1.6 MB beside the ledger, not for three.
+  const Finished run = RunToEnd(TrainCommand(
+      1, "small", {"--set", "checkpoint.every_steps=1", "--set", "checkpoint.keep_last=0"}));
+  EXPECT_EQ(run.exit_code, 6) << run.output;
+  EXPECT_THAT(run.output, HasSubstr("FAILED"));
+  const Finished verify = RunToEnd({"liquid", "verify", mount_point + "/checkpoints/latest"});
+  EXPECT_EQ(verify.exit_code, 0) << verify.output;
+  umount(mount_point.c_str());
+}
+
+TEST_F(TrainTest, BadInputIsOneLineAndAnExitCodeOfItsOwn) {
+  const Finished unknown_key = RunToEnd(TrainCommand(1, "bad", {"--set", "trainning.epochs=1"}));
+  EXPECT_EQ(unknown_key.exit_code, 2);
+  EXPECT_THAT(unknown_key.output, HasSubstr("did you mean 'training'"));
+
+  std::ofstream(directory_ / "train.jsonl", std::ios::app) << "{\"messages\": 3}\n";
+  const Finished bad_row = RunToEnd(TrainCommand(2, "bad"));
+  EXPECT_EQ(bad_row.exit_code, 3) << bad_row.output;
+  EXPECT_THAT(bad_row.output, HasSubstr("train.jsonl:31"));
+  const Finished tolerated = RunToEnd(TrainCommand(2, "bad", {"--set", "data.max_bad_rows=1"}));
+  EXPECT_EQ(tolerated.exit_code, 0) << tolerated.output;
+}
+
+TEST_F(TrainTest, ADivergingRunStopsAndSaysWhere) {
+  // Each step multiplies the weights by -99 until something overflows.
+  const Finished run = RunToEnd(
+      TrainCommand(2, "diverges",
+                   {"--set", "optimizer.learning_rate=100", "--set", "optimizer.weight_decay=1",
+                    "--set", "optimizer.warmup_steps=0", "--set", "training.epochs=8"}));
+  EXPECT_EQ(run.exit_code, 5) << run.output;
+  EXPECT_THAT(run.output, HasSubstr("not finite"));
+}
+
+}  // namespace
+}  // namespace liquid::testing
