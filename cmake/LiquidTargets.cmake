@@ -35,6 +35,7 @@ function(liquid_test path)
   endif()
   add_executable(${name} ${path}.cc ${ARG_SOURCES})
   target_link_libraries(${name} PRIVATE liquid_options GTest::gmock_main ${ARG_DEPS})
+  target_compile_options(${name} PRIVATE $<$<CONFIG:Release>:-O1>)  # built often, run briefly
   add_test(NAME ${name} COMMAND ${name} WORKING_DIRECTORY ${PROJECT_SOURCE_DIR})
   set_tests_properties(${name} PROPERTIES LABELS "${ARG_LABELS}" TIMEOUT ${ARG_TIMEOUT})
 endfunction()
