@@ -1,6 +1,7 @@
 #include "cli/generation.h"
 
 #include <algorithm>
+#include <limits>
 #include <optional>
 
 #include "absl/strings/str_cat.h"
@@ -18,6 +19,19 @@ namespace liquid {
 namespace {
 
 using Json = nlohmann::ordered_json;
+
+// With fewer parameters, threads wait for each other longer than they compute; on a busy machine a
+// hundred times longer.
+constexpr int64_t kMinParametersForTeam = 16 << 20;
+
+void SizeTeamFor(const Model& model) {
+  int64_t num_parameters = 0;
+  for (const Parameter& parameter : model.parameters()) {
+    num_parameters += parameter.shape.NumElements();
+  }
+  const bool alone = num_parameters < kMinParametersForTeam;
+  SizeTeam(/*ranks_on_machine=*/alone ? std::numeric_limits<int>::max() : 1);
+}
 
 absl::Status AsModelError(const absl::Status& status) {
   if (status.ok() || absl::IsResourceExhausted(status)) return status;
@@ -50,7 +64,6 @@ absl::StatusOr<std::unique_ptr<Generator>> Generator::Load(const std::string& di
   if (!encoder.ok()) return WithExitCode(encoder.status(), ExitCode::kData);
   generator.encoder_ = *std::move(encoder);
 
-  SizeTeam(/*ranks_on_machine=*/1);
   generator.device_ = CreateCpuDevice();
   LIQUID_ASSIGN_OR_RETURN(generator.stream_, generator.device_->CreateStream());
   generator.ops_ = CreateOps(*generator.stream_);
@@ -58,6 +71,7 @@ absl::StatusOr<std::unique_ptr<Generator>> Generator::Load(const std::string& di
   auto model = CreateModel(*config, *generator.ops_, *generator.stream_, *generator.pool_);
   LIQUID_RETURN_IF_ERROR(AsModelError(model.status()));
   generator.model_ = *std::move(model);
+  SizeTeamFor(*generator.model_);
   LIQUID_RETURN_IF_ERROR(AsModelError(LoadWeights(directory, *generator.model_, nullptr)));
   generator.FindStopTokens(directory);
   return result;

@@ -114,8 +114,8 @@ absl::StatusOr<ExitCode> Watch(const JobFlags& flags) {
 
 absl::StatusOr<ExitCode> Act(const JobFlags& flags, ControlAction action) {
   const absl::StatusOr<std::string> address = FindAddress(flags);
-  absl::StatusOr<std::string> reply = address.status();
-  if (address.ok()) reply = ControlClient(*address).Do(action);
+  const absl::StatusOr<std::string> reply =
+      address.ok() ? ControlClient(*address).Do(action) : address;
   if (!reply.ok()) {
     if (absl::IsFailedPrecondition(reply.status())) return reply.status();
     LIQUID_ASSIGN_OR_RETURN(const JobStatus status, StatusAtRest(flags, reply.status()));

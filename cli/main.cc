@@ -1,13 +1,17 @@
 // liquid: the one program that people use.
+#include <algorithm>
 #include <cstdio>
 #include <iterator>
+#include <string>
 #include <utility>
 #include <vector>
 
+#include "absl/strings/str_cat.h"
 #include "base/command_line.h"
 #include "base/log.h"
 #include "base/version.h"
 #include "cli/verbs.h"
+#include "proto/job_fields.h"
 
 namespace liquid {
 namespace {
@@ -26,6 +30,17 @@ std::vector<Verb> AddVerbs(CLI::App& app) {
   return verbs;
 }
 
+// CLI11 would only say that a subcommand is required.
+bool IsUnknownVerb(const std::vector<Verb>& verbs, const std::string& word) {
+  std::vector<std::string> names;
+  for (const Verb& verb : verbs) names.push_back(verb.app->get_name());
+  if (word.starts_with("-") || std::count(names.begin(), names.end(), word) > 0) return false;
+  const std::string near = DidYouMean(word, names);
+  std::fprintf(stderr, "liquid: there is no verb '%s'%s; see --help\n", word.c_str(),
+               near.empty() ? "" : absl::StrCat(", did you mean '", near, "'?").c_str());
+  return true;
+}
+
 int Main(int argc, char** argv) {
   InitializeLog("liquid", LogLevel::kInfo);
   CLI::App app(
@@ -37,6 +52,7 @@ int Main(int argc, char** argv) {
       "A first run:  liquid train configs/quickstart.yaml -n 2\n"
       "`liquid VERB --help` says the rest; README.md lists the exit codes.");
   const std::vector<Verb> verbs = AddVerbs(app);
+  if (argc > 1 && IsUnknownVerb(verbs, argv[1])) return static_cast<int>(ExitCode::kBadConfig);
   if (const auto end = ParseCommandLine(app, argc, argv)) return static_cast<int>(*end);
 
   for (const Verb& verb : verbs) {
