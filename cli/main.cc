@@ -11,6 +11,7 @@
 #include "base/log.h"
 #include "base/version.h"
 #include "cli/verbs.h"
+#include "kernels/cpu/team.h"
 #include "proto/job_fields.h"
 
 namespace liquid {
@@ -42,6 +43,7 @@ bool IsUnknownVerb(const std::vector<Verb>& verbs, const std::string& word) {
 }
 
 int Main(int argc, char** argv) {
+  LetIdleThreadsSleep(argv);
   InitializeLog("liquid", LogLevel::kInfo);
   CLI::App app(
       "Fine-tunes and trains language models; the result does not depend on who does the work.",

@@ -4,6 +4,7 @@
 #include <cmath>
 #include <utility>
 
+#include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
 #include "base/check.h"
 #include "base/status.h"
@@ -388,7 +389,8 @@ void JobMachine::OnLeave(int64_t gang, const Leave& leave, Actions* actions) {
 absl::StatusOr<std::string> JobMachine::OnVerb(Verb verb, const std::string& who, absl::Time now,
                                                Actions* actions) {
   const JobState now_state = state();
-  const std::string is = absl::StrCat("the job is ", JobState_Name(now_state));
+  const std::string is =
+      absl::StrCat("the job is ", absl::AsciiStrToLower(JobState_Name(now_state)));
   const int64_t after = gangs_.empty() ? record_.committed_step() : gangs_.front().leased_step;
   switch (verb) {
     case Verb::kPause:

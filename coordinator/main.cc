@@ -7,6 +7,7 @@
 #include "CLI/App.hpp"
 #include "CLI/Config.hpp"
 #include "CLI/Formatter.hpp"
+#include "absl/strings/ascii.h"
 #include "base/command_line.h"
 #include "base/exit_code.h"
 #include "base/log.h"
@@ -45,7 +46,8 @@ int Serve(const Job& job, const CoordinatorServer::Options& options, bool stay) 
   bool is_preempted = false;
   while (!is_preempted && (stay || !(*server)->HasEnded())) is_preempted = SignalCame(signals);
   const bool has_ended = (*server)->HasEnded();
-  if (has_ended) LogInfo("the job is ", JobState_Name((*server)->WaitUntilEnded()));
+  if (has_ended)
+    LogInfo("the job is ", absl::AsciiStrToLower(JobState_Name((*server)->WaitUntilEnded())));
   const absl::Status failure = (*server)->Failure();
   (*server)->Shutdown();
   if (!has_ended) return Exit(absl::CancelledError("ended by a signal; start again to go on"));

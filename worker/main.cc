@@ -13,6 +13,7 @@
 #include "base/status.h"
 #include "base/version.h"
 #include "coordinator/server.h"
+#include "kernels/cpu/team.h"
 #include "parallel/mpi/mpi_session.h"
 #include "proto/job_loader.h"
 #include "worker/gang_member.h"
@@ -74,8 +75,9 @@ absl::StatusOr<ExitCode> Run(const Flags& flags, MpiSession& session, Communicat
 }
 
 int Main(int argc, char** argv) {
-  KeepFreedMemory();
   InstallSignalHandlers();
+  LetIdleThreadsSleep(argv);
+  KeepFreedMemory();
   MpiSession session(&argc, &argv);
   InstallSignalHandlers();  // again: MPI_Init has handlers of its own
 

@@ -21,4 +21,10 @@ int SizeTeam(int ranks_on_machine) {
   return threads;
 }
 
+void LetIdleThreadsSleep(char** argv) {
+  if (std::getenv("GOMP_SPINCOUNT") != nullptr || std::getenv("OMP_WAIT_POLICY") != nullptr) return;
+  setenv("GOMP_SPINCOUNT", "1000", /*overwrite=*/1);
+  execv("/proc/self/exe", argv);  // returns only if it fails; then threads spin, no more
+}
+
 }  // namespace liquid

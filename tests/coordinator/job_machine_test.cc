@@ -368,7 +368,7 @@ TEST(JobMachineTest, APauseHoldsOverARestartAndEndsWithResume) {
   World world;
   const int64_t gang = world.Join(0);
   EXPECT_EQ(*world.Ask(Verb::kPause), "pausing after step 2");
-  EXPECT_THAT(world.Ask(Verb::kPause), StatusIs(kPrecondition, HasSubstr("the job is PAUSED")));
+  EXPECT_THAT(world.Ask(Verb::kPause), StatusIs(kPrecondition, HasSubstr("the job is paused")));
   world.Work(gang);
   world.Work(gang);
   EXPECT_THAT(world.planned_steps(), IsEmpty());
@@ -380,7 +380,7 @@ TEST(JobMachineTest, APauseHoldsOverARestartAndEndsWithResume) {
   EXPECT_THAT(world.planned_steps(), IsEmpty());
   EXPECT_EQ(*world.Ask(Verb::kResume), "going on after step 2");
   EXPECT_THAT(world.planned_steps(), ElementsAre(3, 4));
-  EXPECT_THAT(world.Ask(Verb::kResume), StatusIs(kPrecondition, HasSubstr("the job is RUNNING")));
+  EXPECT_THAT(world.Ask(Verb::kResume), StatusIs(kPrecondition, HasSubstr("the job is running")));
 }
 
 TEST(JobMachineTest, AStopEndsTheJobForNowAndAnyPause) {

@@ -207,7 +207,7 @@ TEST_F(ServerTest, PeoplePauseResumeSaveAndStop) {
   std::string message;
   EXPECT_EQ(Ask<PauseRequest>(&Coordinator::Stub::Pause, &message).error_code(),
             grpc::StatusCode::FAILED_PRECONDITION);
-  EXPECT_EQ(message, "cannot pause: the job is PENDING");
+  EXPECT_EQ(message, "cannot pause: the job is pending");
   auto gang = Connect(0);
   gang->Next();
   const Plan first = gang->NextPlan();

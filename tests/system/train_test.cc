@@ -209,6 +209,34 @@ TEST_F(TrainTest, AFullDiskIsNamedAndTheCheckpointsBeforeStayGood) {
   umount(mount_point.c_str());
 }
 
+TEST_F(TrainTest, PeopleSteerARunningJob) {
+  const std::string output = Output("steered");
+  const auto ask = [&](const std::string& verb) { return RunToEnd({"liquid", verb, output}); };
+  // Long enough to be met alive.
+  Process process(TrainCommand(2, "steered", {"--set", "training.epochs=100000"}));
+  ASSERT_TRUE(process.WaitForOutput("  loss ", absl::Seconds(60))) << process.output();
+  EXPECT_EQ(ask("pause").exit_code, 0);
+  const auto state_is = [&](const std::string& state) {
+    const Finished status = RunToEnd({"liquid", "status", output, "--json"});
+    return absl::StrContains(status.output, absl::StrCat("\"state\":\"", state, "\""));
+  };
+  EXPECT_TRUE(state_is("paused"));
+  EXPECT_EQ(ask("pause").exit_code, 2);  // it is paused already
+  const Finished saved = ask("checkpoint");
+  EXPECT_EQ(saved.exit_code, 0) << saved.output;
+  EXPECT_TRUE(process.WaitForOutput("checkpoint step-", absl::Seconds(30)));
+  EXPECT_EQ(ask("resume").exit_code, 0);
+  EXPECT_TRUE(state_is("running"));
+  EXPECT_EQ(ask("stop").exit_code, 0);
+  const Finished run = process.Wait();
+  EXPECT_EQ(run.exit_code, 0) << run.output;
+  EXPECT_TRUE(state_is("waiting"));
+  const Finished verify = RunToEnd({"liquid", "verify", output + "/checkpoints/latest"});
+  EXPECT_EQ(verify.exit_code, 0) << verify.output;
+  ExpectAuditPasses("steered");
+  EXPECT_EQ(ask("pause").exit_code, 2);  // nobody serves it any more
+}
+
 TEST_F(TrainTest, BadInputIsOneLineAndAnExitCodeOfItsOwn) {
   const Finished unknown_key = RunToEnd(TrainCommand(1, "bad", {"--set", "trainning.epochs=1"}));
   EXPECT_EQ(unknown_key.exit_code, 2);
