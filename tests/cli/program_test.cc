@@ -68,7 +68,7 @@ TEST(Program, MistakesOnTheCommandLineAreOneLineAndCode2) {
 }
 
 TEST(Program, SuggestsTheVerbThatWasMeant) {
-  EXPECT_THAT(Ask("trian job.yaml").out, HasSubstr("did you mean 'train'?"));
+  EXPECT_THAT(Ask("fingerprnt .").out, HasSubstr("did you mean 'fingerprint'?"));
 }
 
 TEST(Program, EveryVerbExplainsItself) {
