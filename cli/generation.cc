@@ -136,8 +136,8 @@ absl::StatusOr<Generation> Generator::Generate(
   const absl::Time begin = absl::Now();
   const auto cache = model_->CreateCache(num_prompt + limit);
   StreamDecoder decoder(&encoder_->tokenizer(), /*skip_special_tokens=*/true);
-  if (options.raw || !has_chat_template()) {  // the text goes on where the prompt ends: its first
-                                              // word keeps its space
+  // Raw text goes on where the prompt ends: its first word keeps its space.
+  if (options.raw || !has_chat_template()) {
     for (const int32_t id : ids) decoder.Add(id);
   }
   Generation result;
