@@ -41,6 +41,10 @@ function(liquid_test path)
   target_compile_options(${name} PRIVATE $<$<CONFIG:Release>:-O1>)  # built often, run briefly
   add_test(NAME ${name} COMMAND ${name} WORKING_DIRECTORY ${PROJECT_SOURCE_DIR})
   set_tests_properties(${name} PROPERTIES LABELS "${ARG_LABELS}" TIMEOUT ${ARG_TIMEOUT})
+  if(LIQUID_SANITIZER STREQUAL "thread")
+    # ThreadSanitizer does not see how libgomp's threads wait for each other: one thread a team.
+    set_tests_properties(${name} PROPERTIES ENVIRONMENT OMP_THREAD_LIMIT=1)
+  endif()
 endfunction()
 
 # liquid_bench(<path/without_suffix> DEPS ...): a Google Benchmark program, named after its path.
