@@ -28,28 +28,23 @@ class Outbox {
   void Add(Message message) {
     if (end_.has_value()) return;
     waiting_.push_back(std::move(message));
-    if (!is_writing_) WriteNext();
+    if (!writing_.has_value()) WriteNext();
   }
   // As Add, but drops the oldest waiting message beyond `limit`.
   void AddBounded(Message message, size_t limit) {
-    // The front may be on its way out: it stays.
-    if (waiting_.size() > limit) waiting_.erase(waiting_.begin() + 1);
+    if (waiting_.size() >= limit) waiting_.pop_front();
     Add(std::move(message));
   }
   // Ends the stream once everything is written. Only the first call counts.
   void End(const grpc::Status& status) {
     if (end_.has_value()) return;
     end_ = status;
-    if (!is_writing_) reactor_->Finish(*end_);
+    if (!writing_.has_value()) reactor_->Finish(*end_);
   }
   // To be called when the reactor is told that a write is done.
   void Written(bool ok) {
-    is_writing_ = false;
-    if (ok) {
-      waiting_.pop_front();
-    } else {
-      waiting_.clear();
-    }
+    writing_.reset();
+    if (!ok) waiting_.clear();
     if (!waiting_.empty()) {
       WriteNext();
     } else if (end_.has_value()) {
@@ -60,13 +55,14 @@ class Outbox {
 
  private:
   void WriteNext() {
-    is_writing_ = true;
-    reactor_->StartWrite(&waiting_.front());
+    writing_ = std::move(waiting_.front());
+    waiting_.pop_front();
+    reactor_->StartWrite(&*writing_);
   }
 
   Reactor* const reactor_;
   std::deque<Message> waiting_;
-  bool is_writing_ = false;
+  std::optional<Message> writing_;  // gRPC reads it until it says Written: it must not move
   std::optional<grpc::Status> end_;
 };
 
