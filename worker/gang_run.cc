@@ -159,7 +159,7 @@ absl::StatusOr<ExitCode> RunGang(const std::string& coordinator, Communicator& w
   const double peak_flops =
       SumOverRanks(world, MeasurePeakFlops(*machine.ops, *machine.stream, *machine.pool));
 
-  LIQUID_ASSIGN_OR_RETURN(const std::string recipe, JobRecipe(job, *machine.ops));
+  LIQUID_ASSIGN_OR_RETURN(const std::string recipe, JobRecipe(job, *machine.ops, world));
   Join join = MakeJoin(job, origin, data, state, recipe, world);
   join.set_checkpoint(restored);
   join.set_manifest_digest(checkpointing.manifest_digest());

@@ -119,10 +119,20 @@ int64_t NumParameters(const Model& model) {
   return total;
 }
 
-absl::StatusOr<std::string> JobRecipe(const Job& job, const Ops& ops) {
-  LIQUID_ASSIGN_OR_RETURN(const std::string config, ReadFile(ConfigPath(job)));
-  return absl::StrCat(ops.Recipe(), "; slot ", job.training().rows_per_slot(), "x",
-                      job.data().sequence_length(), "; config ", ToHex(HashBytes(config)));
+absl::StatusOr<std::string> JobRecipe(const Job& job, const Ops& ops, Communicator& world) {
+  const absl::StatusOr<std::string> config = ReadFile(ConfigPath(job));
+  LIQUID_RETURN_IF_ERROR(AgreeOn(world, config.status()));
+  const std::string mine =
+      absl::StrCat(ops.Recipe(), "; slot ", job.training().rows_per_slot(), "x",
+                   job.data().sequence_length(), "; config ", ToHex(HashBytes(*config)));
+  LIQUID_ASSIGN_OR_RETURN(const std::vector<std::string> all, world.AllGatherMessages(mine));
+  for (size_t rank = 1; rank < all.size(); ++rank) {
+    if (all[rank] == all[0]) continue;
+    return absl::FailedPreconditionError(
+        absl::StrCat("rank ", rank, " computes by the recipe '", all[rank], "', rank 0 by '",
+                     all[0], "': start the gang on machines and files that are alike"));
+  }
+  return mine;
 }
 
 }  // namespace liquid
