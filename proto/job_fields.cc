@@ -102,6 +102,8 @@ const std::vector<JobField>& JobFields() {
       {"coordinator.embedded", kSwitch, "true"},
       {"coordinator.listen", kText, "127.0.0.1:0"},
       {"coordinator.heartbeat_timeout_seconds", kNumber, "5", "[0.1, 86400]"},
+      {"coordinator.audit_every", kNumber, "0", "[0, 1000000000]"},
+      {"coordinator.lease_window", kNumber, "2", "[1, 64]"},
   };
   return fields;
 }
