@@ -15,21 +15,27 @@ DType DTypeOf(GradientSumKind kind) {
 
 int64_t Padded(int64_t count) { return (count + kAlignment - 1) / kAlignment * kAlignment; }
 
+// Where each of `shapes` lies in `storage`, one after the other.
+std::vector<TensorView> Divide(const TensorView& storage, absl::Span<const Shape> shapes) {
+  std::vector<TensorView> views;
+  auto* data = static_cast<std::byte*>(storage.data);
+  for (const Shape& shape : shapes) {
+    views.emplace_back(data, storage.dtype, shape);
+    data += Padded(shape.NumElements()) * SizeOf(storage.dtype);
+  }
+  return views;
+}
+
 }  // namespace
 
 GradientSum::GradientSum(GradientSumKind kind, absl::Span<const Shape> shapes, int slots_per_step,
                          Ops& ops, Stream& stream, TensorPool& pool)
-    : ops_(ops), stream_(stream), limit_((int64_t{1} << 62) / slots_per_step) {
+    : ops_(ops), stream_(stream), pool_(pool), limit_((int64_t{1} << 62) / slots_per_step) {
   int64_t total = 0;
   for (const Shape& shape : shapes) total += Padded(shape.NumElements());
-  const DType dtype = DTypeOf(kind);
-  storage_ = pool.Allocate(dtype, {total});
+  storage_ = pool.Allocate(DTypeOf(kind), {total});
   flag_ = pool.Allocate(DType::kI32, {1});
-  auto* data = static_cast<std::byte*>(storage_.view().data);
-  for (const Shape& shape : shapes) {
-    sums_.emplace_back(data, dtype, shape);
-    data += Padded(shape.NumElements()) * SizeOf(dtype);
-  }
+  sums_ = Divide(storage_.view(), shapes);
   Clear();
 }
 
@@ -47,32 +53,69 @@ void GradientSum::FoldScalar(int slot_of_scalar, double value) {
 }
 
 double GradientSum::scalar(int slot_of_scalar) const {
-  return static_cast<double>(scalars_[slot_of_scalar]) / kFixedPointOne;
+  return static_cast<double>(combined_scalars_[slot_of_scalar]) / kFixedPointOne;
 }
 
-void GradientSum::Combine(Communicator& communicator) {
+// Folds are enqueued: what they found is known once the stream has run.
+void GradientSum::TakeFlag() {
   int32_t flag = 0;
   stream_.CopyToHost(&flag, flag_.view().data, sizeof(flag));
   const absl::Status status = stream_.Synchronize();
   LIQUID_CHECK(status.ok(), status.ToString());
   if (flag != 0) scalars_[kNumScalars] = 1;
-  communicator.AllReduceSum(storage_.view());
-  communicator.AllReduceSum(TensorView(scalars_, DType::kI64, {kNumScalars + 1}));
-  overflowed_ = scalars_[kNumScalars] != 0;
+  std::memcpy(combined_scalars_, scalars_, sizeof(scalars_));
 }
 
+void GradientSum::Combine(Communicator& gang) {
+  TakeFlag();
+  is_across_ = false;
+  gang.AllReduceSum(storage_.view());
+  gang.AllReduceSum(TensorView(combined_scalars_, DType::kI64, {kNumScalars + 1}));
+}
+
+void GradientSum::CombineInGang(Communicator& gang) {
+  TakeFlag();
+  if (!is_across_) {
+    if (total_sums_.empty()) {
+      total_ = pool_.Allocate(storage_.view().dtype, storage_.view().shape);
+      std::vector<Shape> shapes;
+      for (const TensorView& sum : sums_) shapes.push_back(sum.shape);
+      total_sums_ = Divide(total_.view(), shapes);
+    }
+    is_across_ = true;
+  }
+  gang.ReduceScatterSum(storage_.view(), total_.view());
+  gang.AllReduceSum(TensorView(combined_scalars_, DType::kI64, {kNumScalars + 1}));
+}
+
+void GradientSum::CombineAcross(Communicator& rail, int rank_in_gang, int gang_size) {
+  const TensorView all = total_.view();
+  const Slice slice = SliceOf(all.NumElements(), rank_in_gang, gang_size);
+  rail.AllReduceSum(TensorView(static_cast<std::byte*>(all.data) + slice.begin * SizeOf(all.dtype),
+                               all.dtype, {slice.end - slice.begin}));
+  rail.AllReduceSum(TensorView(combined_scalars_, DType::kI64, {kNumScalars + 1}));
+}
+
+void GradientSum::GatherInGang(Communicator& gang) { gang.AllGather(total_.view()); }
+
 void GradientSum::Clear() {
+  ZeroOwn();
+  ClearAfterUpdate();
+}
+
+void GradientSum::ZeroOwn() {
   // Zero is all bits zero in both representations.
   const TensorView all = storage_.view();
   ops_.Fill(TensorView(all.data, DType::kF32, {all.NumBytes() / SizeOf(DType::kF32)}), 0.0f);
-  ClearScalars();
 }
 
-void GradientSum::ClearScalars() {
+void GradientSum::ClearAfterUpdate() {
+  if (is_across_) ZeroOwn();
+  is_across_ = false;
   const int32_t zero = 0;
   stream_.CopyFromHost(flag_.view().data, &zero, sizeof(zero));
   std::memset(scalars_, 0, sizeof(scalars_));
-  overflowed_ = false;
+  std::memset(combined_scalars_, 0, sizeof(combined_scalars_));
 }
 
 }  // namespace liquid

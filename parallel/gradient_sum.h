@@ -32,33 +32,47 @@ class GradientSum {
   // A scalar of this rank that becomes the sum over ranks in Combine: fixed point as the gradients,
   // |value| < 8192. Not finite: as a gradient that is not.
   void FoldScalar(int slot_of_scalar, double value);
-  double scalar(int slot_of_scalar) const;  // after Combine
+  double scalar(int slot_of_scalar) const;  // after Combine, or all three calls
   static constexpr int kNumScalars = 4;
 
-  // The sums over all ranks, on every rank. Failures are latched in `communicator`.
-  void Combine(Communicator& communicator);
+  // The sums over all ranks of the gang, on every rank, in place. Failures are latched in `gang`.
+  void Combine(Communicator& gang);
+
+  // The same over several gangs, in three calls; what this rank has folded is left as it is until
+  // Clear(), so that a failed one can be made again, with more slots or other gangs. `rail`: the
+  // ranks with this one's rank in all gangs. Failures are latched in the communicators.
+  void CombineInGang(Communicator& gang);    // each rank has a slice of the gang's sum,
+  void CombineAcross(Communicator& rail, int rank_in_gang, int gang_size);  // of all gangs' sums,
+  void GatherInGang(Communicator& gang);     // and all slices
 
   // After Combine: true if any contribution on any rank was not finite or out of range.
-  bool overflowed() const { return overflowed_; }
+  bool overflowed() const { return combined_scalars_[kNumScalars] != 0; }
   // Tensor `index`: kI64 (exact) or kF32 (fast), shape as given. For Ops::SumOfSquares and
-  // Ops::AdamW; the latter clears it.
-  TensorView sum(int index) const { return sums_[index]; }
-  // Forgets everything that was folded.
+  // Ops::AdamW.
+  TensorView sum(int index) const { return is_across_ ? total_sums_[index] : sums_[index]; }
+  // Forgets everything that was folded, and combined.
   void Clear();
-  // Call after the sums have been used up (AdamW clears the tensors): scalars and flags too.
-  void ClearScalars();
+  // The same after AdamW, which has cleared each sum().
+  void ClearAfterUpdate();
 
   int64_t num_bytes() const { return storage_.view().NumBytes(); }
 
  private:
+  void TakeFlag();
+  void ZeroOwn();
+
   Ops& ops_;
   Stream& stream_;
+  TensorPool& pool_;
   const int64_t limit_;   // of one contribution, so that their sum cannot overflow
-  PooledTensor storage_;  // all sums, one after the other
+  PooledTensor storage_;  // this rank's sums, one after the other
+  PooledTensor total_;    // those of all gangs: made when there first are several
   PooledTensor flag_;     // kI32 [1], set by Accumulate
   std::vector<TensorView> sums_;
+  std::vector<TensorView> total_sums_;
+  bool is_across_ = false;                 // sum() is in total_
   int64_t scalars_[kNumScalars + 1] = {};  // the last one counts ranks with a set flag
-  bool overflowed_ = false;
+  int64_t combined_scalars_[kNumScalars + 1] = {};
 };
 
 }  // namespace liquid

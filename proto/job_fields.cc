@@ -141,10 +141,11 @@ bool ParseBytes(std::string_view text, int64_t* num_bytes) {
 
 std::string DidYouMean(std::string_view word, absl::Span<const std::string> candidates) {
   std::string best;
-  size_t best_distance = std::max<size_t>(1, word.size() / 3) + 1;
+  size_t best_distance = std::string_view::npos;
   for (const std::string& candidate : candidates) {
+    const size_t limit = std::max<size_t>(1, std::max(word.size(), candidate.size()) / 3);
     const size_t distance = EditDistance(word, candidate);
-    if (distance < best_distance) {
+    if (distance <= limit && distance < best_distance) {
       best = candidate;
       best_distance = distance;
     }

@@ -46,7 +46,7 @@ absl::Status CheckRange(const JobField& field, double value, std::string_view wr
 bool ParseBytes(std::string_view text, int64_t* num_bytes);
 
 // Among `candidates`, the nearest to `word` by edit distance, if it is near enough to be a slip
-// (at most a third of the letters, at least one); else empty.
+// (at most a third of the longer one's letters, at least one); else empty.
 std::string DidYouMean(std::string_view word, absl::Span<const std::string> candidates);
 
 }  // namespace liquid
