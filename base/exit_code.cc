@@ -14,6 +14,12 @@ constexpr char kPayload[] = "liquid/exit_code";
 
 }  // namespace
 
+bool IsExitCode(int code) {
+  return (code >= static_cast<int>(ExitCode::kOk) &&
+          code <= static_cast<int>(ExitCode::kWrongAnswer)) ||
+         code == static_cast<int>(ExitCode::kPreempted);
+}
+
 absl::Status WithExitCode(absl::Status status, ExitCode code) {
   status.SetPayload(kPayload, absl::Cord(absl::StrCat(static_cast<int>(code))));
   return status;

@@ -16,8 +16,12 @@ enum class ExitCode : int {
   kDiskFull = 6,
   kPeerLost = 7,  // a worker or the coordinator is gone: start again
   kOutOfMemory = 8,
+  kWrongAnswer = 9,  // this gang computed a slot wrong, twice against others: look at its machine
   kPreempted = 75,  // ended by a signal, state is saved: start again (EX_TEMPFAIL, "requeue")
 };
+
+// Whether a program of ours ends with `code` itself; anything else is mpirun's or a signal's.
+bool IsExitCode(int code);
 
 // `status` marked to end the program with `code`, whatever its own code. Annotate() keeps the mark.
 // An OK status is returned as it is.

@@ -13,6 +13,7 @@
 #include "base/log.h"
 #include "base/version.h"
 #include "coordinator/server.h"
+#include "proto/access_token.h"
 #include "proto/job_loader.h"
 
 namespace liquid {
@@ -67,6 +68,10 @@ int Main(int argc, char** argv) {
   app.add_option("--listen", options.listen, "HOST:PORT instead of coordinator.listen");
   app.add_option("--set", overrides, "KEY=VALUE over the job file; may be repeated")
       ->allow_extra_args(false);
+  app.add_option("--token-file", options.token_file,
+                 "file with the access token that gangs and people must show; needed to listen "
+                 "beyond this machine")
+      ->envname(kTokenFileVariable);
   app.add_flag("--stay", stay, "go on answering after the job has ended, until a signal");
   if (const auto end = ParseCommandLine(app, argc, argv)) return static_cast<int>(*end);
   const auto job = LoadJob(file, overrides);

@@ -9,41 +9,54 @@
 #include "absl/strings/str_cat.h"
 #include "base/clock.h"
 #include "base/file.h"
+#include "base/host_address.h"
 #include "base/log.h"
 #include "base/mutex.h"
 #include "base/status.h"
+#include "coordinator/guarded_service.h"
 #include "coordinator/job_driver.h"
 #include "coordinator/ledger_lock.h"
 #include "coordinator/service.h"
 #include "nlohmann/json.hpp"
+#include "proto/access_token.h"
 
 namespace liquid {
 namespace {
 
 constexpr absl::Duration kShutdownGrace = absl::Seconds(2);
 
-// The HOST of HOST:PORT, without brackets.
-std::string HostOf(const std::string& listen) {
-  std::string host = listen.substr(0, listen.rfind(':'));
-  if (host.size() > 2 && host.front() == '[' && host.back() == ']') {
-    host = host.substr(1, host.size() - 2);
+absl::Status CheckReach(const std::string& listen, bool has_token) {
+  if (IsLoopback(HostOf(listen))) return absl::OkStatus();
+  if (!has_token) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("refused to listen on ", listen,
+                     ": beyond this machine an access token is needed (--token-file FILE), and "
+                     "since there is no TLS, a trusted network or a tunnel; or set "
+                     "coordinator.listen to 127.0.0.1:PORT"));
   }
-  return host;
+  LogWarning("listening on ", listen,
+             ": there is no TLS, so whoever can read the network's traffic can read the token; use "
+             "it on a trusted network or through a tunnel");
+  return absl::OkStatus();
 }
 
-absl::Status CheckLoopback(const std::string& listen) {
-  const std::string host = HostOf(listen);
-  if (host == "localhost" || host == "::1" || host.starts_with("127.")) return absl::OkStatus();
-  return absl::InvalidArgumentError(
-      absl::StrCat("refused to listen on ", listen,
-                   ": without TLS and tokens (not supported yet) only loopback is safe; set "
-                   "coordinator.listen to 127.0.0.1:PORT"));
+// What others dial if the server is bound to `listen`.
+std::string AddressOf(const std::string& listen, int port) {
+  const std::string host =
+      IsAnyAddress(HostOf(listen)) ? OutgoingAddress() : listen.substr(0, listen.rfind(':'));
+  return absl::StrCat(host, ":", port);
 }
 
 class GrpcServer final : public CoordinatorServer {
  public:
-  explicit GrpcServer(std::unique_ptr<JobDriver> driver)
-      : driver_(std::move(driver)), coordinator_service_(*driver_), gang_service_(*driver_) {}
+  // `token`: empty, or what every call must show.
+  GrpcServer(std::unique_ptr<JobDriver> driver, const std::string& token)
+      : driver_(std::move(driver)),
+        coordinator_service_(*driver_),
+        gang_service_(*driver_),
+        is_guarded_(!token.empty()),
+        guarded_coordinator_service_(token, coordinator_service_),
+        guarded_gang_service_(token, gang_service_) {}
 
   ~GrpcServer() override { Shutdown(); }
 
@@ -54,14 +67,19 @@ class GrpcServer final : public CoordinatorServer {
     int port = 0;
     builder.AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);  // a port taken is an error
     builder.AddListeningPort(listen, grpc::InsecureServerCredentials(), &port);
-    builder.RegisterService(&coordinator_service_);
-    builder.RegisterService(&gang_service_);
+    if (is_guarded_) {
+      builder.RegisterService(&guarded_coordinator_service_);
+      builder.RegisterService(&guarded_gang_service_);
+    } else {
+      builder.RegisterService(&coordinator_service_);
+      builder.RegisterService(&gang_service_);
+    }
     server_ = builder.BuildAndStart();
     if (server_ == nullptr || port == 0) {
       return absl::UnavailableError(
           absl::StrCat("cannot listen on ", listen, ": taken, or not an address of this host"));
     }
-    address_ = absl::StrCat(listen.substr(0, listen.rfind(':')), ":", port);
+    address_ = AddressOf(listen, port);
     driver_->SetAddress(address_);
     return Announce();
   }
@@ -84,9 +102,8 @@ class GrpcServer final : public CoordinatorServer {
 
  private:
   absl::Status Announce() {
-    char host[256] = "";
-    if (gethostname(host, sizeof(host) - 1) != 0) host[0] = '\0';
-    const nlohmann::ordered_json json = {{"address", address_}, {"pid", getpid()}, {"host", host}};
+    const nlohmann::ordered_json json = {
+        {"address", address_}, {"pid", getpid()}, {"host", HostName()}};
     return WriteFileAtomically(
         CoordinatorFilePath(driver_->job().output()),
         json.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace) + "\n");
@@ -95,6 +112,9 @@ class GrpcServer final : public CoordinatorServer {
   const std::unique_ptr<JobDriver> driver_;
   CoordinatorService coordinator_service_;
   GangService gang_service_;
+  const bool is_guarded_;
+  GuardedCoordinatorService guarded_coordinator_service_;
+  GuardedGangService guarded_gang_service_;
   std::string address_;
   Mutex mutex_;
   std::unique_ptr<grpc::Server> server_;  // set once before others see this; ended under mutex_
@@ -110,10 +130,11 @@ absl::StatusOr<std::unique_ptr<CoordinatorServer>> CoordinatorServer::Start(
     const Job& job, const Options& options) {
   static const SystemClock& clock = *new SystemClock;
   const std::string& listen = options.listen.empty() ? job.coordinator().listen() : options.listen;
-  LIQUID_RETURN_IF_ERROR(CheckLoopback(listen));
+  LIQUID_ASSIGN_OR_RETURN(const std::string token, ReadAccessToken(options.token_file));
+  LIQUID_RETURN_IF_ERROR(CheckReach(listen, !token.empty()));
   LIQUID_ASSIGN_OR_RETURN(std::unique_ptr<JobDriver> driver,
                           JobDriver::Open(job, clock, options.keep_pause));
-  auto server = std::make_unique<GrpcServer>(std::move(driver));
+  auto server = std::make_unique<GrpcServer>(std::move(driver), token);
   LIQUID_RETURN_IF_ERROR(server->Listen(listen));
   return server;
 }

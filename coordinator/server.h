@@ -22,12 +22,15 @@ class CoordinatorServer {
   struct Options {
     std::string listen;       // HOST:PORT; empty: the job's. Port 0: any free one
     bool keep_pause = false;  // of the ledger; else a new start ends it
+    // Holds the access token (proto/access_token.h) that every call must show. Empty: none is asked
+    // for, and none but this machine is listened to.
+    std::string token_file;
   };
 
   // Creates `job.output()` if need be, with ledger.sqlite, job.yaml, metrics.jsonl and
   // coordinator.json. Errors:
-  //   InvalidArgument     the output holds another job; an address beyond loopback, which needs TLS
-  //                       and tokens (not supported yet)
+  //   InvalidArgument     the output holds another job; an address beyond loopback without a token;
+  //                       no token in the file
   //   FailedPrecondition  another coordinator serves the job (pid and host are named)
   //   DataLoss            the ledger was changed
   //   Unavailable         the address is taken
@@ -35,7 +38,9 @@ class CoordinatorServer {
                                                                   const Options& options);
   virtual ~CoordinatorServer() = default;  // as Shutdown
 
-  virtual std::string address() const = 0;  // HOST:PORT, with the port that was bound
+  // HOST:PORT that others can dial, with the port that was bound; where it listens on all
+  // interfaces, the address by which this machine reaches others.
+  virtual std::string address() const = 0;
 
   // Ended: done, failed, or stopped by a person, with no gang left.
   virtual bool HasEnded() = 0;

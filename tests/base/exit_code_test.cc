@@ -23,5 +23,10 @@ TEST(ExitCodeTest, TheMarkWinsAndOutlivesAnnotations) {
   EXPECT_EQ(WithExitCode(absl::OkStatus(), ExitCode::kData), absl::OkStatus());
 }
 
+TEST(ExitCodeTest, TellsOursFromOthers) {
+  for (const int code : {0, 1, 2, 9, 75}) EXPECT_TRUE(IsExitCode(code)) << code;
+  for (const int code : {-1, 10, 74, 76, 127, 137}) EXPECT_FALSE(IsExitCode(code)) << code;
+}
+
 }  // namespace
 }  // namespace liquid

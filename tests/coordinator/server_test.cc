@@ -346,7 +346,8 @@ TEST_F(ServerTest, AFullDiskEndsTheJobAndTheNextStartGoesOn) {
 
 TEST_F(ServerTest, RefusesWhatItCannotServe) {
   EXPECT_THAT(CoordinatorServer::Start(job_, {.listen = "0.0.0.0:0"}),
-              StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("TLS")));
+              StatusIs(absl::StatusCode::kInvalidArgument,
+                       AllOf(HasSubstr("--token-file"), HasSubstr("TLS"))));
   Start();
   EXPECT_THAT(CoordinatorServer::Start(job_, {}),
               StatusIs(absl::StatusCode::kFailedPrecondition,

@@ -56,6 +56,7 @@ TEST(JobFieldsTest, GuessOnlyWhatIsNear) {
   EXPECT_EQ(DidYouMean("trainning", names), "training");
   EXPECT_EQ(DidYouMean("date", names), "data");
   EXPECT_EQ(DidYouMean("banana", names), "");
+  EXPECT_EQ(DidYouMean("epoc", {"seed", "epochs"}), "epochs");
 }
 
 }  // namespace

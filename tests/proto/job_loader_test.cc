@@ -93,7 +93,7 @@ TEST(JobLoaderTest, RefusesWithFileLineAndColumn) {
        "'optimizer.learning_rate'?"},
       {"coordinator: {banana: 2}\n",
        "j.yaml:4:15: unknown key 'banana' in 'coordinator'; known are embedded, listen, "
-       "heartbeat_timeout_seconds"},
+       "heartbeat_timeout_seconds, audit_every, lease_window"},
       {"training: {epochs: two}\n", "j.yaml:4:20: 'training.epochs' wants a number, got \"two\""},
       {"training: {epochs: \"2\"}\n", "j.yaml:4:20: 'training.epochs' wants a number, got \"2\""},
       {"training: {epochs: .nan}\n", "j.yaml:4:20: 'training.epochs' wants a number, got \".nan\""},
