@@ -5,7 +5,6 @@
 #include "absl/strings/str_format.h"
 #include "absl/time/clock.h"
 #include "base/exit_code.h"
-#include "base/file.h"
 #include "base/status.h"
 #include "cli/terminal.h"
 
@@ -14,24 +13,10 @@ namespace {
 
 constexpr absl::Duration kShowInterval = absl::Milliseconds(200);
 
-absl::StatusOr<PrepareOptions> OptionsFor(const Job& job, JobPart part) {
-  const auto& files = part == JobPart::kTrain ? job.data().train() : job.data().eval();
-  PrepareOptions options;
-  options.files.assign(files.begin(), files.end());
-  options.sequence_length = job.data().sequence_length();
-  options.packing = job.data().packing();
-  LIQUID_ASSIGN_OR_RETURN(options.overlong, ParseOverlongPolicy(job.data().overlong()));
-  options.max_bad_rows = job.data().max_bad_rows();
-  options.tokenizer = job.model().tokenizer();
-  options.chat_template = job.data().chat_template();
-  options.cache = JoinPath(job.output(), "data");
-  return options;
-}
-
 }  // namespace
 
 absl::StatusOr<PrepareReport> PrepareJobPart(const Job& job, JobPart part) {
-  LIQUID_ASSIGN_OR_RETURN(const PrepareOptions options, OptionsFor(job, part));
+  LIQUID_ASSIGN_OR_RETURN(const PrepareOptions options, PrepareOptionsOf(job, part));
   PrepareCallback show;
   absl::Time last = absl::Now();
   bool shown = false;

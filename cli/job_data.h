@@ -3,12 +3,11 @@
 #define LIQUID_CLI_JOB_DATA_H_
 
 #include "absl/status/statusor.h"
+#include "data/job_options.h"
 #include "data/prepare.h"
 #include "proto/job.pb.h"
 
 namespace liquid {
-
-enum class JobPart { kTrain, kEval };
 
 // Prepares that part of the job's data in OUTPUT/data, just as the worker does, so that training
 // finds it there. On a terminal, shows on stderr how far it is. Errors end with

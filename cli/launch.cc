@@ -1,19 +1,19 @@
 #include "cli/launch.h"
 
-#include <fcntl.h>
 #include <signal.h>
-#include <sys/prctl.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
-#include <array>
-#include <atomic>
 #include <cerrno>
 #include <cstdlib>
+#include <optional>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
+#include "absl/time/time.h"
 #include "base/file.h"
+#include "base/status.h"
+#include "cli/child_process.h"
+#include "cli/signal_inbox.h"
 
 namespace liquid {
 namespace {
@@ -23,57 +23,7 @@ namespace {
 // end.
 constexpr int kKillTimeoutSeconds = 0;
 // mpirun drops a SIGUSR1 that comes before its ranks are up, so it is sent again until all is over.
-constexpr int kRepeatSeconds = 1;
-constexpr int kCannotExec = 127;
-constexpr std::array<int, 4> kForwarded = {SIGINT, SIGTERM, SIGHUP, SIGUSR1};
-
-// A signal handler can reach nothing but globals.
-std::atomic<pid_t> child = 0;
-std::atomic<int> num_signals = 0;
-
-void Forward(int /*signal*/) {
-  const pid_t pid = child.load();
-  if (pid <= 0) return;
-  const int saved_errno = errno;
-  kill(pid, num_signals.fetch_add(1) == 0 ? SIGUSR1 : SIGTERM);
-  alarm(kRepeatSeconds);
-  errno = saved_errno;
-}
-
-void Repeat(int /*signal*/) {
-  const pid_t pid = child.load();
-  if (pid <= 0) return;
-  const int saved_errno = errno;
-  kill(pid, SIGUSR1);
-  alarm(kRepeatSeconds);
-  errno = saved_errno;
-}
-
-sigset_t ForwardedSet() {
-  sigset_t set;
-  sigemptyset(&set);
-  for (const int signal : kForwarded) sigaddset(&set, signal);
-  return set;
-}
-
-// In the child, with the forwarded signals blocked; `mask` is what they were before.
-[[noreturn]] void Exec(const std::vector<std::string>& command, const sigset_t& mask) {
-  // Out of the terminal's foreground group: Ctrl-C reaches us alone, and we pass it on. A process
-  // in the background may not read the terminal either.
-  setpgid(0, 0);
-  const int null = open("/dev/null", O_RDONLY);
-  if (null >= 0) dup2(null, STDIN_FILENO);
-  prctl(PR_SET_PDEATHSIG, SIGTERM);
-  for (const int number : kForwarded) signal(number, SIG_DFL);
-  sigprocmask(SIG_SETMASK, &mask, nullptr);
-  std::vector<char*> arguments;
-  for (const std::string& argument : command) {
-    arguments.push_back(const_cast<char*>(argument.c_str()));
-  }
-  arguments.push_back(nullptr);
-  execvp(arguments[0], arguments.data());
-  _exit(kCannotExec);
-}
+constexpr absl::Duration kRepeat = absl::Seconds(1);
 
 }  // namespace
 
@@ -94,16 +44,16 @@ std::vector<std::string> MpirunCommand(const Launch& launch) {
   return command;
 }
 
-absl::StatusOr<std::string> FindWorker() {
+absl::StatusOr<std::string> FindProgram(const std::string& name) {
   char self[4096];
   const ssize_t length = readlink("/proc/self/exe", self, sizeof(self) - 1);
   if (length <= 0) return ErrnoStatus(errno, "read the link", "/proc/self/exe");
   const std::string path(self, static_cast<size_t>(length));
-  const std::string worker = path.substr(0, path.rfind('/')) + "/liquid-worker";
-  if (!FileExists(worker)) {
-    return absl::NotFoundError(absl::StrCat(worker, " is missing; build it with tools/build"));
+  const std::string program = absl::StrCat(path.substr(0, path.rfind('/') + 1), name);
+  if (!FileExists(program)) {
+    return absl::NotFoundError(absl::StrCat(program, " is missing; build it with tools/build"));
   }
-  return worker;
+  return program;
 }
 
 absl::Status CheckOnPath(const std::string& program) {
@@ -117,36 +67,23 @@ absl::Status CheckOnPath(const std::string& program) {
 }
 
 absl::StatusOr<RunResult> RunForwardingSignals(const std::vector<std::string>& command) {
-  // Signals wait until the child is known, so that none is lost between.
-  const sigset_t forwarded = ForwardedSet();
-  sigset_t mask;
-  sigprocmask(SIG_BLOCK, &forwarded, &mask);
-  struct sigaction action {};
-  action.sa_handler = Forward;
-  sigemptyset(&action.sa_mask);
-  for (const int signal : kForwarded) sigaction(signal, &action, nullptr);
-  action.sa_handler = Repeat;
-  sigaction(SIGALRM, &action, nullptr);
-  num_signals.store(0);
-
-  const pid_t pid = fork();
-  if (pid < 0) return ErrnoStatus(errno, "start", command[0]);
-  if (pid == 0) Exec(command, mask);
-  child.store(pid);
-  sigprocmask(SIG_SETMASK, &mask, nullptr);
-  int status = 0;
-  while (waitpid(pid, &status, 0) < 0) {
-    if (errno != EINTR) return ErrnoStatus(errno, "wait for", command[0]);
-  }
-  child.store(0);
-  alarm(0);
+  SignalInbox inbox;  // before the child: no signal is lost between
+  LIQUID_ASSIGN_OR_RETURN(const pid_t pid, StartChild(command, /*log=*/""));
   RunResult result;
-  result.num_signals = num_signals.load();
-  result.code = WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);
-  if (WIFEXITED(status) && result.code == kCannotExec) {
-    return absl::NotFoundError(absl::StrCat("cannot run ", command[0]));
+  for (;;) {
+    const bool repeats = result.num_signals == 1;
+    const int signal = inbox.Next(repeats ? kRepeat : absl::Hours(1));
+    if (signal == 0) {
+      if (repeats) kill(pid, SIGUSR1);
+    } else if (signal != SIGCHLD) {
+      kill(pid, ++result.num_signals == 1 ? SIGUSR1 : SIGTERM);
+    }
+    const std::optional<int> code = ReapChild(pid);
+    if (!code.has_value()) continue;
+    result.code = *code;
+    if (*code == kCannotExec) return absl::NotFoundError(absl::StrCat("cannot run ", command[0]));
+    return result;
   }
-  return result;
 }
 
 }  // namespace liquid

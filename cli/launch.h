@@ -18,9 +18,9 @@ struct Launch {
 // The command line. Copes with root and with more ranks than cores.
 std::vector<std::string> MpirunCommand(const Launch& launch);
 
-// Path of the liquid-worker that belongs to this program: in the same directory. NotFound if there
-// is none.
-absl::StatusOr<std::string> FindWorker();
+// Path of the program of ours, such as liquid-worker, that belongs to this one: in the same
+// directory. NotFound if there is none.
+absl::StatusOr<std::string> FindProgram(const std::string& name);
 
 // NotFound unless `program` is an executable file of a directory of PATH.
 absl::Status CheckOnPath(const std::string& program);
@@ -33,7 +33,7 @@ struct RunResult {
 // Runs `command` to its end. SIGINT, SIGTERM, SIGHUP and SIGUSR1 that reach this process meanwhile
 // are passed on: the first as SIGUSR1, which mpirun hands to all ranks (they finish the step, save
 // and leave), later ones as SIGTERM, which ends them. If this process is killed, the command gets
-// SIGTERM. NotFound if the program is missing.
+// SIGTERM. NotFound if the program is missing. Call it while the process has no other thread.
 absl::StatusOr<RunResult> RunForwardingSignals(const std::vector<std::string>& command);
 
 }  // namespace liquid

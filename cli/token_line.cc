@@ -10,33 +10,12 @@
 #include "absl/types/span.h"
 #include "base/status.h"
 #include "cli/terminal.h"
+#include "data/json_depth.h"
 
 namespace liquid {
 namespace {
 
 using Json = nlohmann::ordered_json;
-
-// Deeper than any conversation; shallow enough for whoever walks the tree recursively.
-constexpr int kMaxDepth = 100;
-
-bool TooDeep(std::string_view line) {
-  int depth = 0;
-  bool in_string = false;
-  for (size_t i = 0; i < line.size(); ++i) {
-    const char c = line[i];
-    if (in_string) {
-      if (c == '\\') ++i;
-      in_string = c != '"';
-    } else if (c == '"') {
-      in_string = true;
-    } else if (c == '[' || c == '{') {
-      if (++depth > kMaxDepth) return true;
-    } else if (c == ']' || c == '}') {
-      --depth;
-    }
-  }
-  return false;
-}
 
 // "[1,2,3]". By hand: lines are many, and most of each is this.
 template <typename T>
@@ -86,7 +65,10 @@ void LineTokenizer::Answer(std::string_view line, std::string* out) const {
 
 // All of the answer but the closing brace.
 absl::Status LineTokenizer::TryAnswer(std::string_view line, std::string* out) const {
-  if (TooDeep(line)) return absl::InvalidArgumentError("more than 100 levels of nesting");
+  if (IsNestedTooDeep(line)) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("more than ", kMaxJsonDepth, " levels of nesting"));
+  }
   const Json json = Json::parse(line, nullptr, /*allow_exceptions=*/false);
   if (!json.is_object()) return absl::InvalidArgumentError("the line is no JSON object");
   if (json.contains("messages")) return AnswerChat(json, out);

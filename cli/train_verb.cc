@@ -45,7 +45,7 @@ std::string SameCommand(const TrainFlags& flags) {
 
 absl::StatusOr<Launch> LaunchOf(const TrainFlags& flags) {
   Launch launch;
-  LIQUID_ASSIGN_OR_RETURN(launch.worker, FindWorker());
+  LIQUID_ASSIGN_OR_RETURN(launch.worker, FindProgram("liquid-worker"));
   launch.num_ranks = flags.num_ranks;
   launch.worker_arguments = {"--config", flags.file};
   for (const std::string& override : flags.overrides) {
@@ -59,17 +59,6 @@ absl::StatusOr<Launch> LaunchOf(const TrainFlags& flags) {
                                    {"--max-steps", absl::StrCat(flags.max_steps)});
   }
   return launch;
-}
-
-// Codes that our worker ends with; anything else is mpirun's own.
-bool IsExitCode(int code) {
-  for (const ExitCode known :
-       {ExitCode::kOk, ExitCode::kFailure, ExitCode::kBadConfig, ExitCode::kData,
-        ExitCode::kCheckpoint, ExitCode::kDivergence, ExitCode::kDiskFull, ExitCode::kPeerLost,
-        ExitCode::kOutOfMemory, ExitCode::kPreempted}) {
-    if (code == static_cast<int>(known)) return true;
-  }
-  return false;
 }
 
 absl::StatusOr<ExitCode> Train(const TrainFlags& flags) {

@@ -7,6 +7,7 @@
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
 #include "base/status.h"
+#include "data/json_depth.h"
 #include "data/unicode.h"
 
 namespace liquid {
@@ -14,8 +15,6 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
-// Deeper than any tool schema, shallow enough for whoever walks the tree recursively.
-constexpr int kMaxDepth = 100;
 constexpr std::array<std::string_view, 9> kRoles = {"system",    "developer",   "user",
                                                     "assistant", "tool",        "function",
                                                     "ipython",   "environment", "observation"};
@@ -54,29 +53,10 @@ class ErrorPlace : public nlohmann::json_sax<Json> {
   std::string last_token_;
 };
 
-bool TooDeep(std::string_view line) {
-  int depth = 0;
-  bool in_string = false;
-  for (size_t i = 0; i < line.size(); ++i) {
-    const char c = line[i];
-    if (in_string) {
-      if (c == '\\') ++i;
-      in_string = c != '"';
-    } else if (c == '"') {
-      in_string = true;
-    } else if (c == '{' || c == '[') {
-      if (++depth > kMaxDepth) return true;
-    } else if (c == '}' || c == ']') {
-      --depth;
-    }
-  }
-  return false;
-}
-
 absl::StatusOr<Json> ParseObject(std::string_view line) {
   const size_t valid = ValidUtf8Prefix(line);
   if (valid < line.size()) return Bad("not UTF-8 from byte ", valid + 1, " of the line on");
-  if (TooDeep(line)) return Bad("nested more than ", kMaxDepth, " deep");
+  if (IsNestedTooDeep(line)) return Bad("nested more than ", kMaxJsonDepth, " deep");
   Json json = Json::parse(line, nullptr, /*allow_exceptions=*/false);
   if (json.is_discarded()) {
     ErrorPlace place;

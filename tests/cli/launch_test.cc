@@ -1,13 +1,12 @@
 #include "cli/launch.h"
 
 #include <signal.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <string>
-#include <thread>
 #include <vector>
 
-#include "base/file.h"
 #include "gmock/gmock.h"
 #include "tests/testing/status_matchers.h"
 
@@ -55,19 +54,23 @@ TEST(RunForwardingSignals, SaysThatTheProgramIsMissing) {
               StatusIs(absl::StatusCode::kNotFound, HasSubstr("/nowhere/program")));
 }
 
-// The script creates `ready` once it can be signalled; then this process gets `signals`.
+// The script creates `ready` once it can be signalled; then this process gets `signals`, from a
+// process of its own: a thread would be hit by them instead.
 RunResult RunAndSignal(const std::string& script, const std::string& ready,
                        const std::vector<int>& signals) {
   unlink(ready.c_str());
-  std::thread sender([&] {
-    while (!FileExists(ready)) usleep(5000);
+  const pid_t runner = getpid();
+  const pid_t sender = fork();
+  if (sender == 0) {
+    while (access(ready.c_str(), F_OK) != 0) usleep(5000);
     for (const int signal : signals) {
-      kill(getpid(), signal);
+      kill(runner, signal);
       usleep(200000);
     }
-  });
+    _exit(0);
+  }
   const auto result = RunShell(script);
-  sender.join();
+  waitpid(sender, nullptr, 0);
   unlink(ready.c_str());
   EXPECT_THAT(result, IsOk());
   return result.value_or(RunResult());
@@ -85,6 +88,24 @@ TEST(RunForwardingSignals, AsksFirstAndInsistsThen) {
   const std::string stubborn =
       "trap '' USR1; trap 'exit 8' TERM; touch " + ready + "; while :; do sleep 0.02; done";
   EXPECT_EQ(RunAndSignal(stubborn, ready, {SIGINT, SIGINT}).code, 8);
+}
+
+TEST(RunForwardingSignals, LeavesNothingBehind) {
+  ASSERT_THAT(RunShell("exit 0"), IsOk());
+  sigset_t mask;
+  pthread_sigmask(SIG_BLOCK, nullptr, &mask);
+  for (const int signal : {SIGINT, SIGTERM, SIGHUP, SIGUSR1, SIGCHLD}) {
+    EXPECT_FALSE(sigismember(&mask, signal)) << signal;
+    struct sigaction action {};
+    sigaction(signal, nullptr, &action);
+    EXPECT_EQ(action.sa_handler, SIG_DFL) << signal;
+  }
+}
+
+TEST(RunForwardingSignals, TheCommandCanBeSignalled) {
+  const auto result = RunShell("kill -TERM $$; exit 1");  // would go on if SIGTERM were blocked
+  ASSERT_THAT(result, IsOk());
+  EXPECT_EQ(result->code, 128 + SIGTERM);
 }
 
 TEST(CheckOnPath, FindsProgramsAndNamesTheMissing) {

@@ -1,0 +1,22 @@
+#include "data/job_options.h"
+
+#include "base/file.h"
+#include "base/status.h"
+
+namespace liquid {
+
+absl::StatusOr<PrepareOptions> PrepareOptionsOf(const Job& job, JobPart part) {
+  const auto& files = part == JobPart::kTrain ? job.data().train() : job.data().eval();
+  PrepareOptions options;
+  options.files.assign(files.begin(), files.end());
+  options.sequence_length = job.data().sequence_length();
+  options.packing = job.data().packing();
+  LIQUID_ASSIGN_OR_RETURN(options.overlong, ParseOverlongPolicy(job.data().overlong()));
+  options.max_bad_rows = job.data().max_bad_rows();
+  options.tokenizer = job.model().tokenizer();
+  options.chat_template = job.data().chat_template();
+  options.cache = JoinPath(job.output(), "data");
+  return options;
+}
+
+}  // namespace liquid
