@@ -97,6 +97,7 @@ std::vector<PieceChecksum> FromBytes(const std::vector<std::string>& messages) {
 }  // namespace
 
 absl::StatusOr<std::string> Checkpointing::Restore(int64_t committed_step, TrainState& state) {
+  restored_.reset();
   const std::string& resume = job_.checkpoint().resume();
   if (resume == "never") return std::string();
   // Rank 0 looks, so that all try the same ones: newest first.
@@ -121,8 +122,12 @@ absl::StatusOr<std::string> Checkpointing::Restore(int64_t committed_step, Train
     const absl::Status status = AgreeOn(world_, reader.status());
     if (status.ok()) {
       state.applied_step = saved_step_ = reader->state().step;
-      manifest_digest_ = origin_.parent_manifest = reader->manifest_digest();
+      origin_.parent_manifest = reader->manifest_digest();
       origin_.parent = CheckpointName(saved_step_);
+      CheckpointReport& report = restored_.emplace();
+      report.set_step(saved_step_);
+      report.set_directory(origin_.parent);
+      report.set_manifest_digest(origin_.parent_manifest);
       return origin_.parent;
     }
     const bool damaged = absl::IsDataLoss(status) || absl::IsNotFound(status);

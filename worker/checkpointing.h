@@ -39,7 +39,8 @@ class Checkpointing {
   // empty if training begins at step 0. NotFound: a directory was asked for that is none. DataLoss:
   // that one is damaged. FailedPrecondition: it is of another job or data set.
   absl::StatusOr<std::string> Restore(int64_t committed_step, TrainState& state);
-  const std::string& manifest_digest() const { return manifest_digest_; }  // of what was restored
+  // What Restore loaded, as if it had just been saved; nothing if it loaded nothing.
+  const std::optional<CheckpointReport>& restored() const { return restored_; }
 
   // Of the ledger's newest entry when the gang joined.
   void set_ledger_head(const std::string& hash) { origin_.ledger_head = hash; }
@@ -60,7 +61,7 @@ class Checkpointing {
   const JobStream& stream_;
   TrainingState origin_;
   Communicator& world_;
-  std::string manifest_digest_;
+  std::optional<CheckpointReport> restored_;
   int64_t saved_step_ = 0;              // of the newest checkpoint; 0: none
   std::optional<CheckpointPlan> plan_;  // made at the first save
 };

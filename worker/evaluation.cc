@@ -4,6 +4,7 @@
 
 #include "absl/time/clock.h"
 #include "base/status.h"
+#include "worker/gang_member.h"
 #include "worker/signals.h"
 
 namespace liquid {
@@ -23,12 +24,16 @@ Evaluation::Evaluation(const Dataset& dataset, int rows_per_slot, TrainState& st
       reader_(dataset, rows_per_slot),
       nll_(static_cast<size_t>(rows_per_slot) * dataset.sequence_length()) {}
 
-absl::StatusOr<std::optional<EvalReport>> Evaluation::Run() {
+absl::StatusOr<Evaluation::Outcome> Evaluation::Run(Communicator* rail) {
   const absl::Time start = absl::Now();
-  int64_t sums[3] = {};  // loss, target tokens, ranks that stopped early
+  // Loss, target tokens, ranks that stopped early, slots without a finite loss.
+  int64_t sums[4] = {};
   const int64_t num_slots = (dataset_.num_rows() + rows_per_slot_ - 1) / rows_per_slot_;
+  const int64_t place = rail == nullptr ? 0 : rail->rank();
+  const int64_t num_gangs = rail == nullptr ? 1 : rail->size();
   std::vector<int64_t> rows(static_cast<size_t>(rows_per_slot_));
-  for (int64_t slot = world_.rank(); slot < num_slots && sums[2] == 0; slot += world_.size()) {
+  for (int64_t slot = place * world_.size() + world_.rank(); slot < num_slots && sums[2] == 0;
+       slot += num_gangs * world_.size()) {
     for (int i = 0; i < rows_per_slot_; ++i) {
       const int64_t row = slot * rows_per_slot_ + i;
       rows[i] = row < dataset_.num_rows() ? row : -1;
@@ -37,19 +42,33 @@ absl::StatusOr<std::optional<EvalReport>> Evaluation::Run() {
     state_.model.Evaluate(reader_.Read(rows), absl::MakeSpan(nll_));
     double loss = 0;
     for (const float nll : nll_) loss += nll;
-    sums[0] += std::llrint(std::isfinite(loss) ? loss * kOne : 0);
+    if (std::isfinite(loss)) {
+      sums[0] += std::llrint(loss * kOne);
+    } else {
+      ++sums[3];
+    }
     sums[2] = StopRequested() ? 1 : 0;
   }
-  world_.AllReduceSum(TensorView(sums, DType::kI64, {3}));
+  const TensorView all(sums, DType::kI64, {4});
+  world_.AllReduceSum(all);
   LIQUID_RETURN_IF_ERROR(world_.Wait(absl::InfiniteFuture()));
-  if (sums[2] != 0) return std::optional<EvalReport>();
-  EvalReport report;
+  Outcome outcome;
+  if (rail != nullptr) {
+    rail->AllReduceSum(all);
+    outcome.exchange_failure = AgreeOn(world_, rail->Wait(absl::InfiniteFuture()));
+    LIQUID_RETURN_IF_ERROR(world_.Wait(absl::InfiniteFuture()));
+  }
+  if (sums[2] != 0 || !outcome.exchange_failure.ok()) return outcome;
+  EvalReport& report = outcome.report.emplace();
   report.set_step(state_.applied_step);
   report.set_target_tokens(sums[1]);
-  if (sums[1] > 0)
+  if (sums[3] != 0) {
+    report.set_loss(std::nan(""));
+  } else if (sums[1] > 0) {
     report.set_loss(static_cast<double>(sums[0]) / kOne / static_cast<double>(sums[1]));
+  }
   report.set_seconds(absl::ToDoubleSeconds(absl::Now() - start));
-  return std::optional<EvalReport>(report);
+  return outcome;
 }
 
 }  // namespace liquid

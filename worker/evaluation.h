@@ -3,6 +3,7 @@
 
 #include <optional>
 
+#include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "data/dataset.h"
 #include "parallel/communicator.h"
@@ -13,14 +14,20 @@
 namespace liquid {
 
 // The mean loss over the target tokens of a dataset, its rows in order, slots of a fixed number of
-// rows spread over the ranks. The sum over slots is exact: the same on any number of ranks.
+// rows spread over the ranks of all gangs. The sum over slots is exact: the same on any number.
 class Evaluation {
  public:
   // Everything must outlive this. 1 <= rows_per_slot.
   Evaluation(const Dataset& dataset, int rows_per_slot, TrainState& state, Communicator& world);
 
-  // Collective. Nothing if a rank was asked to go meanwhile (signals.h): then it stops early.
-  absl::StatusOr<std::optional<EvalReport>> Run();
+  struct Outcome {
+    // Nothing if a rank of some gang was asked to go meanwhile (signals.h): then all stop early.
+    std::optional<EvalReport> report;
+    absl::Status exchange_failure;  // other gangs could not be reached: no report either
+  };
+  // Collective, over all gangs: `rail` is this rank's among them (null: there is one gang). A slot
+  // whose loss is not finite makes the loss NaN. The error is a rank that is gone.
+  absl::StatusOr<Outcome> Run(Communicator* rail);
 
  private:
   const Dataset& dataset_;

@@ -4,6 +4,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
+#include "absl/time/clock.h"
 #include "base/exit_code.h"
 #include "base/status.h"
 #include "worker/signals.h"
@@ -24,39 +25,35 @@ absl::Status Decode(const std::string& text) {
                       static_cast<ExitCode>(std::stoi(parts[1])));
 }
 
-// The first byte of a tick's message says what follows.
-enum TickByte : char { kNothing = 'n', kOrder = 'o', kError = 'e' };
-
 }  // namespace
 
-absl::StatusOr<GangMember::Tick> GangMember::NextTick(absl::Duration timeout) {
-  std::string message = {StopRequested() ? '1' : '0', kNothing};
+absl::StatusOr<GangMember::Tick> GangMember::NextTick(absl::Duration timeout,
+                                                      const std::function<ExchangeNews()>& listen) {
+  TickWord mine;
   if (client_ != nullptr) {
-    const auto order = client_->NextOrder(timeout);
-    message[0] = StopRequested() ? '1' : '0';
+    if (listen != nullptr) mine.set_news(listen());
+    const auto order = client_->NextOrder(listen != nullptr ? absl::ZeroDuration() : timeout);
     if (!order.ok()) {
-      message[1] = kError;
-      message += Encode(order.status());
+      mine.set_error(Encode(order.status()));
     } else if (order->has_value()) {
-      message[1] = kOrder;
-      message += (*order)->SerializeAsString();
+      mine.set_order((*order)->SerializeAsString());
     }
+    mine.set_gang(client_->gang());
   }
+  mine.set_stop_requested(StopRequested() || absl::Now() >= leave_by_);
   LIQUID_ASSIGN_OR_RETURN(const std::vector<std::string> all,
-                          world_.AllGatherMessages(std::move(message)));
+                          world_.AllGatherMessages(mine.SerializeAsString()));
   Tick tick;
-  for (const std::string& one : all) tick.stop_requested |= one[0] == '1';
-  const std::string& leader = all[0];
-  if (leader[1] == kError) return Decode(leader.substr(2));
-  if (leader[1] == kOrder) {
-    LIQUID_CHECK(tick.order.emplace().ParseFromString(leader.substr(2)));
+  TickWord word;
+  for (size_t rank = all.size(); rank-- > 0;) {  // the leader's comes last
+    LIQUID_CHECK(word.ParseFromString(all[rank]), "from rank ", rank);
+    tick.stop_requested |= word.stop_requested();
   }
+  if (!word.error().empty()) return Decode(word.error());
+  if (!word.order().empty()) LIQUID_CHECK(tick.order.emplace().ParseFromString(word.order()));
+  tick.gang = word.gang();
+  tick.news = word.news();
   return tick;
-}
-
-absl::Status GangMember::WaitCommitted(int64_t step) {
-  if (client_ == nullptr || step == 0) return absl::OkStatus();
-  return client_->WaitCommitted(step);
 }
 
 void GangMember::Report(const GangMessage& message) {

@@ -2,6 +2,7 @@
 #ifndef LIQUID_WORKER_GANG_MEMBER_H_
 #define LIQUID_WORKER_GANG_MEMBER_H_
 
+#include <functional>
 #include <optional>
 #include <string>
 
@@ -9,7 +10,7 @@
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "parallel/communicator.h"
-#include "proto/coordinator.pb.h"
+#include "proto/gang.pb.h"
 #include "worker/coordinator_client.h"
 
 namespace liquid {
@@ -18,27 +19,35 @@ namespace liquid {
 class GangMember {
  public:
   // `client` is the leader's line to the coordinator, null on other ranks. Both must outlive this.
-  GangMember(Communicator& world, CoordinatorClient* client) : world_(world), client_(client) {}
+  // `leave_by`: when it is time to go even if nobody asks.
+  GangMember(Communicator& world, CoordinatorClient* client,
+             absl::Time leave_by = absl::InfiniteFuture())
+      : world_(world), client_(client), leave_by_(leave_by) {}
 
   bool is_leader() const { return world_.rank() == 0; }
   Communicator& world() { return world_; }
 
   struct Tick {
     std::optional<Order> order;   // the leader's next order, if it has come
-    bool stop_requested = false;  // some rank was asked to go (signals.h)
+    bool stop_requested = false;  // some rank was asked to go (signals.h, or the time limit)
+    int64_t gang = 0;             // this gang's number
+    ExchangeNews news = NOTHING_NEW;
   };
-  // Collective. Waits for an order for at most `timeout`.
-  absl::StatusOr<Tick> NextTick(absl::Duration timeout);
-
-  // On the leader: OK once the ledger has `step` (CoordinatorClient::WaitCommitted). Step 0 is.
-  absl::Status WaitCommitted(int64_t step);
+  // Collective. Waits for an order for at most `timeout`; or, on the leader, for what `listen`
+  // waits for, if it is given: then only a look is taken at the orders. An error is that of the
+  // line to the coordinator, lost for good, or of the gang itself.
+  absl::StatusOr<Tick> NextTick(absl::Duration timeout,
+                                const std::function<ExchangeNews()>& listen = nullptr);
 
   // The leader's message to the coordinator; nothing on other ranks.
   void Report(const GangMessage& message);
 
+  CoordinatorClient* client() { return client_; }  // null but on the leader
+
  private:
   Communicator& world_;
   CoordinatorClient* const client_;
+  const absl::Time leave_by_;
 };
 
 // Collective: OK if `status` is OK on every rank; else, on every rank, the error of the lowest rank

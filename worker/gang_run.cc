@@ -16,7 +16,9 @@
 #include "worker/coordinator_client.h"
 #include "worker/evaluation.h"
 #include "worker/gang_member.h"
+#include "worker/gang_world.h"
 #include "worker/job_setup.h"
+#include "worker/probe.h"
 #include "worker/signals.h"
 #include "worker/throughput.h"
 #include "worker/train_state.h"
@@ -26,7 +28,8 @@
 namespace liquid {
 namespace {
 
-constexpr absl::Duration kConnectTimeout = absl::Seconds(10);
+// How long a gang that was asked to go waits for the others to let it. Launchers kill after 30 s.
+constexpr absl::Duration kLeaveTimeout = absl::Seconds(25);
 
 // The leader's connection, and the job that every rank is told.
 struct Entrance {
@@ -34,11 +37,13 @@ struct Entrance {
   OpenJobReply opened;
 };
 
-absl::StatusOr<Entrance> Enter(const std::string& coordinator, Communicator& world) {
+absl::StatusOr<Entrance> Enter(const GangRunOptions& options, Communicator& world) {
   Entrance entrance;
   const auto open = [&]() -> absl::StatusOr<std::string> {
     LIQUID_ASSIGN_OR_RETURN(entrance.client,
-                            CoordinatorClient::Connect(coordinator, kConnectTimeout));
+                            CoordinatorClient::Connect({.address = options.coordinator,
+                                                        .token = options.token,
+                                                        .sentinel = options.sentinel}));
     LIQUID_ASSIGN_OR_RETURN(const OpenJobReply opened, entrance.client->OpenJob());
     return opened.SerializeAsString();
   };
@@ -48,14 +53,15 @@ absl::StatusOr<Entrance> Enter(const std::string& coordinator, Communicator& wor
   return entrance;
 }
 
-std::string HostAndPid() {
+std::string HostName() {
   char host[256] = "localhost";
   gethostname(host, sizeof(host) - 1);
-  return absl::StrCat(host, ":", getpid());
+  return host;
 }
 
-double SumOverRanks(Communicator& world, double value) {
+absl::StatusOr<double> SumOverRanks(Communicator& world, double value) {
   world.AllReduceSum(TensorView(&value, DType::kF64, {1}));
+  LIQUID_RETURN_IF_ERROR(world.Wait(absl::InfiniteFuture()));
   return value;
 }
 
@@ -64,7 +70,10 @@ void SayGoodbye(CoordinatorClient* client, const absl::StatusOr<Leave::Reason>& 
   if (client == nullptr) return;
   Leave leave;
   leave.set_reason(result.ok() ? *result : Leave::ERROR);
-  if (!result.ok()) leave.set_error(result.status().ToString());
+  if (!result.ok()) {
+    leave.set_error(std::string(result.status().message()));
+    leave.set_exit_code(static_cast<int>(ExitCodeOf(result.status())));
+  }
   leave.set_applied_step(applied_step);
   client->Leave(leave);
 }
@@ -80,7 +89,9 @@ struct Machine {
 
 absl::StatusOr<Machine> CreateMachine(const Job& job, const JobData& data, Communicator& world) {
   Machine machine;
-  LIQUID_ASSIGN_OR_RETURN(machine.stream, machine.device->CreateStream());
+  auto device_stream = machine.device->CreateStream();
+  LIQUID_RETURN_IF_ERROR(AgreeOn(world, device_stream.status()));
+  machine.stream = *std::move(device_stream);
   machine.ops = CreateOps(*machine.stream);
   machine.pool = std::make_unique<TensorPool>(*machine.device);
   LIQUID_ASSIGN_OR_RETURN(machine.model, CreateJobModel(job, data, world, *machine.ops,
@@ -98,10 +109,38 @@ TrainingState OriginOf(const OpenJobReply& opened, const JobData& data) {
   return origin;
 }
 
+// Collective: every rank's data port, and all their addresses by rank.
+struct DataPorts {
+  std::unique_ptr<DataPort> mine;
+  std::vector<std::string> addresses;
+};
+
+absl::StatusOr<DataPorts> OpenDataPorts(const GangRunOptions& options, Communicator& world) {
+  auto port = DataPort::Open(options.data_host.empty() ? AddressTowards(options.coordinator)
+                                                       : options.data_host);
+  LIQUID_RETURN_IF_ERROR(AgreeOn(world, port.status()));
+  DataPorts ports;
+  ports.mine = *std::move(port);
+  LIQUID_ASSIGN_OR_RETURN(ports.addresses, world.AllGatherMessages(ports.mine->address()));
+  return ports;
+}
+
+// Collective: the state of the newest checkpoint of at most `max_step`, or of step 0.
+absl::Status LoadNewestState(int64_t max_step, const Job& job, Checkpointing& checkpointing,
+                             Communicator& world, TrainState& state) {
+  LIQUID_ASSIGN_OR_RETURN(const std::string restored, checkpointing.Restore(max_step, state));
+  if (restored.empty()) {
+    state.Reset();
+    LIQUID_RETURN_IF_ERROR(SetStartingWeights(job, world, state.model));
+  }
+  return UpdateFingerprint(state, world);
+}
+
 Join MakeJoin(const Job& job, const TrainingState& origin, const JobData& data,
               const TrainState& state, const std::string& recipe, const Communicator& world) {
   Join join;
-  join.set_name(HostAndPid());
+  join.set_host(HostName());
+  join.set_name(absl::StrCat(join.host(), ":", getpid()));
   join.set_num_ranks(world.size());
   join.set_tensor_parallel(job.model().tensor_parallel());
   join.set_job_digest(origin.job_digest);
@@ -110,18 +149,21 @@ Join MakeJoin(const Job& job, const TrainingState& origin, const JobData& data,
   join.set_code_version(origin.code_version);
   join.set_recipe(recipe);
   join.set_applied_step(state.applied_step);
-  join.set_fingerprint(state.fingerprint);
+  if (state.applied_step >= 0) join.set_fingerprint(state.fingerprint);
   join.set_num_parameters(NumParameters(state.model));
   return join;
+}
+
+absl::Duration HeartbeatTimeout(const Job& job) {
+  return absl::Seconds(job.coordinator().heartbeat_timeout_seconds());
 }
 
 // Collective: the coordinator's welcome, on every rank.
 absl::StatusOr<Welcome> JoinJob(const Join& join, const Job& job, CoordinatorClient* client,
                                 Communicator& world) {
   const auto ask = [&]() -> absl::StatusOr<std::string> {
-    const absl::Duration heartbeat =
-        absl::Seconds(job.coordinator().heartbeat_timeout_seconds()) / 4;
-    LIQUID_ASSIGN_OR_RETURN(const Welcome welcome, client->Join(join, heartbeat));
+    LIQUID_ASSIGN_OR_RETURN(const Welcome welcome,
+                            client->Join(join, HeartbeatTimeout(job), job.output()));
     return welcome.SerializeAsString();
   };
   LIQUID_ASSIGN_OR_RETURN(
@@ -132,18 +174,29 @@ absl::StatusOr<Welcome> JoinJob(const Join& join, const Job& job, CoordinatorCli
   return welcome;
 }
 
+std::string StartLine(const Job& job, const JobStream& stream, const JobData& data,
+                      const Join& join, int threads, double peak_flops,
+                      const std::string& coordinator) {
+  return absl::StrFormat(
+      "%s: %d steps of %d rows of %d tokens; %.2f M parameters; %d ranks of %d threads, peak %.0f "
+      "GFLOP/s; coordinator %s, heartbeat timeout %g s",
+      job.job(), stream.num_steps(), stream.rows_per_step(), data.train.sequence_length(),
+      static_cast<double>(join.num_parameters()) / 1e6, join.num_ranks(), threads, peak_flops / 1e9,
+      coordinator, job.coordinator().heartbeat_timeout_seconds());
+}
+
 }  // namespace
 
-absl::StatusOr<ExitCode> RunGang(const std::string& coordinator, Communicator& world,
-                                 const GangRunOptions& options) {
+absl::StatusOr<ExitCode> RunGang(Communicator& world, const GangRunOptions& options) {
   const int threads = SizeTeam(options.ranks_on_machine);
-  LIQUID_ASSIGN_OR_RETURN(const Entrance entrance, Enter(coordinator, world));
+  LIQUID_ASSIGN_OR_RETURN(const Entrance entrance, Enter(options, world));
   const Job& job = entrance.opened.job();
   if (entrance.opened.status().state() == DONE) {
     if (world.rank() == 0)
       LogInfo(job.job(), " is done: ", entrance.opened.status().step(), " steps");
     return ExitCode::kOk;
   }
+  LIQUID_ASSIGN_OR_RETURN(const DataPorts ports, OpenDataPorts(options, world));
   LIQUID_ASSIGN_OR_RETURN(const JobData data, PrepareJobData(job, world));
   LIQUID_ASSIGN_OR_RETURN(const Machine machine, CreateMachine(job, data, world));
   const JobStream stream(
@@ -151,45 +204,66 @@ absl::StatusOr<ExitCode> RunGang(const std::string& coordinator, Communicator& w
       job.training().epochs(), job.training().slots_per_step(), job.training().rows_per_slot());
   const TrainingState origin = OriginOf(entrance.opened, data);
   TrainState state(*machine.model, *machine.ops, *machine.pool);
+  LIQUID_ASSIGN_OR_RETURN(const std::string probe, ProbeDigest(job, data.train, state, world));
   Checkpointing checkpointing(job, stream, origin, world);
-  LIQUID_ASSIGN_OR_RETURN(const std::string restored,
-                          checkpointing.Restore(entrance.opened.status().step(), state));
-  if (restored.empty()) LIQUID_RETURN_IF_ERROR(SetStartingWeights(job, world, *machine.model));
-  LIQUID_RETURN_IF_ERROR(UpdateFingerprint(state, world));
-  const double peak_flops =
-      SumOverRanks(world, MeasurePeakFlops(*machine.ops, *machine.stream, *machine.pool));
+  const auto load_state = [&](int64_t max_step) {
+    return LoadNewestState(max_step, job, checkpointing, world, state);
+  };
+  // While other gangs are at work the state is theirs: it comes from one of them.
+  state.applied_step = -1;
+  if (entrance.opened.status().gangs_size() == 0) {
+    LIQUID_RETURN_IF_ERROR(load_state(entrance.opened.status().step()));
+  }
+  LIQUID_ASSIGN_OR_RETURN(
+      const double peak_flops,
+      SumOverRanks(world, MeasurePeakFlops(*machine.ops, *machine.stream, *machine.pool)));
 
   LIQUID_ASSIGN_OR_RETURN(const std::string recipe, JobRecipe(job, *machine.ops, world));
   Join join = MakeJoin(job, origin, data, state, recipe, world);
-  join.set_checkpoint(restored);
-  join.set_manifest_digest(checkpointing.manifest_digest());
+  join.set_probe(probe);
+  for (const std::string& address : ports.addresses) join.add_data_addresses(address);
+  if (checkpointing.restored().has_value()) {
+    join.set_checkpoint(checkpointing.restored()->directory());
+    join.set_manifest_digest(checkpointing.restored()->manifest_digest());
+  }
   LIQUID_ASSIGN_OR_RETURN(const Welcome welcome, JoinJob(join, job, entrance.client.get(), world));
   checkpointing.set_ledger_head(welcome.ledger_head());
 
-  Progress progress(world.rank() == 0 ? options.progress : ProgressStyle::kNone, stdout,
-                    stream.num_steps(), data.train.num_rows(), job.training().epochs());
-  progress.Say(absl::StrFormat(
-      "%s: %d steps of %d rows of %d tokens; %.2f M parameters; %d ranks of %d threads, peak %.0f "
-      "GFLOP/s; generation %d; coordinator %s",
-      job.job(), stream.num_steps(), stream.rows_per_step(), data.train.sequence_length(),
-      static_cast<double>(join.num_parameters()) / 1e6, world.size(), threads, peak_flops / 1e9,
-      welcome.generation(), coordinator));
-  if (!restored.empty()) {
-    progress.Say(absl::StrCat("resuming from checkpoint ", restored, ", step ", state.applied_step,
-                              " of ", stream.num_steps()));
+  ProgressView progress(world.rank() == 0 ? options.progress : ProgressStyle::kNone, stdout,
+                        stream.num_steps(), data.train.num_rows(), job.training().epochs());
+  progress.Say(StartLine(job, stream, data, join, threads, peak_flops, options.coordinator));
+  if (!join.checkpoint().empty()) {
+    progress.Say(absl::StrCat("resuming from checkpoint ", join.checkpoint(), ", step ",
+                              state.applied_step, " of ", stream.num_steps()));
   }
   TrainStep step(job, stream, data.train, state, *machine.ops, *machine.stream, *machine.pool,
-                 world, peak_flops);
+                 world, peak_flops, options.faults);
   std::optional<Evaluation> evaluation;
   if (data.eval.has_value()) {
     evaluation.emplace(*data.eval, job.training().rows_per_slot(), state, world);
   }
-  GangMember gang(world, entrance.client.get());
-  Trainer trainer(gang, state, step, evaluation.has_value() ? &*evaluation : nullptr, checkpointing,
-                  progress, options.max_steps);
+  GangMember gang(world, entrance.client.get(), options.leave_by);
+  GangWorld gang_world(*ports.mine, options.sentinel, origin.job_digest,
+                       job.training().slots_per_step(), HeartbeatTimeout(job));
+  if (entrance.client != nullptr) {
+    entrance.client->SetInterrupt(
+        [&gang_world](int64_t generation) { gang_world.Interrupt(generation); });
+  }
+  Trainer trainer({.gang = gang,
+                   .world = gang_world,
+                   .state = state,
+                   .step = step,
+                   .evaluation = evaluation.has_value() ? &*evaluation : nullptr,
+                   .checkpointing = checkpointing,
+                   .progress = progress,
+                   .load_state = load_state,
+                   .num_steps = stream.num_steps(),
+                   .max_steps = options.max_steps,
+                   .leave_timeout = kLeaveTimeout});
   BeginGracefulSignals();
   const absl::StatusOr<Leave::Reason> result = trainer.Run();
   progress.Finish();
+  if (entrance.client != nullptr) entrance.client->SetInterrupt(nullptr);
   SayGoodbye(entrance.client.get(), result, state.applied_step);
   if (!result.ok()) return result.status();
   return *result == Leave::PREEMPTED ? ExitCode::kPreempted : ExitCode::kOk;

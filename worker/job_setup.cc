@@ -9,6 +9,7 @@
 #include "base/hash.h"
 #include "base/log.h"
 #include "base/status.h"
+#include "data/job_options.h"
 #include "data/prepare.h"
 #include "model/model_config.h"
 #include "worker/gang_member.h"
@@ -35,26 +36,11 @@ absl::Status CheckFits(const Job& job, const ModelConfig& config, const Dataset&
   return absl::OkStatus();
 }
 
-absl::StatusOr<PrepareOptions> OptionsFor(
-    const Job& job, const google::protobuf::RepeatedPtrField<std::string>& files) {
-  PrepareOptions options;
-  options.files.assign(files.begin(), files.end());
-  options.sequence_length = job.data().sequence_length();
-  options.packing = job.data().packing();
-  LIQUID_ASSIGN_OR_RETURN(options.overlong, ParseOverlongPolicy(job.data().overlong()));
-  options.max_bad_rows = job.data().max_bad_rows();
-  options.tokenizer = job.model().tokenizer();
-  options.chat_template = job.data().chat_template();
-  options.cache = JoinPath(job.output(), "data");
-  return options;
-}
-
-// Collective: the dataset of `files`, which are called `what` in messages.
-absl::StatusOr<Dataset> PrepareAndOpen(const Job& job,
-                                       const google::protobuf::RepeatedPtrField<std::string>& files,
-                                       const char* what, Communicator& world) {
+// Collective: the dataset of that part.
+absl::StatusOr<Dataset> PrepareAndOpen(const Job& job, JobPart part, Communicator& world) {
+  const char* what = part == JobPart::kTrain ? "training" : "eval";
   const auto prepare = [&]() -> absl::StatusOr<std::string> {
-    LIQUID_ASSIGN_OR_RETURN(const PrepareOptions options, OptionsFor(job, files));
+    LIQUID_ASSIGN_OR_RETURN(const PrepareOptions options, PrepareOptionsOf(job, part));
     LIQUID_ASSIGN_OR_RETURN(const PrepareReport report, PrepareDataset(options));
     LogInfo(what, " data", report.reused ? " (prepared before): " : ": ",
             PrepareReportText(report));
@@ -75,11 +61,11 @@ absl::Status AsDataError(const absl::Status& status) {
 }  // namespace
 
 absl::StatusOr<JobData> PrepareJobData(const Job& job, Communicator& world) {
-  absl::StatusOr<Dataset> train = PrepareAndOpen(job, job.data().train(), "training", world);
+  absl::StatusOr<Dataset> train = PrepareAndOpen(job, JobPart::kTrain, world);
   if (!train.ok()) return AsDataError(train.status());
   JobData data{*std::move(train), std::nullopt};
   if (job.data().eval().empty()) return data;
-  absl::StatusOr<Dataset> eval = PrepareAndOpen(job, job.data().eval(), "eval", world);
+  absl::StatusOr<Dataset> eval = PrepareAndOpen(job, JobPart::kEval, world);
   if (!eval.ok()) return AsDataError(eval.status());
   data.eval = *std::move(eval);
   return data;

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
 #include "base/command_line.h"
 #include "base/log.h"
 #include "base/status.h"
@@ -15,6 +16,8 @@
 #include "coordinator/server.h"
 #include "kernels/cpu/team.h"
 #include "parallel/mpi/mpi_session.h"
+#include "parallel/tcp/sentinel.h"
+#include "proto/access_token.h"
 #include "proto/job_loader.h"
 #include "worker/gang_member.h"
 #include "worker/gang_run.h"
@@ -29,7 +32,15 @@ struct Flags {
   std::vector<std::string> overrides;
   std::string progress = "plain";
   int64_t max_steps = 0;
+  double deadline_seconds = 0;  // 0: none
+  std::string token_file;
+  std::string data_host;
+  TestFaults faults;
 };
+
+// How long the host of a coordinator waits for other gangs to take their leave of a job that is
+// done.
+constexpr absl::Duration kFarewell = absl::Seconds(30);
 
 // Freed memory is kept: its first touch would cost more than all that is computed with it.
 void KeepFreedMemory() {
@@ -55,43 +66,84 @@ absl::StatusOr<std::string> FindCoordinator(const Flags& flags,
   }
   CoordinatorServer::Options options;
   options.listen = job.coordinator().listen();
+  options.token_file = flags.token_file;
   LIQUID_ASSIGN_OR_RETURN(*server, CoordinatorServer::Start(job, options));
   return (*server)->address();
 }
 
-absl::StatusOr<ExitCode> Run(const Flags& flags, MpiSession& session, Communicator& world) {
+// Collective.
+absl::StatusOr<ExitCode> Run(const Flags& flags, MpiSession& session, Communicator& world,
+                             Sentinel* sentinel) {
   std::unique_ptr<CoordinatorServer> server;
+  GangRunOptions options;
+  const auto token = ReadAccessToken(flags.token_file);
+  LIQUID_RETURN_IF_ERROR(AgreeOn(world, token.status()));
+  options.token = *token;
   LIQUID_ASSIGN_OR_RETURN(
-      const std::string coordinator,
+      options.coordinator,
       ShareFromLeader(world, world.rank() == 0 ? FindCoordinator(flags, &server)
                                                : absl::StatusOr<std::string>("")));
-  GangRunOptions options;
+  if (server != nullptr) {
+    LogInfo("another gang joins with: mpirun -n ", world.size(), " liquid-worker --coordinator ",
+            options.coordinator,
+            flags.token_file.empty() ? "" : absl::StrCat(" --token-file ", flags.token_file));
+  }
+  options.data_host = flags.data_host;
+  options.sentinel = sentinel;
   options.progress = StyleOf(flags.progress);
   options.ranks_on_machine = session.local_size();
   options.max_steps = flags.max_steps;
-  const absl::StatusOr<ExitCode> result = RunGang(coordinator, world, options);
-  if (server != nullptr) server->Shutdown();
+  if (flags.deadline_seconds > 0) {
+    options.leave_by = absl::Now() + absl::Seconds(flags.deadline_seconds);
+  }
+  options.faults = flags.faults;
+  const absl::StatusOr<ExitCode> result = RunGang(world, options);
+  if (server != nullptr) {
+    // The job is over for this gang; others may still be on their way out.
+    const absl::Time deadline = absl::Now() + kFarewell;
+    const bool waits = result.ok() && *result == ExitCode::kOk;
+    while (waits && !server->HasEnded() && absl::Now() < deadline) {
+      absl::SleepFor(absl::Milliseconds(10));
+    }
+    server->Shutdown();
+  }
   return result;
+}
+
+void AddFlags(Flags* flags, CLI::App* app) {
+  auto* config = app->add_option("--config", flags->config, "job file; hosts the coordinator");
+  auto* coordinator =
+      app->add_option("--coordinator", flags->coordinator, "HOST:PORT of a running coordinator");
+  config->excludes(coordinator);
+  app->add_option("--set", flags->overrides, "job setting that overrides the file's: a.b=c");
+  app->add_option("--token-file", flags->token_file, "access token of the coordinator")
+      ->envname(kTokenFileVariable);
+  app->add_option("--data-host", flags->data_host,
+                  "address of this machine for other gangs; default: the one towards the "
+                  "coordinator");
+  app->add_option("--progress", flags->progress, "live, plain or none")
+      ->check(CLI::IsMember({"live", "plain", "none"}));
+  app->add_option("--max-steps", flags->max_steps, "save and leave after so many steps")
+      ->check(CLI::NonNegativeNumber);
+  app->add_option("--deadline", flags->deadline_seconds,
+                  "leave, with all state kept, so many seconds after the start")
+      ->check(CLI::NonNegativeNumber);
+  // For tests (worker/test_faults.h).
+  app->add_option("--test-slowdown", flags->faults.slowdown)->group("");
+  app->add_option("--test-flip-every", flags->faults.flip_every)->group("");
 }
 
 int Main(int argc, char** argv) {
   InstallSignalHandlers();
   LetIdleThreadsSleep(argv);
+  const auto sentinel = Sentinel::Start();  // while this process is small, and one thread
   KeepFreedMemory();
   MpiSession session(&argc, &argv);
   InstallSignalHandlers();  // again: MPI_Init has handlers of its own
 
   Flags flags;
   CLI::App app("Trains a model as one rank of a gang; start it with mpirun.", "liquid-worker");
-  auto* config = app.add_option("--config", flags.config, "job file; hosts the coordinator");
-  auto* coordinator =
-      app.add_option("--coordinator", flags.coordinator, "HOST:PORT of a running coordinator");
-  config->excludes(coordinator);
-  app.add_option("--set", flags.overrides, "job setting that overrides the file's: a.b=c");
-  app.add_option("--progress", flags.progress, "live, plain or none")
-      ->check(CLI::IsMember({"live", "plain", "none"}));
-  app.add_option("--max-steps", flags.max_steps, "save and leave after so many steps")
-      ->check(CLI::NonNegativeNumber);
+  AddFlags(&flags, &app);
   app.set_version_flag("--version", CodeVersion());
   if (const auto end = ParseCommandLine(app, argc, argv)) return static_cast<int>(*end);
   InitializeLog(absl::StrCat("rank ", session.rank()), LogLevel::kInfo);
@@ -101,11 +153,16 @@ int Main(int argc, char** argv) {
   }
 
   const std::unique_ptr<Communicator> world = session.CreateWorld();
-  const absl::StatusOr<ExitCode> result = Run(flags, session, *world);
+  if (!sentinel.ok()) LogWarning("deaths will be noticed later: ", sentinel.status().message());
+  const absl::StatusOr<ExitCode> result =
+      Run(flags, session, *world, sentinel.ok() ? sentinel->get() : nullptr);
   if (result.ok()) return static_cast<int>(*result);
   const auto code = static_cast<int>(ExitCodeOf(result.status()));
-  // All ranks have the same error, so one tells it.
-  if (session.rank() == 0) LogError(result.status().message(), " (exit code ", code, ")");
+  // All ranks have the same error, so one tells it; unless the gang itself is broken.
+  const bool is_broken = !world->Wait(absl::InfiniteFuture()).ok();
+  if (session.rank() == 0 || is_broken)
+    LogError(result.status().message(), " (exit code ", code, ")");
+  if (is_broken) MpiSession::AbortAll(code);  // the others may wait for this rank
   return code;
 }
 

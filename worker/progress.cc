@@ -40,11 +40,11 @@ std::string ProgressLine(const StepReport& report, int64_t num_steps, double epo
       report.skipped() ? "  SKIPPED: not finite" : "");
 }
 
-Progress::Progress(ProgressStyle style, std::FILE* out, int64_t num_steps, int64_t num_rows,
-                   double epochs)
+ProgressView::ProgressView(ProgressStyle style, std::FILE* out, int64_t num_steps, int64_t num_rows,
+                           double epochs)
     : style_(style), out_(out), num_steps_(num_steps), num_rows_(num_rows), epochs_(epochs) {}
 
-void Progress::OnStep(const StepReport& report, absl::Time now) {
+void ProgressView::OnStep(const StepReport& report, absl::Time now) {
   seconds_per_step_ = seconds_per_step_ == 0 ? report.step_seconds()
                                              : (1 - kNewWeight) * seconds_per_step_ +
                                                    kNewWeight * report.step_seconds();
@@ -66,7 +66,7 @@ void Progress::OnStep(const StepReport& report, absl::Time now) {
   std::fflush(out_);
 }
 
-void Progress::Say(const std::string& line) {
+void ProgressView::Say(const std::string& line) {
   if (style_ == ProgressStyle::kNone) return;
   if (live_.empty()) {
     absl::FPrintF(out_, "%s\n", line);
@@ -76,7 +76,7 @@ void Progress::Say(const std::string& line) {
   std::fflush(out_);
 }
 
-void Progress::Finish() {
+void ProgressView::Finish() {
   if (!live_.empty()) absl::FPrintF(out_, "\n");
   live_.clear();
   std::fflush(out_);

@@ -21,10 +21,11 @@ enum class ProgressStyle {
 std::string ProgressLine(const StepReport& report, int64_t num_steps, double epoch, double epochs,
                          absl::Duration eta);
 
-class Progress {
+class ProgressView {
  public:
   // `out` must outlive this.
-  Progress(ProgressStyle style, std::FILE* out, int64_t num_steps, int64_t num_rows, double epochs);
+  ProgressView(ProgressStyle style, std::FILE* out, int64_t num_steps, int64_t num_rows,
+               double epochs);
 
   void OnStep(const StepReport& report, absl::Time now);
   // A line of its own, above the live one.

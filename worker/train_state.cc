@@ -44,27 +44,40 @@ void TrainState::Reset() {
   applied_step = 0;
 }
 
+namespace {
+
+// The XOR over every `stride`-th task, from `first` on.
+Hash128 HashTasks(const FingerprintKey& key, const void* data, int64_t first, int64_t stride) {
+  const auto* bytes = static_cast<const std::byte*>(data);
+  const int64_t task_bytes = kChunksPerTask * kFingerprintChunkBytes;
+  const int64_t num_tasks = (key.tensor_bytes() + task_bytes - 1) / task_bytes;
+  const int64_t num_mine = std::max<int64_t>(0, num_tasks - first + stride - 1) / stride;
+  Hash128 hash;
+  Mutex mutex;
+  ParallelFor(num_mine, [&](int64_t n) {
+    const int64_t begin = (first + n * stride) * task_bytes;
+    const Hash128 part =
+        key.HashPart(begin, bytes + begin, std::min(task_bytes, key.tensor_bytes() - begin));
+    MutexLock lock(mutex);
+    hash ^= part;
+  });
+  return hash;
+}
+
+}  // namespace
+
+Hash128 HashTensor(const FingerprintKey& key, const void* data) {
+  return HashTasks(key, data, /*first=*/0, /*stride=*/1);
+}
+
 absl::Status UpdateFingerprint(TrainState& state, Communicator& world) {
   const absl::Span<const Parameter> parameters = state.model.parameters();
   Hash128 mine;
-  Mutex mutex;
   for (size_t i = 0; i < parameters.size(); ++i) {
-    const FingerprintKey& key = state.fingerprint_keys[i];
-    const auto* bytes = static_cast<const std::byte*>(parameters[i].value.data);
-    const int64_t task_bytes = kChunksPerTask * kFingerprintChunkBytes;
-    const int64_t num_tasks = (key.tensor_bytes() + task_bytes - 1) / task_bytes;
     // Rank r of R hashes every R-th task, counted over all tensors so that small ones spread too.
     const int64_t first =
         ((world.rank() - static_cast<int64_t>(i)) % world.size() + world.size()) % world.size();
-    const int64_t num_mine =
-        std::max<int64_t>(0, (num_tasks - first + world.size() - 1)) / world.size();
-    ParallelFor(num_mine, [&](int64_t n) {
-      const int64_t begin = (first + n * world.size()) * task_bytes;
-      const Hash128 part =
-          key.HashPart(begin, bytes + begin, std::min(task_bytes, key.tensor_bytes() - begin));
-      MutexLock lock(mutex);
-      mine ^= part;
-    });
+    mine ^= HashTasks(state.fingerprint_keys[i], parameters[i].value.data, first, world.size());
   }
   LIQUID_ASSIGN_OR_RETURN(const std::vector<std::string> all, world.AllGatherMessages(ToHex(mine)));
   Hash128 total;

@@ -34,6 +34,9 @@ struct TrainState {
 // How a checkpoint names and shapes a parameter.
 TensorSpec SpecOf(const Parameter& parameter);
 
+// The fingerprint of a whole tensor at `data`, by all threads.
+Hash128 HashTensor(const FingerprintKey& key, const void* data);
+
 // Collective. Sets state.fingerprint (checkpoint/fingerprint.h); each rank hashes a share.
 absl::Status UpdateFingerprint(TrainState& state, Communicator& world);
 

@@ -11,8 +11,10 @@
 #include "absl/time/clock.h"
 #include "base/check.h"
 #include "base/exit_code.h"
+#include "base/hash.h"
 #include "base/log.h"
 #include "base/status.h"
+#include "worker/gang_member.h"
 #include "worker/learning_rate.h"
 
 namespace liquid {
@@ -50,7 +52,7 @@ int64_t PeakResidentBytes() {
 
 TrainStep::TrainStep(const Job& job, const JobStream& stream, const Dataset& dataset,
                      TrainState& state, Ops& ops, Stream& device_stream, TensorPool& pool,
-                     Communicator& world, double peak_flops)
+                     Communicator& world, double peak_flops, TestFaults faults)
     : job_(job),
       job_stream_(stream),
       dataset_(dataset),
@@ -60,110 +62,216 @@ TrainStep::TrainStep(const Job& job, const JobStream& stream, const Dataset& dat
       pool_(pool),
       world_(world),
       peak_flops_(peak_flops),
+      faults_(faults),
       recompute_(job.model().recompute() == "block" ? Recompute::kBlock : Recompute::kNone),
       gradient_sum_(job.training().gradient_sum() == "exact" ? GradientSumKind::kExact
                                                              : GradientSumKind::kFast,
                     ShapesOf(state.model), job.training().slots_per_step(), ops, device_stream,
                     pool),
       reader_(dataset, job.training().rows_per_slot()),
+      slots_(job.training().slots_per_step()),
       nll_(static_cast<size_t>(job.training().rows_per_slot()) * dataset.sequence_length()) {}
 
-absl::StatusOr<StepReport> TrainStep::Run(const Plan& plan) {
-  LIQUID_CHECK(plan.step() == state_.applied_step + 1, "step ", plan.step(), " after ",
-               state_.applied_step);
+absl::Status TrainStep::Take(const Plan& plan) {
+  if (plan.step() != state_.applied_step + 1 || plan.step() > job_stream_.num_steps()) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("the coordinator plans step ", plan.step(), " of ", job_stream_.num_steps(),
+                     " for a gang that has applied step ", state_.applied_step));
+  }
+  const bool is_new = plan.step() != slots_.step();
+  LIQUID_ASSIGN_OR_RETURN(const bool keeps, slots_.Take(plan));
+  plan_ = plan;
+  if (!keeps) gradient_sum_.Clear();
+  if (!is_new) return absl::OkStatus();
+  begin_ = idle_since_ = absl::Now();
+  compute_time_ = data_time_ = comm_time_ = absl::ZeroDuration();
+  bad_rows_.clear();
+  target_tokens_ = TargetTokens(plan.step());
+  if (target_tokens_ > 0) return absl::OkStatus();
+  return WithExitCode(
+      absl::InvalidArgumentError(absl::StrCat("step ", plan.step(),
+                                              ": none of its tokens is trained; look at the masks "
+                                              "with `liquid inspect`")),
+      ExitCode::kData);
+}
+
+SlotRanges TrainStep::GiveBack(int64_t step, const SlotRanges& ranges) {
+  SlotRanges given = slots_.GiveBack(step, ranges);
+  if (slots_.num_left() == 0) idle_since_ = absl::Now();
+  return given;
+}
+
+void TrainStep::Forget() {
+  if (!slots_.done().empty()) gradient_sum_.Clear();
+  slots_.Forget();
+}
+
+absl::Status TrainStep::ComputeRound() {
   const absl::Time start = absl::Now();
+  const std::vector<StepSlots::Task> tasks = slots_.Begin(world_.size());
+  const auto rank = static_cast<size_t>(world_.rank());
+  std::string digest;
+  if (rank < tasks.size()) {
+    ComputeSlot(tasks[rank], &digest);
+    if (faults_.slowdown > 1) absl::SleepFor((absl::Now() - start) * (faults_.slowdown - 1));
+  }
+  const bool any_digest = std::any_of(
+      tasks.begin(), tasks.end(), [](const StepSlots::Task& task) { return task.wants_digest; });
+  std::vector<std::string> digests(tasks.size());
+  if (any_digest) {
+    LIQUID_ASSIGN_OR_RETURN(digests, world_.AllGatherMessages(std::move(digest)));
+  }
+  for (size_t i = 0; i < tasks.size(); ++i) slots_.Done(tasks[i], digests[i]);
+  idle_since_ = absl::Now();
+  compute_time_ += idle_since_ - start;
+  return absl::OkStatus();
+}
+
+double TrainStep::slots_per_second() const {
+  const double seconds = absl::ToDoubleSeconds(compute_time_);
+  return seconds > 0 ? static_cast<double>(slots_.done().size()) / seconds : 0;
+}
+
+void TrainStep::ComputeSlot(const StepSlots::Task& task, std::string* digest) {
+  std::vector<int64_t> rows;
+  job_stream_.SlotRows(slots_.step(), task.slot, &rows);
+  const bool is_empty = std::all_of(rows.begin(), rows.end(), [](int64_t row) { return row < 0; });
+  if (is_empty) {
+    *digest = ToHex(Hash128());
+    return;
+  }
+  const absl::Time read_start = absl::Now();
+  const TokenBatch& batch = reader_.Read(rows);
+  data_time_ += absl::Now() - read_start;
+  ++num_slots_;
+  bool flip = faults_.flip_every > 0 && num_slots_ % faults_.flip_every == 0;
+  Hash128 hash;
+  const GradientSink sink = [&](int index, ConstTensorView gradient) {
+    if (flip && gradient.shape.rank() == 2) {
+      // The exponent's lowest bit of one element of a product.
+      static_cast<uint32_t*>(const_cast<void*>(gradient.data))[gradient.NumElements() / 2] ^=
+          uint32_t{1} << 23;
+      flip = false;
+    }
+    if (task.wants_digest) hash ^= HashTensor(state_.fingerprint_keys[index], gradient.data);
+    if (task.counts) gradient_sum_.Fold(index, gradient);
+  };
+  const double loss_scale = 1.0 / static_cast<double>(target_tokens_);
+  state_.model.ForwardBackward(batch, static_cast<float>(loss_scale), recompute_, sink,
+                               absl::MakeSpan(nll_));
+  const absl::Status status = device_stream_.Synchronize();
+  LIQUID_CHECK(status.ok(), status.ToString());
+  *digest = ToHex(hash);
+  if (!task.counts) return;
+  double loss = 0;
+  for (const float nll : nll_) loss += nll;
+  if (!std::isfinite(loss)) bad_rows_.insert(bad_rows_.end(), rows.begin(), rows.end());
+  int64_t tokens = 0;
+  for (const int64_t row : rows) tokens += dataset_.Tokens(row);
+  gradient_sum_.FoldScalar(kLoss, loss * loss_scale);
+  gradient_sum_.FoldScalar(kTokens, static_cast<double>(tokens) / kTokenUnit);
+  gradient_sum_.FoldScalar(kFlops, TrainingFlops(state_.model, batch) / kFlopUnit);
+}
+
+absl::StatusOr<std::string> TrainStep::Audit(int64_t step, int slot) {
+  if (step != slots_.step() || slot < 0 || slot >= job_.training().slots_per_step()) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("asked to audit slot ", slot, " of step ", step, " in step ", slots_.step()));
+  }
+  std::string digest;
+  const int rank = slot % world_.size();
+  if (world_.rank() == rank) {
+    ComputeSlot({.slot = slot, .counts = false, .wants_digest = true}, &digest);
+  }
+  return world_.BroadcastMessage(std::move(digest), rank);
+}
+
+StepReport TrainStep::BeginReport() const {
   StepReport report;
-  report.set_generation(plan.generation());
-  report.set_step(plan.step());
-  *report.mutable_slots() = plan.slots();
-  report.set_stream_begin(job_stream_.StreamBegin(plan.step()));
-  report.set_stream_end(job_stream_.StreamEnd(plan.step()));
-  report.set_learning_rate(LearningRate(job_.optimizer(), plan.step(), job_stream_.num_steps()));
-  report.set_target_tokens(TargetTokens(plan.step()));
-  if (report.target_tokens() == 0) {
-    return WithExitCode(absl::InvalidArgumentError(
-                            absl::StrCat("step ", plan.step(),
-                                         ": none of its tokens is trained; look at the masks with "
-                                         "`liquid inspect`")),
-                        ExitCode::kData);
-  }
-
-  ComputeSlots(plan, 1.0 / static_cast<double>(report.target_tokens()), &report);
-  const absl::Time reduce_start = absl::Now();
-  gradient_sum_.Combine(world_);
-  LIQUID_RETURN_IF_ERROR(world_.Wait(absl::InfiniteFuture()));
-  report.set_comm_seconds(absl::ToDoubleSeconds(absl::Now() - reduce_start));
-
-  LIQUID_ASSIGN_OR_RETURN(const bool may_update, MayUpdate(plan, &report));
-  report.set_loss(gradient_sum_.scalar(kLoss));
-  report.set_tokens(std::llround(gradient_sum_.scalar(kTokens) * kTokenUnit));
-  const double flops = gradient_sum_.scalar(kFlops) * kFlopUnit;
-  if (may_update) {
-    report.set_gradient_norm(GradientNorm());
-    Update(report);
-    gradient_sum_.ClearScalars();  // AdamW has cleared the rest
-    LIQUID_RETURN_IF_ERROR(UpdateFingerprint(state_, world_));
-  } else {
-    gradient_sum_.Clear();
-  }
-  state_.applied_step = plan.step();
-  report.set_skipped(!may_update);
-  report.set_fingerprint(state_.fingerprint);
-
-  const double seconds = absl::ToDoubleSeconds(absl::Now() - start);
-  report.set_step_seconds(seconds);
-  report.set_tokens_per_second(static_cast<double>(report.tokens()) / seconds);
-  report.set_peak_flops(peak_flops_);
-  if (peak_flops_ > 0) report.set_mfu(flops / seconds / peak_flops_);
-  report.set_resident_bytes(PeakResidentBytes());
+  report.set_generation(plan_.generation());
+  report.set_step(slots_.step());
+  *report.mutable_slots() = ToRanges(slots_.done());
+  report.set_stream_begin(job_stream_.StreamBegin(slots_.step()));
+  report.set_stream_end(job_stream_.StreamEnd(slots_.step()));
+  report.set_learning_rate(LearningRate(job_.optimizer(), slots_.step(), job_stream_.num_steps()));
+  report.set_target_tokens(target_tokens_);
   return report;
 }
 
-void TrainStep::ComputeSlots(const Plan& plan, double loss_scale, StepReport* report) {
-  const GradientSink fold = [this](int index, ConstTensorView gradient) {
-    gradient_sum_.Fold(index, gradient);
-  };
-  absl::Duration data_wait;
-  std::vector<int64_t> rows;
-  bad_rows_.clear();
-  int64_t lease_index = 0;
-  for (const SlotRange& range : plan.slots()) {
-    for (int slot = range.begin(); slot < range.end(); ++slot, ++lease_index) {
-      if (lease_index % world_.size() != world_.rank()) continue;
-      job_stream_.SlotRows(plan.step(), slot, &rows);
-      if (std::all_of(rows.begin(), rows.end(), [](int64_t row) { return row < 0; })) continue;
-      const absl::Time read_start = absl::Now();
-      const TokenBatch& batch = reader_.Read(rows);
-      data_wait += absl::Now() - read_start;
-      state_.model.ForwardBackward(batch, static_cast<float>(loss_scale), recompute_, fold,
-                                   absl::MakeSpan(nll_));
-      double loss = 0;
-      for (const float nll : nll_) loss += nll;
-      if (!std::isfinite(loss)) bad_rows_.insert(bad_rows_.end(), rows.begin(), rows.end());
-      int64_t tokens = 0;
-      for (const int64_t row : rows) tokens += dataset_.Tokens(row);
-      gradient_sum_.FoldScalar(kLoss, loss * loss_scale);
-      gradient_sum_.FoldScalar(kTokens, static_cast<double>(tokens) / kTokenUnit);
-      gradient_sum_.FoldScalar(kFlops, TrainingFlops(state_.model, batch) / kFlopUnit);
-    }
+absl::StatusOr<std::optional<StepReport>> TrainStep::Finish(Communicator* rail) {
+  StepReport report = BeginReport();
+  const absl::Time reduce_start = absl::Now();
+  report.set_wait_seconds(absl::ToDoubleSeconds(reduce_start - idle_since_));
+  LIQUID_ASSIGN_OR_RETURN(const bool is_reduced, Reduce(rail));
+  if (!is_reduced) return std::optional<StepReport>();
+  comm_time_ += absl::Now() - reduce_start;
+
+  bool may_update = true;
+  if (gradient_sum_.overflowed()) {
+    LIQUID_ASSIGN_OR_RETURN(const std::string bad_rows, BadRowsOfAll(rail));
+    LIQUID_ASSIGN_OR_RETURN(may_update, MayUpdate(bad_rows, &report));
   }
-  const absl::Status status = device_stream_.Synchronize();
-  LIQUID_CHECK(status.ok(), status.ToString());
-  report->set_data_seconds(absl::ToDoubleSeconds(data_wait));
+  if (may_update) {
+    CompleteReport(&report);
+    report.set_gradient_norm(GradientNorm());
+    Update(report);
+    gradient_sum_.ClearAfterUpdate();
+    LIQUID_RETURN_IF_ERROR(UpdateFingerprint(state_, world_));
+  } else {
+    CompleteReport(&report);
+    report.set_loss(std::nan(""));
+    gradient_sum_.Clear();
+  }
+  state_.applied_step = slots_.step();
+  slots_.Forget();
+  report.set_skipped(!may_update);
+  report.set_fingerprint(state_.fingerprint);
+  const double seconds = absl::ToDoubleSeconds(absl::Now() - begin_);
+  report.set_step_seconds(seconds);
+  report.set_tokens_per_second(static_cast<double>(report.tokens()) / seconds);
+  if (peak_flops_ > 0) report.set_mfu(report.mfu() / seconds / peak_flops_);
+  return std::optional<StepReport>(report);
 }
 
-absl::StatusOr<bool> TrainStep::MayUpdate(const Plan& plan, StepReport* report) {
-  if (!gradient_sum_.overflowed()) return true;
-  LIQUID_ASSIGN_OR_RETURN(const std::vector<std::string> all,
+// False if the exchange with other gangs failed, which every rank of this gang knows then.
+absl::StatusOr<bool> TrainStep::Reduce(Communicator* rail) {
+  if (rail == nullptr) {
+    gradient_sum_.Combine(world_);
+    LIQUID_RETURN_IF_ERROR(world_.Wait(absl::InfiniteFuture()));
+    return true;
+  }
+  gradient_sum_.CombineInGang(world_);
+  LIQUID_RETURN_IF_ERROR(world_.Wait(absl::InfiniteFuture()));
+  gradient_sum_.CombineAcross(*rail, world_.rank(), world_.size());
+  const absl::Status mine = rail->Wait(absl::InfiniteFuture());
+  exchange_failure_ = AgreeOn(world_, mine);
+  LIQUID_RETURN_IF_ERROR(world_.Wait(absl::InfiniteFuture()));
+  if (!exchange_failure_.ok()) return false;
+  gradient_sum_.GatherInGang(world_);
+  LIQUID_RETURN_IF_ERROR(world_.Wait(absl::InfiniteFuture()));
+  return true;
+}
+
+// Of all gangs if they can still be asked: to name them is all that they are for.
+absl::StatusOr<std::string> TrainStep::BadRowsOfAll(Communicator* rail) {
+  LIQUID_ASSIGN_OR_RETURN(const std::vector<std::string> of_gang,
                           world_.AllGatherMessages(absl::StrJoin(bad_rows_, " ")));
-  const std::string rows = absl::StrJoin(all, " ");
+  std::string rows = absl::StrJoin(of_gang, " ");
+  if (rail == nullptr) return rows;
+  const auto of_all = rail->AllGatherMessages(rows);
+  if (of_all.ok()) rows = absl::StrJoin(*of_all, " ");
+  return world_.BroadcastMessage(std::move(rows), 0);
+}
+
+absl::StatusOr<bool> TrainStep::MayUpdate(const std::string& bad_rows, StepReport* report) {
   const std::string what = absl::StrCat(
-      "step ", plan.step(), ": the loss or a gradient is not finite or out of range",
-      rows.find_first_not_of(' ') == std::string::npos
+      "step ", report->step(), ": the loss or a gradient is not finite or out of range",
+      bad_rows.find_first_not_of(' ') == std::string::npos
           ? std::string("; every row's loss is finite, so it began in the backward pass")
-          : absl::StrCat("; first seen in the loss of rows ", rows));
-  gradient_sum_.Clear();
+          : absl::StrCat("; first seen in the loss of rows ", bad_rows));
   if (job_.training().on_non_finite() == "stop") {
+    gradient_sum_.Clear();
+    slots_.Forget();
     return WithExitCode(
         absl::OutOfRangeError(absl::StrCat(
             what,
@@ -172,8 +280,19 @@ absl::StatusOr<bool> TrainStep::MayUpdate(const Plan& plan, StepReport* report) 
         ExitCode::kDivergence);
   }
   if (world_.rank() == 0) LogWarning(what, "; skipped");
-  report->set_loss(std::nan(""));
   return false;
+}
+
+// What the sums say, before they are used up. `mfu` holds FLOPs for now.
+void TrainStep::CompleteReport(StepReport* report) const {
+  report->set_loss(gradient_sum_.scalar(kLoss));
+  report->set_tokens(std::llround(gradient_sum_.scalar(kTokens) * kTokenUnit));
+  report->set_mfu(gradient_sum_.scalar(kFlops) * kFlopUnit);
+  report->set_compute_seconds(absl::ToDoubleSeconds(compute_time_));
+  report->set_data_seconds(absl::ToDoubleSeconds(data_time_));
+  report->set_comm_seconds(absl::ToDoubleSeconds(comm_time_));
+  report->set_peak_flops(peak_flops_);
+  report->set_resident_bytes(PeakResidentBytes());
 }
 
 double TrainStep::GradientNorm() {

@@ -1,123 +1,486 @@
 #include "worker/trainer.h"
 
+#include <algorithm>
+#include <utility>
+
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "absl/strings/str_join.h"
 #include "absl/time/clock.h"
+#include "base/log.h"
 #include "base/status.h"
+#include "worker/signals.h"
+#include "worker/state_transfer.h"
 
 namespace liquid {
 namespace {
 
 // How long to wait for an order before the ranks look at each other's signals again.
 constexpr absl::Duration kTick = absl::Milliseconds(100);
+// How long to wait for other gangs before the coordinator is told that this one is idle.
+constexpr absl::Duration kPatience = absl::Milliseconds(10);
+constexpr absl::Duration kProgressInterval = absl::Milliseconds(250);
 
 }  // namespace
 
 absl::StatusOr<Leave::Reason> Trainer::Run() {
-  while (true) {
-    const auto tick = gang_.NextTick(kTick);
+  while (!leaving_.has_value()) {
+    const auto tick = Look();
     if (!tick.ok()) {
-      LIQUID_RETURN_IF_ERROR(SaveBeforeLeaving());
-      return Annotate(tick.status(), absl::StrCat("after step ", state_.applied_step));
+      const absl::Status lost =
+          Annotate(tick.status(), absl::StrCat("after step ", parts_.state.applied_step));
+      const absl::Status saved = SaveBeforeLeaving();
+      if (!saved.ok()) LogWarning("the state is not saved: ", saved.message());
+      return lost;
     }
-    const bool enough = max_steps_ > 0 && num_steps_ >= max_steps_;
-    if (tick->stop_requested || enough) {
-      if (gang_.is_leader()) {
-        progress_.Say(absl::StrCat(enough ? "made as many steps as asked" : "asked to stop",
-                                   ": saving and leaving after step ", state_.applied_step));
-      }
-      LIQUID_RETURN_IF_ERROR(SaveBeforeLeaving());
-      return Leave::PREEMPTED;
+    gang_ = tick->gang;
+    if (tick->order.has_value()) LIQUID_RETURN_IF_ERROR(Obey(*tick->order));
+    LIQUID_RETURN_IF_ERROR(ObeyLater());
+    LIQUID_RETURN_IF_ERROR(LeaveIfAsked(*tick));
+    if (leaving_.has_value()) break;
+    if (regroup_.has_value() && parts_.state.applied_step >= regroup_->after_step()) {
+      GetReady();
+    } else if (!is_in_trouble_ && parts_.world.is_inside()) {
+      LIQUID_RETURN_IF_ERROR(Work(tick->news));
     }
-    if (!tick->order.has_value()) continue;
-    Leave::Reason reason = Leave::JOB_DONE;
-    LIQUID_ASSIGN_OR_RETURN(const bool leaves, Obey(*tick->order, &reason));
-    if (leaves) return reason;
   }
+  return *leaving_;
 }
 
-// True if the gang leaves, for `reason`.
-absl::StatusOr<bool> Trainer::Obey(const Order& order, Leave::Reason* reason) {
+absl::StatusOr<GangMember::Tick> Trainer::Look() {
+  if (IsExchanging()) {
+    return parts_.gang.NextTick(absl::ZeroDuration(), [this] { return ListenToGangs(); });
+  }
+  const bool has_work =
+      !is_in_trouble_ && parts_.world.is_inside() && plans_.contains(parts_.state.applied_step + 1);
+  return parts_.gang.NextTick(has_work ? absl::ZeroDuration() : kTick);
+}
+
+// --- Orders.
+
+absl::Status Trainer::Obey(const Order& order) {
   switch (order.order_case()) {
+    case Order::kRegroup:
+      ObeyRegroup(order.regroup());
+      return absl::OkStatus();
+    case Order::kLoadState:
+      return ObeyLoadState(order.load_state());
+    case Order::kWorld:
+      return ObeyWorld(order.world());
     case Order::kPlan:
-      return ObeyPlan(order.plan(), reason);
+      return ObeyPlan(order.plan());
+    case Order::kAudit:
+      return ObeyAudit(order.audit());
+    case Order::kRelease:
+      ObeyRelease(order.release());
+      return absl::OkStatus();
     case Order::kSaveCheckpoint:
-      LIQUID_RETURN_IF_ERROR(SaveAndGoOn());
-      return false;
     case Order::kStop:
-      if (gang_.is_leader()) progress_.Say(absl::StrCat("stopping: ", order.stop().reason()));
-      LIQUID_RETURN_IF_ERROR(SaveBeforeLeaving());
-      *reason = Leave::STOPPED;
-      return true;
-    default:
-      return absl::InternalError(
-          absl::StrCat("the coordinator sent an order of an unknown kind, ", order.order_case()));
+      later_.push_back(
+          {order, plans_.empty() ? parts_.state.applied_step : plans_.rbegin()->first});
+      return absl::OkStatus();
+    case Order::kWelcome:
+    case Order::kCommitted:
+    case Order::ORDER_NOT_SET:
+      break;
   }
+  return absl::InternalError(
+      absl::StrCat("the coordinator sent an order of an unknown kind, ", order.order_case()));
 }
 
-absl::StatusOr<bool> Trainer::ObeyPlan(const Plan& plan, Leave::Reason* reason) {
-  generation_ = plan.generation();
-  LIQUID_ASSIGN_OR_RETURN(const StepReport report, step_.Run(plan));
-  ++num_steps_;
-  if (gang_.is_leader()) progress_.OnStep(report, absl::Now());
-  GangMessage message;
-  *message.mutable_step() = report;
-  gang_.Report(message);
-  if (plan.evaluate_after() && evaluation_ != nullptr) LIQUID_RETURN_IF_ERROR(Evaluate());
-  *reason = Leave::JOB_DONE;
-  if (plan.last()) LIQUID_RETURN_IF_ERROR(SaveBeforeLeaving());
-  if (plan.checkpoint_after()) LIQUID_RETURN_IF_ERROR(SaveAndGoOn());
-  return plan.last();
+void Trainer::ObeyRegroup(const Regroup& order) {
+  if (order.generation() <= generation_) return;
+  generation_ = order.generation();
+  regroup_ = order;
+  plans_.erase(plans_.upper_bound(order.after_step()), plans_.end());
+  if (order.after_step() < 0) {
+    // A stop is ordered again if it still holds; a save is done with the state that is there.
+    std::erase_if(later_, [](const Later& later) { return later.order.has_stop(); });
+  }
+  const int64_t reached = std::max(order.after_step(), parts_.state.applied_step);
+  for (Later& later : later_) later.after_step = std::min(later.after_step, reached);
 }
 
-absl::Status Trainer::Evaluate() {
-  LIQUID_ASSIGN_OR_RETURN(std::optional<EvalReport> report, evaluation_->Run());
-  if (!report.has_value()) return absl::OkStatus();
-  report->set_generation(generation_);
-  if (gang_.is_leader()) {
-    progress_.Say(absl::StrFormat("eval at step %d: loss %.4f over %d tokens (%.1f s)",
-                                  report->step(), report->loss(), report->target_tokens(),
-                                  report->seconds()));
-  }
+// From here on this gang waits for the new world.
+void Trainer::GetReady() {
+  if (parts_.world.is_inside()) paused_since_ = absl::Now();
+  parts_.world.Leave();
+  regroup_.reset();
+  plans_.clear();
+  is_in_trouble_ = false;
+  SayReady();
+}
+
+void Trainer::SayReady() {
   GangMessage message;
-  *message.mutable_eval() = *report;
-  gang_.Report(message);
+  Ready& ready = *message.mutable_ready();
+  ready.set_generation(generation_);
+  ready.set_applied_step(parts_.state.applied_step);
+  if (parts_.state.applied_step >= 0) {
+    ready.set_fingerprint(parts_.state.fingerprint);
+    if (parts_.step.slots().step() == parts_.state.applied_step + 1) {
+      *ready.mutable_held() = ToRanges(parts_.step.slots().done());
+    }
+    for (const StepReport& report : unsettled_) *ready.add_unsettled() = report;
+    if (last_checkpoint_.has_value() && last_checkpoint_->step() == parts_.state.applied_step) {
+      ready.set_checkpoint(last_checkpoint_->directory());
+      ready.set_manifest_digest(last_checkpoint_->manifest_digest());
+    }
+  }
+  Report(std::move(message));
+}
+
+absl::Status Trainer::ObeyLoadState(const LoadState& order) {
+  if (order.generation() != generation_) return absl::OkStatus();
+  parts_.step.Forget();
+  unsettled_.clear();
+  LIQUID_RETURN_IF_ERROR(parts_.load_state(order.max_step()));
+  last_checkpoint_ = parts_.checkpointing.restored();
+  SayReady();
   return absl::OkStatus();
 }
 
+absl::Status Trainer::ObeyWorld(const World& order) {
+  if (order.generation() != generation_) return absl::OkStatus();
+  world_generation_ = order.generation();
+  const absl::Time start = absl::Now();
+  const absl::Status entered =
+      AgreeOn(parts_.gang.world(), parts_.world.Enter(order, gang_, parts_.gang.world().rank()));
+  LIQUID_RETURN_IF_ERROR(parts_.gang.world().Wait(absl::InfiniteFuture()));
+  if (!entered.ok()) {
+    ReportTrouble(entered);
+    return absl::OkStatus();
+  }
+  is_announced_ = progress_is_told_ = false;
+  const absl::Duration formed = absl::Now() - start;
+  if (order.members_size() > 1) {
+    LIQUID_RETURN_IF_ERROR(ReceiveOrSendState(order));
+    if (is_in_trouble_) return absl::OkStatus();
+    std::vector<int64_t> gangs;
+    for (const World::Member& member : order.members()) gangs.push_back(member.gang());
+    const absl::Duration pause = std::max(absl::ZeroDuration(), absl::Now() - paused_since_);
+    Say(absl::StrFormat(
+        "generation %d: gangs %s go on from step %d; connected in %.1f ms, %s", order.generation(),
+        absl::StrJoin(gangs, " "), order.step(), absl::ToDoubleMilliseconds(formed),
+        paused_since_ == absl::InfiniteFuture()
+            ? "joined"
+            : absl::StrFormat("paused %.1f ms", absl::ToDoubleMilliseconds(pause))));
+  }
+  paused_since_ = absl::InfiniteFuture();
+  return order.evaluate() ? Evaluate() : absl::OkStatus();
+}
+
+// The i-th gang without the state has it from the (i modulo n)-th of the n that have it.
+absl::Status Trainer::ReceiveOrSendState(const World& order) {
+  std::vector<int> donors;
+  std::vector<int> receivers;
+  for (int i = 0; i < order.members_size(); ++i) {
+    (order.members(i).has_state() ? donors : receivers).push_back(i);
+  }
+  if (donors.empty()) return absl::InternalError("a world in which nobody has the state");
+  TcpGroup& rail = *parts_.world.rail();
+  const absl::Time start = absl::Now();
+  const double bytes = static_cast<double>(StateBytes(parts_.state));
+  absl::Status status;
+  for (size_t i = 0; i < receivers.size(); ++i) {
+    const int donor = donors[i % donors.size()];
+    if (donor == parts_.world.place()) {
+      SendState(parts_.state, rail, receivers[i], parts_.gang.world());
+      status = AgreeOn(parts_.gang.world(), rail.Wait(absl::InfiniteFuture()));
+    } else if (receivers[i] == parts_.world.place()) {
+      parts_.step.Forget();
+      unsettled_.clear();
+      parts_.state.applied_step = -1;  // torn, until all of it is here
+      status = ReceiveState(parts_.state, rail, donor, parts_.gang.world(), order.fingerprint());
+      if (status.ok()) parts_.state.applied_step = order.step();
+      last_checkpoint_.reset();
+    } else {
+      continue;
+    }
+    LIQUID_RETURN_IF_ERROR(parts_.gang.world().Wait(absl::InfiniteFuture()));
+    if (absl::IsDataLoss(status)) return status;
+    if (!status.ok()) {
+      ReportTrouble(status);
+      return absl::OkStatus();
+    }
+    const double seconds = absl::ToDoubleSeconds(absl::Now() - start);
+    Say(absl::StrFormat("%s the state of step %d, %.1f MB, in %.3f s (%.0f MB/s)",
+                        donor == parts_.world.place() ? "sent" : "received", order.step(),
+                        bytes / 1e6, seconds, bytes / 1e6 / std::max(seconds, 1e-9)));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status Trainer::ObeyPlan(const Plan& plan) {
+  const bool is_void = regroup_.has_value() && plan.step() > regroup_->after_step();
+  if (plan.generation() != world_generation_ || is_void) return absl::OkStatus();
+  plans_[plan.step()] = plan;
+  if (plan.step() != parts_.step.slots().step() || !parts_.world.is_inside()) {
+    return absl::OkStatus();
+  }
+  is_announced_ = progress_is_told_ = false;  // it has begun, and is given more
+  return parts_.step.Take(plan);
+}
+
+void Trainer::ObeyRelease(const Release& order) {
+  if (order.generation() != world_generation_) return;
+  GangMessage message;
+  Released& released = *message.mutable_released();
+  released.set_generation(world_generation_);
+  released.set_step(order.step());
+  *released.mutable_slots() = parts_.step.GiveBack(order.step(), order.slots());
+  Report(std::move(message));
+}
+
+absl::Status Trainer::ObeyAudit(const AuditTask& task) {
+  if (task.generation() != world_generation_) return absl::OkStatus();
+  LIQUID_ASSIGN_OR_RETURN(const std::string digest, parts_.step.Audit(task.step(), task.slot()));
+  GangMessage message;
+  AuditResult& result = *message.mutable_audit_result();
+  result.set_generation(world_generation_);
+  result.set_step(task.step());
+  result.set_slot(task.slot());
+  result.set_digest(digest);
+  Report(std::move(message));
+  return absl::OkStatus();
+}
+
+absl::Status Trainer::ObeyLater() {
+  while (!later_.empty() && !leaving_.has_value()) {
+    const Later& next = later_.front();
+    // Without a world the plans before it will not be carried out any more.
+    const bool is_due = parts_.state.applied_step >= next.after_step || is_in_trouble_;
+    if (!is_due) return absl::OkStatus();
+    const Order order = next.order;
+    later_.pop_front();
+    if (order.has_save_checkpoint()) {
+      LIQUID_RETURN_IF_ERROR(SaveAndGoOn());
+      continue;
+    }
+    if (!order.stop().reason().empty()) Say(absl::StrCat("stopping: ", order.stop().reason()));
+    if (order.stop().save()) LIQUID_RETURN_IF_ERROR(SaveBeforeLeaving());
+    leaving_ = parts_.state.applied_step == parts_.num_steps ? Leave::JOB_DONE
+               : asked_to_leave_                             ? Leave::PREEMPTED
+                                                             : Leave::STOPPED;
+  }
+  return absl::OkStatus();
+}
+
+// --- Going.
+
+absl::Status Trainer::LeaveIfAsked(const GangMember::Tick& tick) {
+  const bool enough = parts_.max_steps > 0 && num_steps_ >= parts_.max_steps;
+  if (leaving_.has_value() || !(tick.stop_requested || enough || asked_to_leave_)) {
+    return absl::OkStatus();
+  }
+  const bool is_alone = parts_.world.is_inside() && parts_.world.rail() == nullptr;
+  if (!asked_to_leave_) {
+    asked_to_leave_ = true;
+    leave_at_ = absl::Now() + parts_.leave_timeout;
+    Say(absl::StrCat(
+        enough ? "made as many steps as asked" : "asked to stop",
+        is_alone ? ": saving and leaving after step " : ": leaving to the other gangs, after step ",
+        parts_.state.applied_step));
+    if (!is_alone) {
+      GangMessage message;
+      message.mutable_leave_request()->set_reason(enough ? "its steps are made" : "a signal");
+      Report(std::move(message));
+    }
+  }
+  // Others have its state; if they do not answer, it goes all the same.
+  const bool is_late = parts_.gang.is_leader() && absl::Now() >= leave_at_;
+  LIQUID_ASSIGN_OR_RETURN(const std::string late,
+                          parts_.gang.world().BroadcastMessage(is_late ? "late" : "", /*root=*/0));
+  if (!is_alone && late.empty()) return absl::OkStatus();
+  if (is_alone) LIQUID_RETURN_IF_ERROR(SaveBeforeLeaving());
+  leaving_ = Leave::PREEMPTED;
+  return absl::OkStatus();
+}
+
+// --- Work.
+
+bool Trainer::IsExchanging() const {
+  return !is_in_trouble_ && parts_.world.is_inside() && parts_.world.rail() != nullptr &&
+         plans_.contains(parts_.state.applied_step + 1) &&
+         parts_.step.slots().step() == parts_.state.applied_step + 1 &&
+         parts_.step.slots().num_left() == 0;
+}
+
+absl::Status Trainer::Work(ExchangeNews news) {
+  const auto plan = plans_.find(parts_.state.applied_step + 1);
+  if (plan == plans_.end()) return absl::OkStatus();
+  const bool was_exchanging = news != NOTHING_NEW;
+  if (news == EXCHANGE_FAILED) {
+    ReportTrouble(parts_.world.failure());
+    return absl::OkStatus();
+  }
+  if (news == ALL_DONE && parts_.step.slots().num_left() == 0) return FinishStep();
+  if (was_exchanging) return absl::OkStatus();
+  if (!parts_.step.slots().has_plan(plan->second)) {
+    is_announced_ = progress_is_told_ = false;
+    LIQUID_RETURN_IF_ERROR(parts_.step.Take(plan->second));
+  }
+  if (parts_.step.slots().num_left() > 0) {
+    LIQUID_RETURN_IF_ERROR(parts_.step.ComputeRound());
+    ReportProgress();
+    return absl::OkStatus();
+  }
+  return parts_.world.rail() == nullptr ? FinishStep() : absl::OkStatus();
+}
+
+// On the leader.
+ExchangeNews Trainer::ListenToGangs() {
+  if (!is_announced_) {
+    is_announced_ = true;
+    parts_.world.Announce(parts_.step.slots().ToMessage());
+  }
+  const ExchangeNews news =
+      parts_.world.Listen(parts_.state.applied_step + 1, progress_is_told_ ? kTick : kPatience,
+                          parts_.gang.client()->wake_fd());
+  if (news == NOTHING_NEW) {
+    ReportDisagreement();
+    if (!progress_is_told_) {
+      progress_is_told_ = true;
+      last_progress_ = absl::InfinitePast();
+      ReportProgress();
+    }
+  }
+  return news;
+}
+
+void Trainer::ReportProgress() {
+  if (!parts_.gang.is_leader() || parts_.world.rail() == nullptr ||
+      absl::Now() - last_progress_ < kProgressInterval) {
+    return;
+  }
+  last_progress_ = absl::Now();
+  GangMessage message;
+  Progress& progress = *message.mutable_progress();
+  progress.set_generation(world_generation_);
+  progress.set_step(parts_.step.slots().step());
+  progress.set_slots_left(parts_.step.slots().num_left());
+  progress.set_slots_per_second(parts_.step.slots_per_second());
+  Report(std::move(message));
+}
+
+void Trainer::ReportDisagreement() {
+  const auto found = parts_.world.TakeDisagreement();
+  if (!found.has_value()) return;
+  GangMessage message;
+  AuditResult& result = *message.mutable_audit_result();
+  result.set_generation(world_generation_);
+  result.set_step(parts_.step.slots().step());
+  result.set_slot(found->slot);
+  const bool is_a = parts_.world.place() == found->place_a;
+  if (!is_a && parts_.world.place() != found->place_b) return;  // it is theirs to report
+  result.set_digest(is_a ? found->digest_a : found->digest_b);
+  result.set_other_gang(parts_.world.gang_at(is_a ? found->place_b : found->place_a));
+  result.set_theirs(is_a ? found->digest_b : found->digest_a);
+  Report(std::move(message));
+}
+
+void Trainer::ReportTrouble(const absl::Status& why) {
+  is_in_trouble_ = true;
+  if (paused_since_ == absl::InfiniteFuture()) paused_since_ = absl::Now();
+  parts_.world.Leave();
+  if (parts_.gang.is_leader() && !absl::IsAborted(why)) {
+    LogInfo("the exchange with other gangs was broken off: ", why.message());
+  }
+  GangMessage message;
+  message.mutable_trouble()->set_generation(generation_);
+  message.mutable_trouble()->set_error(std::string(why.message()));
+  Report(std::move(message));
+}
+
+absl::Status Trainer::FinishStep() {
+  const Plan plan = plans_.at(parts_.state.applied_step + 1);
+  LIQUID_ASSIGN_OR_RETURN(const std::optional<StepReport> report,
+                          parts_.step.Finish(parts_.world.rail()));
+  if (!report.has_value()) {
+    ReportTrouble(parts_.step.exchange_failure());
+    return absl::OkStatus();
+  }
+  ++num_steps_;
+  plans_.erase(plan.step());
+  is_announced_ = progress_is_told_ = false;
+  if (parts_.gang.is_leader()) {
+    parts_.progress.OnStep(*report, absl::Now());
+    const int64_t committed = parts_.gang.client()->committed_step();
+    while (!unsettled_.empty() && unsettled_.front().step() <= committed) unsettled_.pop_front();
+    unsettled_.push_back(*report);
+  }
+  GangMessage message;
+  *message.mutable_step() = *report;
+  Report(std::move(message));
+  if (plan.evaluate_after()) LIQUID_RETURN_IF_ERROR(Evaluate());
+  return plan.checkpoint_after() ? SaveAndGoOn() : absl::OkStatus();
+}
+
+absl::Status Trainer::Evaluate() {
+  if (parts_.evaluation == nullptr || is_in_trouble_) return absl::OkStatus();
+  LIQUID_ASSIGN_OR_RETURN(Evaluation::Outcome outcome, parts_.evaluation->Run(parts_.world.rail()));
+  if (!outcome.exchange_failure.ok()) {
+    ReportTrouble(outcome.exchange_failure);
+    return absl::OkStatus();
+  }
+  if (!outcome.report.has_value() || parts_.world.place() != 0) return absl::OkStatus();
+  EvalReport& report = *outcome.report;
+  report.set_generation(generation_);
+  Say(absl::StrFormat("eval at step %d: loss %.4f over %d tokens (%.1f s)", report.step(),
+                      report.loss(), report.target_tokens(), report.seconds()));
+  GangMessage message;
+  *message.mutable_eval() = report;
+  Report(std::move(message));
+  return absl::OkStatus();
+}
+
+// --- Checkpoints.
+
 absl::Status Trainer::SaveAndGoOn() {
   LIQUID_ASSIGN_OR_RETURN(const std::optional<SaveResult> result, Save());
-  if (result.has_value() && !result->failure.ok() && gang_.is_leader()) {
-    progress_.Say("training goes on without it");
-  }
+  if (result.has_value() && !result->failure.ok()) Say("training goes on without it");
   return absl::OkStatus();
 }
 
 absl::Status Trainer::SaveBeforeLeaving() {
+  if (parts_.state.applied_step < 0) return absl::OkStatus();  // it has nothing to save
   LIQUID_ASSIGN_OR_RETURN(const std::optional<SaveResult> result, Save());
   return result.has_value() ? result->failure : absl::OkStatus();
 }
 
-// Nothing if this state is saved already. The error is a broken gang.
+// Nothing if this state is saved already; the coordinator is told again then. The error is a broken
+// gang.
 absl::StatusOr<std::optional<SaveResult>> Trainer::Save() {
-  LIQUID_ASSIGN_OR_RETURN(std::optional<SaveResult> result, checkpointing_.Save(state_, [this] {
-    return gang_.WaitCommitted(state_.applied_step);
-  }));
-  if (!result.has_value()) return result;
-  CheckpointReport& report = result->report;
-  report.set_generation(generation_);
-  if (gang_.is_leader()) {
-    progress_.Say(result->failure.ok()
-                      ? absl::StrFormat("checkpoint %s: %.1f MB in %.2f s", report.directory(),
-                                        static_cast<double>(report.num_bytes()) / 1e6,
-                                        report.seconds())
-                      : absl::StrCat("checkpoint at step ", report.step(),
-                                     " FAILED: ", result->failure.message()));
-  }
+  const auto may_publish = [this]() -> absl::Status {
+    const int64_t step = parts_.state.applied_step;
+    if (step == 0) return absl::OkStatus();
+    const absl::Time deadline = absl::Now() + parts_.leave_timeout;
+    return parts_.gang.client()->WaitCommitted(
+        step, [deadline] { return StopRequested() && absl::Now() > deadline; });
+  };
+  LIQUID_ASSIGN_OR_RETURN(std::optional<SaveResult> result,
+                          parts_.checkpointing.Save(parts_.state, may_publish));
   GangMessage message;
-  *message.mutable_checkpoint() = report;
-  gang_.Report(message);
+  CheckpointReport& report = *message.mutable_checkpoint();
+  if (!result.has_value()) {
+    if (!last_checkpoint_.has_value()) return result;
+    report = *last_checkpoint_;
+  } else {
+    report = result->report;
+    Say(result->failure.ok()
+            ? absl::StrFormat("checkpoint %s: %.1f MB in %.2f s", report.directory(),
+                              static_cast<double>(report.num_bytes()) / 1e6, report.seconds())
+            : absl::StrCat("checkpoint at step ", report.step(),
+                           " FAILED: ", result->failure.message()));
+    if (result->failure.ok()) last_checkpoint_ = report;
+  }
+  report.set_generation(generation_);
+  Report(std::move(message));
   return result;
+}
+
+void Trainer::Say(const std::string& line) {
+  if (parts_.gang.is_leader()) parts_.progress.Say(line);
 }
 
 }  // namespace liquid

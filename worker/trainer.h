@@ -2,53 +2,106 @@
 #ifndef LIQUID_WORKER_TRAINER_H_
 #define LIQUID_WORKER_TRAINER_H_
 
+#include <deque>
+#include <functional>
+#include <map>
+#include <optional>
+#include <string>
+
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
-#include "proto/coordinator.pb.h"
+#include "absl/time/time.h"
+#include "proto/gang.pb.h"
 #include "worker/checkpointing.h"
 #include "worker/evaluation.h"
 #include "worker/gang_member.h"
+#include "worker/gang_world.h"
 #include "worker/progress.h"
 #include "worker/train_state.h"
 #include "worker/train_step.h"
 
 namespace liquid {
 
+// Every rank runs the same program on the same orders, so each knows what the others do. Orders are
+// heard between slots: one look (GangMember::NextTick), then one piece of work.
 class Trainer {
  public:
-  // Everything must outlive this. `evaluation` may be null: there is nothing to evaluate on. After
-  // `max_steps` steps (0: no limit) the gang leaves as if it had been asked to.
-  Trainer(GangMember& gang, TrainState& state, TrainStep& step, Evaluation* evaluation,
-          Checkpointing& checkpointing, Progress& progress, int64_t max_steps)
-      : gang_(gang),
-        state_(state),
-        step_(step),
-        evaluation_(evaluation),
-        checkpointing_(checkpointing),
-        progress_(progress),
-        max_steps_(max_steps) {}
+  // Everything must outlive this.
+  struct Parts {
+    GangMember& gang;
+    GangWorld& world;
+    TrainState& state;
+    TrainStep& step;
+    Evaluation* evaluation;  // null: there is nothing to evaluate on
+    Checkpointing& checkpointing;
+    ProgressView& progress;
+    // Collective: the state of the newest checkpoint of at most `max_step`, or of step 0.
+    std::function<absl::Status(int64_t max_step)> load_state;
+    int64_t num_steps = 0;         // of the job
+    int64_t max_steps = 0;         // leave after so many, as if asked to; 0: no limit
+    absl::Duration leave_timeout;  // how long others are waited for when asked to go
+  };
+  explicit Trainer(Parts parts) : parts_(std::move(parts)) {}
 
-  // Collective. Why the gang left. Whenever it is not through a failed step, the state is saved
-  // first. Errors: those of TrainStep::Run; Unavailable if the coordinator is gone.
+  // Collective. Why the gang left. Errors: those of TrainStep::Finish; Unavailable if the
+  // coordinator is gone for good.
   absl::StatusOr<Leave::Reason> Run();
 
  private:
-  absl::StatusOr<bool> Obey(const Order& order, Leave::Reason* reason);
-  absl::StatusOr<bool> ObeyPlan(const Plan& plan, Leave::Reason* reason);
+  absl::StatusOr<GangMember::Tick> Look();
+  ExchangeNews ListenToGangs();
+  absl::Status LeaveIfAsked(const GangMember::Tick& tick);
+
+  // One for each kind of order.
+  absl::Status Obey(const Order& order);
+  absl::Status ObeyLoadState(const LoadState& order);
+  absl::Status ObeyWorld(const World& order);
+  absl::Status ObeyPlan(const Plan& plan);
+  absl::Status ObeyAudit(const AuditTask& task);
+  void ObeyRegroup(const Regroup& order);
+  void ObeyRelease(const Release& order);
+  absl::Status ObeyLater();  // what waits for the plans before it
+
+  absl::Status ReceiveOrSendState(const World& order);
+  void GetReady();
+  void SayReady();
+  void ReportTrouble(const absl::Status& why);
+  void ReportProgress();
+  void ReportDisagreement();
+
+  // Work.
+  bool IsExchanging() const;
+  absl::Status Work(ExchangeNews news);
+  absl::Status FinishStep();
   absl::Status Evaluate();
   absl::Status SaveAndGoOn();        // a failed save is reported, no more
   absl::Status SaveBeforeLeaving();  // a failed save is the error
   absl::StatusOr<std::optional<SaveResult>> Save();
+  void Say(const std::string& line);
+  void Report(GangMessage message) { parts_.gang.Report(message); }
 
-  GangMember& gang_;
-  TrainState& state_;
-  TrainStep& step_;
-  Evaluation* const evaluation_;
-  Checkpointing& checkpointing_;
-  Progress& progress_;
-  const int64_t max_steps_;
-  int64_t num_steps_ = 0;   // made so far
-  int64_t generation_ = 0;  // of the latest order
+  Parts parts_;
+  int64_t gang_ = 0;                // this gang's number
+  int64_t generation_ = 0;          // the newest heard of
+  int64_t world_generation_ = 0;    // of the world that this gang is, or was last, in
+  std::optional<Regroup> regroup_;  // not answered yet
+  std::map<int64_t, Plan> plans_;   // of steps not applied, by step
+  struct Later {
+    Order order;
+    int64_t after_step;
+  };
+  std::deque<Later> later_;
+  std::deque<StepReport> unsettled_;  // not known to be in the ledger
+  std::optional<CheckpointReport> last_checkpoint_;
+  std::optional<Leave::Reason> leaving_;
+  bool asked_to_leave_ = false;
+  absl::Time leave_at_ = absl::InfiniteFuture();  // even if nobody answers
+  bool is_in_trouble_ = false;                    // the exchange failed; a regroup is to come
+  bool is_announced_ = false;      // all gangs know what this one has done in the step
+  bool progress_is_told_ = false;  // that nothing is left
+  absl::Time last_progress_ = absl::InfinitePast();
+  absl::Time paused_since_ = absl::InfiniteFuture();
+  int64_t num_steps_ = 0;  // made so far
 };
 
 }  // namespace liquid

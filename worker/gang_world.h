@@ -1,0 +1,86 @@
+// This rank's place among the gangs of a generation: who they are, and the rail to them.
+#ifndef LIQUID_WORKER_GANG_WORLD_H_
+#define LIQUID_WORKER_GANG_WORLD_H_
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "absl/status/status.h"
+#include "absl/time/time.h"
+#include "base/mutex.h"
+#include "parallel/tcp/data_port.h"
+#include "parallel/tcp/sentinel.h"
+#include "parallel/tcp/tcp_group.h"
+#include "proto/gang.pb.h"
+#include "worker/slot_exchange.h"
+
+namespace liquid {
+
+class GangWorld {
+ public:
+  // `port` and `sentinel` (may be null) must outlive this. All waiting derives from the job's one
+  // knob, `heartbeat_timeout`.
+  GangWorld(DataPort& port, Sentinel* sentinel, std::string job_digest, int slots_per_step,
+            absl::Duration heartbeat_timeout)
+      : port_(port),
+        sentinel_(sentinel),
+        job_digest_(std::move(job_digest)),
+        slots_per_step_(slots_per_step),
+        heartbeat_timeout_(heartbeat_timeout) {}
+
+  const std::string& address() const { return port_.address(); }
+
+  // Connects this rank to those of its number in the world's other gangs. After an error this is
+  // outside of it, as before.
+  absl::Status Enter(const World& world, int64_t gang, int rank_in_gang);
+  // Closes the rail: whoever waits for this gang fails.
+  void Leave();
+
+  bool is_inside() const { return is_inside_; }
+  int place() const { return place_; }      // in the member list
+  TcpGroup* rail() { return rail_.get(); }  // null while this is the only gang
+  int64_t gang_at(int place) const { return world_.members(place).gang(); }
+
+  // From any thread: generation `generation` begins, so whatever waits on the rail of an older one
+  // fails.
+  void Interrupt(int64_t generation);
+
+  // --- On the leader, inside, with a rail.
+
+  // Tells all gangs what this one has done.
+  void Announce(const SlotsDone& done);
+  // Waits for others' words on `step`: ALL_DONE; EXCHANGE_FAILED, of which failure() tells more;
+  // NOTHING_NEW after `timeout`, if `wake_fd` is readable, or as long as two gangs disagree.
+  ExchangeNews Listen(int64_t step, absl::Duration timeout, int wake_fd);
+  // Once for each disagreement that Listen found.
+  std::optional<SlotExchange::Disagreement> TakeDisagreement();
+  const absl::Status& failure() const { return failure_; }
+
+ private:
+  ExchangeNews Judge(int64_t step);
+
+  DataPort& port_;
+  Sentinel* const sentinel_;
+  const std::string job_digest_;
+  const int slots_per_step_;
+  const absl::Duration heartbeat_timeout_;
+  World world_;
+  bool is_inside_ = false;
+  int place_ = 0;
+  std::unique_ptr<TcpGroup> rail_;
+  std::optional<SlotExchange> exchange_;
+  std::optional<SlotExchange::Disagreement> disagreement_;
+  int64_t disagreement_step_ = 0;
+  absl::Status failure_;
+
+  Mutex mutex_;
+  TcpGroup* interruptible_ ABSL_GUARDED_BY(mutex_) = nullptr;  // rail_, while it may be interrupted
+  int64_t interruptible_generation_ ABSL_GUARDED_BY(mutex_) = 0;
+  int64_t newest_generation_ ABSL_GUARDED_BY(mutex_) = 0;  // that Interrupt was called with
+};
+
+}  // namespace liquid
+
+#endif  // LIQUID_WORKER_GANG_WORLD_H_

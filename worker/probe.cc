@@ -1,0 +1,57 @@
+#include "worker/probe.h"
+
+#include <cstdint>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "base/hash.h"
+#include "base/status.h"
+
+namespace liquid {
+namespace {
+
+constexpr uint64_t kProbeSeed = 1;
+constexpr float kLossScale = 1.0f / 1024;
+
+}  // namespace
+
+absl::StatusOr<std::string> ProbeDigest(const Job& job, const Dataset& dataset, TrainState& state,
+                                        Communicator& world) {
+  const int64_t rows = job.training().rows_per_slot();
+  const int64_t length = dataset.sequence_length();
+  const int64_t vocab_size = state.model.config().vocab_size;
+  std::vector<int32_t> tokens(static_cast<size_t>(rows * length));
+  std::vector<int32_t> targets(tokens.size());
+  std::vector<int32_t> positions(tokens.size());
+  const std::vector<int32_t> document_start(tokens.size(), 0);
+  uint64_t random = kProbeSeed;
+  for (size_t i = 0; i < tokens.size(); ++i) {
+    random = random * 6364136223846793005u + 1442695040888963407u;  // Knuth's MMIX generator
+    tokens[i] = static_cast<int32_t>((random >> 33) % static_cast<uint64_t>(vocab_size));
+    positions[i] = static_cast<int32_t>(static_cast<int64_t>(i) % length);
+    if (i > 0) targets[i - 1] = tokens[i];
+  }
+  targets.back() = tokens.front();
+  InitializeWeights(kProbeSeed, state.model);
+  const TokenBatch batch = {rows, length, tokens, targets, positions, document_start};
+  std::vector<float> nll(tokens.size());
+  Hash128 hash;
+  state.model.ForwardBackward(
+      batch, kLossScale, job.model().recompute() == "block" ? Recompute::kBlock : Recompute::kNone,
+      [&](int index, ConstTensorView gradient) {
+        hash ^= HashTensor(state.fingerprint_keys[index], gradient.data);
+      },
+      absl::MakeSpan(nll));
+  LIQUID_ASSIGN_OR_RETURN(const std::vector<std::string> all, world.AllGatherMessages(ToHex(hash)));
+  for (size_t rank = 1; rank < all.size(); ++rank) {
+    if (all[rank] == all[0]) continue;
+    return absl::FailedPreconditionError(
+        absl::StrCat("rank ", rank,
+                     " computes other bits than rank 0: the probe slot's gradient "
+                     "has the digest ",
+                     all[rank], ", rank 0's ", all[0], "; use machines that are alike"));
+  }
+  return all[0];
+}
+
+}  // namespace liquid
