@@ -90,9 +90,7 @@ void GradientSum::CombineInGang(Communicator& gang) {
 
 void GradientSum::CombineAcross(Communicator& rail, int rank_in_gang, int gang_size) {
   const TensorView all = total_.view();
-  const Slice slice = SliceOf(all.NumElements(), rank_in_gang, gang_size);
-  rail.AllReduceSum(TensorView(static_cast<std::byte*>(all.data) + slice.begin * SizeOf(all.dtype),
-                               all.dtype, {slice.end - slice.begin}));
+  rail.AllReduceSum(SliceView(all, SliceOf(all.NumElements(), rank_in_gang, gang_size)));
   rail.AllReduceSum(TensorView(combined_scalars_, DType::kI64, {kNumScalars + 1}));
 }
 

@@ -41,9 +41,9 @@ class GradientSum {
   // The same over several gangs, in three calls; what this rank has folded is left as it is until
   // Clear(), so that a failed one can be made again, with more slots or other gangs. `rail`: the
   // ranks with this one's rank in all gangs. Failures are latched in the communicators.
-  void CombineInGang(Communicator& gang);    // each rank has a slice of the gang's sum,
+  void CombineInGang(Communicator& gang);  // each rank has a slice of the gang's sum,
   void CombineAcross(Communicator& rail, int rank_in_gang, int gang_size);  // of all gangs' sums,
-  void GatherInGang(Communicator& gang);     // and all slices
+  void GatherInGang(Communicator& gang);                                    // and all slices
 
   // After Combine: true if any contribution on any rank was not finite or out of range.
   bool overflowed() const { return combined_scalars_[kNumScalars] != 0; }

@@ -76,6 +76,26 @@ class MpiCommunicator final : public Communicator {
     });
   }
 
+  void ReduceScatterSum(ConstTensorView in, TensorView out) override {
+    const MPI_Datatype type = ToMpi(out.dtype);
+    const auto* from = static_cast<const char*>(in.data);
+    for (int root = 0; root < size_; ++root) {
+      const TensorView slice = SliceView(out, SliceOf(out.NumElements(), root, size_));
+      InPieces(slice, [&](char* data, int count) {
+        const char* source = from + (data - static_cast<char*>(out.data));
+        return FromMpi(
+            MPI_Reduce(source, root == rank_ ? data : nullptr, count, type, MPI_SUM, root, comm_),
+            "MPI_Reduce");
+      });
+    }
+  }
+
+  void AllGather(TensorView inout) override {
+    for (int root = 0; root < size_; ++root) {
+      Broadcast(SliceView(inout, SliceOf(inout.NumElements(), root, size_)), root);
+    }
+  }
+
   void Broadcast(TensorView inout, int root) override {
     const TensorView bytes(inout.data, DType::kU8, {inout.NumBytes()});
     InPieces(bytes, [&](char* data, int count) {
