@@ -6,8 +6,10 @@
 
 #include <filesystem>
 #include <random>
+#include <set>
 #include <thread>
 
+#include "base/status.h"
 #include "data/dataset_writer.h"
 #include "gmock/gmock.h"
 #include "parallel/thread/thread_communicator.h"
@@ -16,6 +18,7 @@
 namespace liquid {
 namespace {
 
+using ::liquid::testing::IsOk;
 using ::liquid::testing::StatusIs;
 using ::testing::HasSubstr;
 
@@ -82,14 +85,29 @@ class TrainStepTest : public ::testing::Test {
     std::vector<double> losses;
     absl::Status status;
   };
+  using Ranges = std::vector<std::pair<int, int>>;
 
-  // Makes all steps of the job on `num_ranks` ranks. `leases`: how the slots are put in a plan.
-  Outcome TrainOn(int num_ranks, const std::vector<std::pair<int, int>>& leases = {{0, 4}}) {
-    auto world = CreateThreadWorld(num_ranks, absl::Seconds(60));
-    std::vector<Outcome> outcomes(static_cast<size_t>(num_ranks));
-    std::vector<std::jthread> threads;
+  // Makes all steps of the job in `leases.size()` gangs of `num_ranks` ranks. `leases`: how the
+  // slots are dealt to gangs.
+  Outcome TrainIn(const std::vector<Ranges>& leases, int num_ranks) {
+    const size_t num_gangs = leases.size();
+    std::vector<Outcome> outcomes(num_gangs * static_cast<size_t>(num_ranks));
+    std::vector<std::vector<std::unique_ptr<Communicator>>> gangs;
+    std::vector<std::vector<std::unique_ptr<Communicator>>> rails;
+    for (size_t gang = 0; gang < num_gangs; ++gang) {
+      gangs.push_back(CreateThreadWorld(num_ranks, absl::Seconds(60)));
+    }
     for (int rank = 0; rank < num_ranks; ++rank) {
-      threads.emplace_back([&, rank] { outcomes[rank] = TrainRank(*world[rank], leases); });
+      rails.push_back(CreateThreadWorld(static_cast<int>(num_gangs), absl::Seconds(60)));
+    }
+    std::vector<std::jthread> threads;
+    for (size_t gang = 0; gang < num_gangs; ++gang) {
+      for (int rank = 0; rank < num_ranks; ++rank) {
+        threads.emplace_back([&, gang, rank] {
+          outcomes[gang * num_ranks + rank] = TrainRank(
+              *gangs[gang][rank], num_gangs > 1 ? rails[rank][gang].get() : nullptr, leases[gang]);
+        });
+      }
     }
     threads.clear();
     for (const Outcome& other : outcomes) {
@@ -97,34 +115,62 @@ class TrainStepTest : public ::testing::Test {
     }
     return outcomes[0];
   }
+  Outcome TrainOn(int num_ranks, const Ranges& leases = {{0, 4}}) {
+    return TrainIn({leases}, num_ranks);
+  }
 
-  Outcome TrainRank(Communicator& world, const std::vector<std::pair<int, int>>& leases) {
+  static Plan MakePlan(int64_t step, const Ranges& leases, int64_t generation = 1) {
+    Plan plan;
+    plan.set_generation(generation);
+    plan.set_step(step);
+    for (const auto& [begin, end] : leases) {
+      SlotRange* range = plan.add_slots();
+      range->set_begin(begin);
+      range->set_end(end);
+    }
+    return plan;
+  }
+
+  // One rank, with all that it needs.
+  struct Rank {
+    Rank(TrainStepTest& test, Communicator& world)
+        : dataset(*Dataset::Open(test.directory_ + "/rows.dataset")),
+          job_stream(EpochOrder(3, kNumRows, true), test.job_.training().epochs(), 4, 1),
+          model(*CreateModel(test.config_, *ops, *stream, pool)),
+          state(*model, *ops, pool),
+          step(test.job_, job_stream, dataset, state, *ops, *stream, pool, world, 0) {
+      InitializeWeights(7, *model);
+    }
+    absl::Status Compute(const Plan& plan) {
+      LIQUID_RETURN_IF_ERROR(step.Take(plan));
+      while (step.slots().num_left() > 0) LIQUID_RETURN_IF_ERROR(step.ComputeRound());
+      return absl::OkStatus();
+    }
+
+    std::unique_ptr<Device> device = CreateCpuDevice();
+    std::unique_ptr<Stream> stream = *device->CreateStream();
+    std::unique_ptr<Ops> ops = CreateOps(*stream);
+    TensorPool pool{*device};
+    Dataset dataset;
+    JobStream job_stream;
+    std::unique_ptr<Model> model;
+    TrainState state;
+    TrainStep step;
+  };
+
+  Outcome TrainRank(Communicator& world, Communicator* rail, const Ranges& leases) {
     Outcome outcome;
-    auto device = CreateCpuDevice();
-    auto stream = *device->CreateStream();
-    auto ops = CreateOps(*stream);
-    TensorPool pool(*device);
-    auto model = *CreateModel(config_, *ops, *stream, pool);
-    InitializeWeights(7, *model);
-    const Dataset dataset = *Dataset::Open(directory_ + "/rows.dataset");
-    const JobStream job_stream(EpochOrder(3, kNumRows, true), job_.training().epochs(), 4, 1);
-    TrainState state(*model, *ops, pool);
-    TrainStep step(job_, job_stream, dataset, state, *ops, *stream, pool, world, 0);
-    for (int64_t n = 1; n <= job_stream.num_steps(); ++n) {
-      Plan plan;
-      plan.set_step(n);
-      for (const auto& [begin, end] : leases) {
-        SlotRange* range = plan.add_slots();
-        range->set_begin(begin);
-        range->set_end(end);
-      }
-      const auto report = step.Run(plan);
+    Rank rank(*this, world);
+    for (int64_t n = 1; n <= rank.job_stream.num_steps(); ++n) {
+      outcome.status = rank.Compute(MakePlan(n, leases));
+      if (!outcome.status.ok()) return outcome;
+      const auto report = rank.step.Finish(rail);
       if (!report.ok()) {
         outcome.status = report.status();
         return outcome;
       }
-      outcome.fingerprints.push_back(report->fingerprint());
-      outcome.losses.push_back(report->loss());
+      outcome.fingerprints.push_back((*report)->fingerprint());
+      outcome.losses.push_back((*report)->loss());
     }
     return outcome;
   }
@@ -142,6 +188,89 @@ TEST_F(TrainStepTest, AnyNumberOfRanksAndAnyOrderOfSlotsGiveTheSameBits) {
     EXPECT_EQ(TrainOn(ranks).fingerprints, reference.fingerprints) << ranks << " ranks";
   }
   EXPECT_EQ(TrainOn(3, {{2, 4}, {0, 1}, {1, 2}}).fingerprints, reference.fingerprints);
+}
+
+TEST_F(TrainStepTest, AnyNumberOfGangsAndAnyLeasesGiveTheSameBits) {
+  const Outcome reference = TrainOn(1);
+  const std::vector<std::vector<Ranges>> leases = {
+      {{{0, 2}}, {{2, 4}}},
+      {{{1, 4}}, {{0, 1}}},
+      {{{3, 4}, {0, 1}}, {{1, 2}}, {{2, 3}}},
+      {{{0, 4}}, {}},  // one does nothing
+  };
+  for (const auto& gangs : leases) {
+    for (int ranks = 1; ranks <= 2; ++ranks) {
+      EXPECT_EQ(TrainIn(gangs, ranks).fingerprints, reference.fingerprints)
+          << gangs.size() << " gangs of " << ranks;
+    }
+  }
+}
+
+// The rail breaks when both have done their slots; one gang is lost, and the other one is given its
+// slots: it computes those alone, and comes to the bits that all come to.
+TEST_F(TrainStepTest, AfterAFailedExchangeASurvivorKeepsItsSlots) {
+  const Outcome reference = TrainOn(1);
+  auto worlds = CreateThreadWorld(1, absl::Seconds(10));
+  auto rail = CreateThreadWorld(2, absl::Seconds(10));
+  Rank survivor(*this, *worlds[0]);
+  ASSERT_THAT(survivor.Compute(MakePlan(1, {{0, 3}})), IsOk());
+  rail[0]->Abort(absl::UnavailableError("gang 2 is gone"));
+  const auto failed = survivor.step.Finish(rail[0].get());
+  ASSERT_THAT(failed, IsOk());
+  EXPECT_FALSE(failed->has_value());
+  EXPECT_THAT(survivor.step.exchange_failure(),
+              StatusIs(absl::StatusCode::kUnavailable, HasSubstr("gang 2 is gone")));
+  EXPECT_EQ(survivor.state.applied_step, 0);
+
+  ASSERT_THAT(survivor.step.Take(MakePlan(1, {{0, 4}}, /*generation=*/2)), IsOk());
+  EXPECT_EQ(survivor.step.slots().num_left(), 1) << "only the lost gang's slot is computed";
+  ASSERT_THAT(survivor.step.ComputeRound(), IsOk());
+  const auto done = survivor.step.Finish(nullptr);
+  ASSERT_THAT(done, IsOk());
+  EXPECT_EQ((*done)->fingerprint(), reference.fingerprints[0]);
+}
+
+TEST_F(TrainStepTest, AHeldSlotThatIsNotPlannedStartsTheStepAnew) {
+  const Outcome reference = TrainOn(1);
+  auto worlds = CreateThreadWorld(1, absl::Seconds(10));
+  Rank rank(*this, *worlds[0]);
+  ASSERT_THAT(rank.Compute(MakePlan(1, {{0, 2}})), IsOk());
+  ASSERT_THAT(rank.Compute(MakePlan(1, {{1, 4}}, 2)), IsOk());
+  ASSERT_THAT(rank.Compute(MakePlan(1, {{0, 4}}, 2)), IsOk());
+  const auto done = rank.step.Finish(nullptr);
+  ASSERT_THAT(done, IsOk());
+  EXPECT_EQ((*done)->fingerprint(), reference.fingerprints[0]);
+}
+
+TEST_F(TrainStepTest, APlanThatCannotBeIsRefused) {
+  auto worlds = CreateThreadWorld(1, absl::Seconds(10));
+  Rank rank(*this, *worlds[0]);
+  for (const Plan& plan :
+       {MakePlan(2, {{0, 4}}), MakePlan(8, {{0, 4}}), MakePlan(1, {{0, 5}}), MakePlan(1, {{-1, 2}}),
+        MakePlan(1, {{0, 2}, {1, 4}}), MakePlan(1, {{3, 2}})}) {
+    EXPECT_THAT(rank.step.Take(plan), StatusIs(absl::StatusCode::kInvalidArgument, ::testing::_))
+        << plan.ShortDebugString();
+  }
+}
+
+TEST_F(TrainStepTest, AnAuditHasTheDigestOfTheSlotAndAddsNothing) {
+  const Outcome reference = TrainOn(1);
+  auto worlds = CreateThreadWorld(1, absl::Seconds(10));
+  Rank owner(*this, *worlds[0]);
+  Rank auditor(*this, *worlds[0]);
+  Plan plan = MakePlan(1, {{0, 4}});
+  plan.add_digest_slots(2);
+  ASSERT_THAT(owner.Compute(plan), IsOk());
+  const std::string digest = owner.step.slots().ToMessage().digests().at(2);
+
+  Plan audit = MakePlan(1, {{3, 4}});
+  audit.add_audit_slots(2);
+  ASSERT_THAT(auditor.Compute(audit), IsOk());
+  EXPECT_EQ(auditor.step.slots().ToMessage().digests().at(2), digest);
+  EXPECT_EQ(auditor.step.slots().done(), std::set<int>{3});
+  EXPECT_EQ(*owner.step.Audit(1, 2), digest);
+  EXPECT_NE(*owner.step.Audit(1, 1), digest);
+  EXPECT_EQ((*owner.step.Finish(nullptr))->fingerprint(), reference.fingerprints[0]);
 }
 
 TEST_F(TrainStepTest, RecomputeChangesNoBit) {
