@@ -7,16 +7,14 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
-#include "absl/time/time.h"
 #include "base/file.h"
 #include "base/status.h"
 #include "nlohmann/json.hpp"
+#include "proto/access_token_client.h"
 #include "proto/coordinator.grpc.pb.h"
 
 namespace liquid {
 namespace {
-
-constexpr absl::Duration kCallTimeout = absl::Seconds(5);
 
 std::string WhoAsks() {
   char host[256] = "?";
@@ -38,6 +36,7 @@ absl::Status FromGrpc(const grpc::Status& status, const std::string& address) {
 }  // namespace
 
 struct ControlClient::Connection {
+  ControlOptions options;
   std::shared_ptr<grpc::Channel> channel;
   std::unique_ptr<Coordinator::Stub> stub;
 
@@ -46,7 +45,8 @@ struct ControlClient::Connection {
                                                               Reply*),
                     const Request& request, Reply* reply) {
     grpc::ClientContext context;
-    context.set_deadline(absl::ToChronoTime(absl::Now() + kCallTimeout));
+    context.set_deadline(absl::ToChronoTime(absl::Now() + options.timeout));
+    AddAccessToken(options.token, context);
     return (stub.get()->*method)(&context, request, reply);
   }
 
@@ -60,18 +60,24 @@ struct ControlClient::Connection {
   }
 };
 
-absl::StatusOr<std::string> ReadCoordinatorAddress(const std::string& output) {
+absl::StatusOr<CoordinatorPlace> ReadCoordinatorPlace(const std::string& output) {
   const std::string path = JoinPath(output, "coordinator.json");
   LIQUID_ASSIGN_OR_RETURN(const std::string text, ReadFile(path));
   const auto json = nlohmann::json::parse(text, nullptr, /*allow_exceptions=*/false);
   if (!json.is_object() || !json.contains("address") || !json["address"].is_string()) {
     return absl::DataLossError(absl::StrCat(path, ": it names no address"));
   }
-  return json["address"].get<std::string>();
+  CoordinatorPlace place;
+  place.address = json["address"].get<std::string>();
+  if (json.contains("pid") && json["pid"].is_number_integer()) {
+    place.pid = json["pid"].get<int64_t>();
+  }
+  return place;
 }
 
-ControlClient::ControlClient(const std::string& address)
+ControlClient::ControlClient(const std::string& address, const ControlOptions& options)
     : address_(address), connection_(std::make_unique<Connection>()) {
+  connection_->options = options;
   grpc::ChannelArguments arguments;
   arguments.SetInt(GRPC_ARG_ENABLE_HTTP_PROXY, 0);  // a coordinator is a neighbour
   connection_->channel =
@@ -109,8 +115,19 @@ absl::StatusOr<std::string> ControlClient::Do(ControlAction action) {
   return reply.message();
 }
 
+absl::StatusOr<std::string> ControlClient::Drain(int64_t gang) {
+  DrainRequest request;
+  request.set_who(WhoAsks());
+  request.set_gang(gang);
+  ActionReply reply;
+  LIQUID_RETURN_IF_ERROR(
+      FromGrpc(connection_->Call(&Coordinator::Stub::Drain, request, &reply), address_));
+  return reply.message();
+}
+
 absl::Status ControlClient::Watch(const std::function<bool(const JobStatus&)>& on_status) {
   grpc::ClientContext context;
+  AddAccessToken(connection_->options.token, context);
   const auto stream = connection_->stub->Watch(&context, WatchRequest());
   JobStatus status;
   while (stream->Read(&status)) {

@@ -2,31 +2,47 @@
 #ifndef LIQUID_CLI_CONTROL_CLIENT_H_
 #define LIQUID_CLI_CONTROL_CLIENT_H_
 
+#include <cstdint>
 #include <functional>
 #include <memory>
 #include <string>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "absl/time/time.h"
 #include "proto/coordinator.pb.h"
 
 namespace liquid {
 
-// HOST:PORT from OUTPUT/coordinator.json. NotFound if no coordinator has left one there.
-absl::StatusOr<std::string> ReadCoordinatorAddress(const std::string& output);
+// What OUTPUT/coordinator.json says of the coordinator that left it there.
+struct CoordinatorPlace {
+  std::string address;  // HOST:PORT
+  int64_t pid = 0;      // on the host where it runs
+};
+
+// NotFound if none has; DataLoss if the file names no address.
+absl::StatusOr<CoordinatorPlace> ReadCoordinatorPlace(const std::string& output);
 
 enum class ControlAction { kPause, kResume, kCheckpoint, kStop };
 
-// Every call ends within a few seconds, but for Watch. Errors: Unavailable if nobody answers at the
-// address; FailedPrecondition, with the reason, if the job's state does not allow an action.
+struct ControlOptions {
+  std::string token;  // shown with every call; empty: none
+  absl::Duration timeout = absl::Seconds(5);
+};
+
+// Every call ends within `timeout`, but for Watch. Errors: Unavailable if nobody answers at the
+// address; Unauthenticated if the token is not the coordinator's; FailedPrecondition, with the
+// reason, if the job's state does not allow an action.
 class ControlClient {
  public:
-  explicit ControlClient(const std::string& address);  // HOST:PORT
+  ControlClient(const std::string& address, const ControlOptions& options);  // HOST:PORT
   ~ControlClient();
 
   absl::StatusOr<JobStatus> GetStatus();
   // What the coordinator answers, one line.
   absl::StatusOr<std::string> Do(ControlAction action);
+  // Lets a gang finish what it holds and leave. NotFound if it is no member.
+  absl::StatusOr<std::string> Drain(int64_t gang);
   // Calls `on_status` with the status now and after each change, until the job ends (OK) or
   // `on_status` returns false (OK). Unavailable if the coordinator goes away.
   absl::Status Watch(const std::function<bool(const JobStatus&)>& on_status);

@@ -1,57 +1,42 @@
-// status, watch, pause, resume, checkpoint, stop: what people ask of a job that may be running.
+// status, watch, gangs, pause, resume, checkpoint, stop, drain: what people ask of a job that may
+// be running.
 #include <memory>
 #include <string>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "absl/time/clock.h"
-#include "base/file.h"
 #include "base/status.h"
 #include "cli/control_client.h"
+#include "cli/gangs_text.h"
+#include "cli/job_target.h"
+#include "cli/status_display.h"
 #include "cli/status_text.h"
 #include "cli/terminal.h"
 #include "cli/verbs.h"
-#include "coordinator/audit.h"
 
 namespace liquid {
 namespace {
 
 struct JobFlags {
-  std::string output;
-  std::string coordinator;
+  JobTarget target;
+  int64_t gang = 0;  // drain
   bool json = false;
 };
 
-constexpr absl::Duration kPlainInterval = absl::Milliseconds(500);
-
-absl::StatusOr<std::string> FindAddress(const JobFlags& flags) {
-  if (!flags.coordinator.empty()) return flags.coordinator;
-  if (flags.output.empty()) {
-    return absl::InvalidArgumentError(
-        "say which job: its OUTPUT directory, or --coordinator HOST:PORT");
-  }
-  if (!FileExists(flags.output)) {
-    return absl::NotFoundError(absl::StrCat(flags.output, ": there is no such directory"));
-  }
-  return ReadCoordinatorAddress(flags.output);
-}
-
-// The status as the ledger tells it, of a job that nobody serves because of `reason`.
-absl::StatusOr<JobStatus> StatusAtRest(const JobFlags& flags, const absl::Status& reason) {
-  const bool nobody_serves = absl::IsUnavailable(reason) || absl::IsNotFound(reason);
-  if (flags.output.empty() || !nobody_serves || !FileExists(flags.output)) return reason;
-  absl::StatusOr<JobStatus> status = ReadJobStatus(flags.output);
-  if (absl::IsNotFound(status.status())) {
-    return absl::NotFoundError(absl::StrCat(flags.output, ": no job was ever started there"));
-  }
-  return status;
+// Asks the coordinator, wherever it is.
+template <typename Answer>
+absl::StatusOr<Answer> Ask(const JobFlags& flags,
+                           absl::StatusOr<Answer> (*ask)(ControlClient&, const JobFlags&)) {
+  LIQUID_ASSIGN_OR_RETURN(const std::string address, FindAddress(flags.target));
+  LIQUID_ASSIGN_OR_RETURN(const ControlOptions options, ControlOptionsOf(flags.target));
+  ControlClient client(address, options);
+  return ask(client, flags);
 }
 
 absl::StatusOr<JobStatus> FindStatus(const JobFlags& flags) {
-  const absl::StatusOr<std::string> address = FindAddress(flags);
-  if (!address.ok()) return StatusAtRest(flags, address.status());
-  absl::StatusOr<JobStatus> status = ControlClient(*address).GetStatus();
-  if (!status.ok()) return StatusAtRest(flags, status.status());
+  absl::StatusOr<JobStatus> status = Ask<JobStatus>(
+      flags, [](ControlClient& client, const JobFlags&) { return client.GetStatus(); });
+  if (!status.ok()) return StatusAtRest(flags.target, status.status());
   return status;
 }
 
@@ -61,69 +46,61 @@ absl::StatusOr<ExitCode> ShowStatus(const JobFlags& flags) {
   return ExitCode::kOk;
 }
 
-// Shows one status after the other, in the way that suits the reader.
-class Watcher {
- public:
-  explicit Watcher(bool json) : json_(json), live_(!json && IsTerminal(stdout)) {}
+absl::StatusOr<ExitCode> ShowGangs(const JobFlags& flags) {
+  LIQUID_ASSIGN_OR_RETURN(const JobStatus status, FindStatus(flags));
+  PrintLine(flags.json ? ToJsonLine(GangsToJson(status)) : GangsText(status));
+  return ExitCode::kOk;
+}
 
-  // False if nobody reads any more.
-  bool Show(const JobStatus& status) {
-    const bool same_state = shown_any_ && status.state() == last_.state();
-    last_ = status;
-    shown_any_ = true;
-    if (json_) return PrintLine(ToJsonLine(StatusToJson(status)));
-    if (live_) {
-      line_.Show(StatusLine(status));
-      return true;
-    }
-    const absl::Time now = absl::Now();
-    const bool is_last = status.step() == status.num_steps();
-    if (same_state && !is_last && now - last_shown_ < kPlainInterval) return true;
-    last_shown_ = now;
-    return PrintLine(StatusLine(status));
-  }
-
-  void Finish() { line_.Finish(); }
-
- private:
-  const bool json_;
-  const bool live_;
-  LiveLine line_;
-  bool shown_any_ = false;
-  JobStatus last_;
-  absl::Time last_shown_ = absl::InfinitePast();
-};
+absl::Status Follow(const JobFlags& flags, StatusDisplay& display) {
+  LIQUID_ASSIGN_OR_RETURN(const std::string address, FindAddress(flags.target));
+  LIQUID_ASSIGN_OR_RETURN(const ControlOptions options, ControlOptionsOf(flags.target));
+  return ControlClient(address, options).Watch([&display](const JobStatus& status) {
+    return display.Show(status);
+  });
+}
 
 absl::StatusOr<ExitCode> Watch(const JobFlags& flags) {
-  Watcher watcher(flags.json);
-  const absl::StatusOr<std::string> address = FindAddress(flags);
-  absl::Status end = address.status();
-  if (address.ok()) {
-    end = ControlClient(*address).Watch(
-        [&watcher](const JobStatus& status) { return watcher.Show(status); });
-  }
+  StatusDisplay display(flags.json);
+  absl::Status end = Follow(flags, display);
   if (!end.ok()) {  // nobody serves it, or not any more: how it was left
-    absl::StatusOr<JobStatus> status = StatusAtRest(flags, end);
-    if (status.ok()) watcher.Show(*status);
+    absl::StatusOr<JobStatus> status = StatusAtRest(flags.target, end);
+    if (status.ok()) display.Show(*status);
     end = status.status();
   }
-  watcher.Finish();
+  display.Finish();
   LIQUID_RETURN_IF_ERROR(end);
   return ExitCode::kOk;
 }
 
-absl::StatusOr<ExitCode> Act(const JobFlags& flags, ControlAction action) {
-  const absl::StatusOr<std::string> address = FindAddress(flags);
-  const absl::StatusOr<std::string> reply =
-      address.ok() ? ControlClient(*address).Do(action) : address;
+using Request = absl::StatusOr<std::string> (*)(ControlClient&, const JobFlags&);
+
+absl::StatusOr<ExitCode> Act(const JobFlags& flags, Request request) {
+  const absl::StatusOr<std::string> reply = Ask<std::string>(flags, request);
   if (!reply.ok()) {
-    if (absl::IsFailedPrecondition(reply.status())) return reply.status();
-    LIQUID_ASSIGN_OR_RETURN(const JobStatus status, StatusAtRest(flags, reply.status()));
+    LIQUID_ASSIGN_OR_RETURN(const JobStatus status, StatusAtRest(flags.target, reply.status()));
     return absl::FailedPreconditionError(absl::StrCat(
-        flags.output, ": nobody trains there now (state ", StateName(status.state()), ")"));
+        flags.target.output, ": nobody trains there now (state ", StateName(status.state()), ")"));
   }
   PrintLine(flags.json ? ToJsonLine({{"message", *reply}}) : *reply);
   return ExitCode::kOk;
+}
+
+template <ControlAction action>
+absl::StatusOr<ExitCode> Steer(const JobFlags& flags) {
+  return Act(flags, [](ControlClient& client, const JobFlags&) { return client.Do(action); });
+}
+
+absl::StatusOr<ExitCode> Drain(const JobFlags& flags) {
+  return Act(flags,
+             [](ControlClient& client, const JobFlags& given) -> absl::StatusOr<std::string> {
+               absl::StatusOr<std::string> reply = client.Drain(given.gang);
+               // No such gang; not: no such job.
+               if (absl::IsNotFound(reply.status())) {
+                 return absl::InvalidArgumentError(reply.status().message());
+               }
+               return reply;
+             });
 }
 
 }  // namespace
@@ -134,22 +111,25 @@ std::vector<Verb> AddJobVerbs(CLI::App& liquid) {
                        absl::StatusOr<ExitCode> (*run)(const JobFlags&)) {
     auto flags = std::make_shared<JobFlags>();
     CLI::App* app = liquid.add_subcommand(name, what);
-    auto* output = app->add_option("OUTPUT", flags->output, "the job's output directory");
-    app->add_option("--coordinator", flags->coordinator, "HOST:PORT to ask instead")
-        ->excludes(output);
+    if (run == Drain) {
+      app->add_option("GANG", flags->gang, "its number, as `liquid gangs` shows it")
+          ->required()
+          ->check(CLI::Range(int64_t{1}, int64_t{1} << 60));
+    }
+    AddJobTarget(*app, flags->target);
     app->add_flag("--json", flags->json, "answer in JSON");
     verbs.push_back({app, [flags, run] { return run(*flags); }});
   };
   add("status", "Tells how far a job is.", ShowStatus);
   add("watch", "Follows a job until it ends.", Watch);
-  add("pause", "Lets a job rest after the step that it is in.",
-      [](const JobFlags& flags) { return Act(flags, ControlAction::kPause); });
-  add("resume", "Lets a paused job go on.",
-      [](const JobFlags& flags) { return Act(flags, ControlAction::kResume); });
+  add("gangs", "Shows who works on a job, and how fast.", ShowGangs);
+  add("pause", "Lets a job rest after the step that it is in.", Steer<ControlAction::kPause>);
+  add("resume", "Lets a paused job go on.", Steer<ControlAction::kResume>);
   add("checkpoint", "Saves a checkpoint after the step that the job is in.",
-      [](const JobFlags& flags) { return Act(flags, ControlAction::kCheckpoint); });
+      Steer<ControlAction::kCheckpoint>);
   add("stop", "Saves a checkpoint and ends the job; `liquid train` goes on from there.",
-      [](const JobFlags& flags) { return Act(flags, ControlAction::kStop); });
+      Steer<ControlAction::kStop>);
+  add("drain", "Lets one gang finish its step and leave; the others go on.", Drain);
   return verbs;
 }
 

@@ -8,12 +8,14 @@
 #include <optional>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
 #include "absl/time/time.h"
 #include "base/file.h"
 #include "base/status.h"
 #include "cli/child_process.h"
 #include "cli/signal_inbox.h"
+#include "cli/terminal.h"
 
 namespace liquid {
 namespace {
@@ -42,6 +44,23 @@ std::vector<std::string> MpirunCommand(const Launch& launch) {
                                       launch.worker};
   command.insert(command.end(), launch.worker_arguments.begin(), launch.worker_arguments.end());
   return command;
+}
+
+std::vector<std::string> CoordinatorCommandLine(const CoordinatorCommand& command) {
+  std::vector<std::string> words = {command.program, command.file};
+  if (!command.listen.empty()) words.insert(words.end(), {"--listen", command.listen});
+  for (const std::string& override : command.overrides) {
+    words.insert(words.end(), {"--set", override});
+  }
+  if (!command.token_file.empty()) words.insert(words.end(), {"--token-file", command.token_file});
+  if (command.stay) words.push_back("--stay");
+  return words;
+}
+
+std::string Quoted(const std::vector<std::string>& command) {
+  return absl::StrJoin(command, " ", [](std::string* out, const std::string& argument) {
+    absl::StrAppend(out, ShellQuoted(argument));
+  });
 }
 
 absl::StatusOr<std::string> FindProgram(const std::string& name) {

@@ -18,6 +18,19 @@ struct Launch {
 // The command line. Copes with root and with more ranks than cores.
 std::vector<std::string> MpirunCommand(const Launch& launch);
 
+struct CoordinatorCommand {
+  std::string program;  // path of liquid-coordinator
+  std::string file;
+  std::string listen;  // empty: the job file's
+  std::vector<std::string> overrides;
+  std::string token_file;
+  bool stay = false;
+};
+std::vector<std::string> CoordinatorCommandLine(const CoordinatorCommand& command);
+
+// `command` as a shell reads it back.
+std::string Quoted(const std::vector<std::string>& command);
+
 // Path of the program of ours, such as liquid-worker, that belongs to this one: in the same
 // directory. NotFound if there is none.
 absl::StatusOr<std::string> FindProgram(const std::string& name);

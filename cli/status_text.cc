@@ -4,6 +4,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/time/time.h"
+#include "cli/gangs_text.h"
 
 namespace liquid {
 namespace {
@@ -16,7 +17,7 @@ Json Known(bool is_known, const T& value) {
   return is_known ? Json(value) : Json(nullptr);
 }
 
-std::string Progress(const JobStatus& status) {
+std::string StepAndEpoch(const JobStatus& status) {
   std::string text = absl::StrCat("step ", status.step());
   if (status.num_steps() > 0) absl::StrAppend(&text, "/", status.num_steps());
   absl::StrAppendFormat(&text, "  epoch %.2f", status.epoch());
@@ -37,14 +38,6 @@ nlohmann::ordered_json StatusToJson(const JobStatus& status) {
   const bool stepped = status.has_last_step() && last.step() > 0;
   const bool evaluated = status.has_last_eval() && status.last_eval().target_tokens() > 0;
   const bool saved = !status.last_checkpoint().empty();
-  Json gangs = Json::array();
-  for (const GangStatus& gang : status.gangs()) {
-    gangs.push_back({{"gang", gang.gang()},
-                     {"name", gang.name()},
-                     {"num_ranks", gang.num_ranks()},
-                     {"applied_step", gang.applied_step()},
-                     {"slots_per_second", gang.slots_per_second()}});
-  }
   return {{"state", StateName(status.state())},
           {"job", status.job()},
           {"output", status.output()},
@@ -64,7 +57,7 @@ nlohmann::ordered_json StatusToJson(const JobStatus& status) {
           {"eval_step", Known(evaluated, status.last_eval().step())},
           {"last_checkpoint", Known(saved, status.last_checkpoint())},
           {"last_checkpoint_step", Known(saved, status.last_checkpoint_step())},
-          {"gangs", gangs},
+          {"gangs", GangsToJson(status)},
           {"error", Known(!status.error().empty(), status.error())},
           {"coordinator", Known(!status.coordinator().empty(), status.coordinator())},
           {"eta_seconds", Known(status.eta_seconds() > 0, status.eta_seconds())}};
@@ -72,7 +65,7 @@ nlohmann::ordered_json StatusToJson(const JobStatus& status) {
 
 std::string StatusLine(const JobStatus& status) {
   const StepReport& last = status.last_step();
-  std::string line = absl::StrCat(StateName(status.state()), "  ", Progress(status));
+  std::string line = absl::StrCat(StateName(status.state()), "  ", StepAndEpoch(status));
   if (last.step() > 0) {
     absl::StrAppendFormat(&line, "  loss %.4f  lr %.2e  grad %.3f  %.0f tok/s", last.loss(),
                           last.learning_rate(), last.gradient_norm(), last.tokens_per_second());
@@ -85,7 +78,7 @@ std::string StatusLine(const JobStatus& status) {
 std::string StatusText(const JobStatus& status) {
   const StepReport& last = status.last_step();
   std::string text = absl::StrCat(status.job().empty() ? status.output() : status.job(), ": ",
-                                  StateName(status.state()), "\n  ", Progress(status), "\n");
+                                  StateName(status.state()), "\n  ", StepAndEpoch(status), "\n");
   if (last.step() > 0) {
     absl::StrAppendFormat(&text, "  loss %.4f  lr %.2e  grad %.3f  %.0f tok/s\n", last.loss(),
                           last.learning_rate(), last.gradient_norm(), last.tokens_per_second());
@@ -99,9 +92,9 @@ std::string StatusText(const JobStatus& status) {
     absl::StrAppend(&text, "  newest checkpoint ", status.last_checkpoint(), "\n");
   }
   for (const GangStatus& gang : status.gangs()) {
-    absl::StrAppendFormat(&text, "  gang %d: %d ranks at %s, step %d, %.2f slots/s\n", gang.gang(),
-                          gang.num_ranks(), gang.name(), gang.applied_step(),
-                          gang.slots_per_second());
+    absl::StrAppendFormat(&text, "  gang %d: %d ranks at %s, %s, step %d, %.2f slots/s\n",
+                          gang.gang(), gang.num_ranks(), gang.name(), PhaseName(gang.phase()),
+                          gang.applied_step(), gang.slots_per_second());
   }
   if (status.eta_seconds() > 0) absl::StrAppend(&text, "  done in ", Eta(status), "\n");
   if (!status.coordinator().empty()) {

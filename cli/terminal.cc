@@ -42,6 +42,12 @@ void LiveLine::Finish() {
   is_shown_ = false;
 }
 
+void LiveLine::Clear() {
+  if (is_shown_) std::fputs("\r\x1b[K", stdout);
+  std::fflush(stdout);
+  is_shown_ = false;
+}
+
 std::string ShellQuoted(const std::string& argument) {
   const auto is_plain = [](char c) {
     return absl::ascii_isalnum(static_cast<unsigned char>(c)) ||

@@ -26,6 +26,7 @@ class LiveLine {
  public:
   void Show(const std::string& line);
   void Finish();  // leaves it standing
+  void Clear();   // takes it away
 
  private:
   bool is_shown_ = false;

@@ -5,12 +5,13 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
-#include "absl/strings/str_join.h"
 #include "base/status.h"
 #include "cli/job_check.h"
+#include "cli/job_target.h"
 #include "cli/launch.h"
 #include "cli/terminal.h"
 #include "cli/verbs.h"
+#include "proto/access_token.h"
 #include "proto/job_loader.h"
 
 namespace liquid {
@@ -20,16 +21,11 @@ struct TrainFlags {
   std::string file;
   int num_ranks = 1;
   std::vector<std::string> overrides;
+  std::string token_file;
   std::string progress;
   int64_t max_steps = 0;
   bool dry_run = false;
 };
-
-std::string Quoted(const std::vector<std::string>& command) {
-  return absl::StrJoin(command, " ", [](std::string* out, const std::string& argument) {
-    absl::StrAppend(out, ShellQuoted(argument));
-  });
-}
 
 // What to type to go on where this run ends.
 std::string SameCommand(const TrainFlags& flags) {
@@ -39,6 +35,9 @@ std::string SameCommand(const TrainFlags& flags) {
   }
   for (const std::string& override : flags.overrides) {
     command.insert(command.end(), {"--set", override});
+  }
+  if (!flags.token_file.empty()) {
+    command.insert(command.end(), {"--token-file", flags.token_file});
   }
   return Quoted(command);
 }
@@ -50,6 +49,10 @@ absl::StatusOr<Launch> LaunchOf(const TrainFlags& flags) {
   launch.worker_arguments = {"--config", flags.file};
   for (const std::string& override : flags.overrides) {
     launch.worker_arguments.insert(launch.worker_arguments.end(), {"--set", override});
+  }
+  if (!flags.token_file.empty()) {
+    launch.worker_arguments.insert(launch.worker_arguments.end(),
+                                   {"--token-file", flags.token_file});
   }
   std::string progress = flags.progress;
   if (progress.empty()) progress = IsTerminal(stdout) ? "live" : "plain";
@@ -65,6 +68,7 @@ absl::StatusOr<ExitCode> Train(const TrainFlags& flags) {
   // The ranks check all of it too; but here a mistake costs no start of mpirun.
   LIQUID_ASSIGN_OR_RETURN(const Job job, LoadJob(flags.file, flags.overrides));
   LIQUID_RETURN_IF_ERROR(CheckJobInputs(job));
+  LIQUID_RETURN_IF_ERROR(ReadAccessToken(flags.token_file).status());
   LIQUID_ASSIGN_OR_RETURN(const Launch launch, LaunchOf(flags));
   const std::vector<std::string> command = MpirunCommand(launch);
   if (flags.dry_run) {
@@ -106,6 +110,7 @@ Verb AddTrainVerb(CLI::App& liquid) {
   app->add_option("--max-steps", flags->max_steps,
                   "save and end after so many steps, with exit code 75 unless the job is done")
       ->check(CLI::NonNegativeNumber);
+  AddTokenFile(*app, flags->token_file);
   app->add_flag("--dry-run", flags->dry_run, "print the mpirun command and end");
   app->footer(
       "Start it again to go on from the newest checkpoint. Ctrl-C saves first, a second one does "

@@ -20,7 +20,11 @@ struct Verb {
 };
 
 Verb AddTrainVerb(CLI::App& liquid);
-std::vector<Verb> AddJobVerbs(CLI::App& liquid);  // status watch pause resume checkpoint stop
+Verb AddCoordinatorVerb(CLI::App& liquid);
+Verb AddLaunchVerb(CLI::App& liquid);
+// status watch gangs pause resume checkpoint stop drain
+std::vector<Verb> AddJobVerbs(CLI::App& liquid);
+Verb AddReplayVerb(CLI::App& liquid);
 Verb AddAuditVerb(CLI::App& liquid);
 std::vector<Verb> AddProofVerbs(CLI::App& liquid);  // verify fingerprint
 Verb AddPrepareVerb(CLI::App& liquid);

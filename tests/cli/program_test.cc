@@ -54,12 +54,35 @@ Answer Ask(const std::string& arguments) {
 }
 
 TEST(Program, MistakesOnTheCommandLineAreOneLineAndCode2) {
-  for (const std::string arguments :
-       {"", "fly", "train", "train a b", "train /nowhere/job.yaml", "status",
-        "status /nowhere --coordinator a:1", "status /nowhere", "audit", "audit /nowhere",
-        "generate /tmp", "fingerprint", "tokenize", "train configs/quickstart.yaml -n 0",
-        "train configs/quickstart.yaml --set training.epoch=1",
-        "inspect configs/quickstart.yaml --color pink"}) {
+  for (const std::string arguments : {"",
+                                      "fly",
+                                      "train",
+                                      "train a b",
+                                      "train /nowhere/job.yaml",
+                                      "status",
+                                      "status /nowhere --coordinator a:1",
+                                      "status /nowhere",
+                                      "audit",
+                                      "audit /nowhere",
+                                      "generate /tmp",
+                                      "fingerprint",
+                                      "tokenize",
+                                      "train configs/quickstart.yaml -n 0",
+                                      "train configs/quickstart.yaml --set training.epoch=1",
+                                      "inspect configs/quickstart.yaml --color pink",
+                                      "gangs",
+                                      "gangs /nowhere",
+                                      "drain",
+                                      "drain 2",
+                                      "drain x /nowhere",
+                                      "drain 2 /nowhere",
+                                      "coordinator",
+                                      "launch",
+                                      "launch /nowhere/job.yaml",
+                                      "launch configs/quickstart.yaml --gangs 0",
+                                      "launch configs/quickstart.yaml --token-file /nowhere/token",
+                                      "replay /nowhere",
+                                      "replay /nowhere --from step-00000001 --to-step 2"}) {
     const Answer answer = Ask(arguments);
     EXPECT_EQ(answer.code, 2) << arguments << "\n" << answer.out;
     EXPECT_THAT(answer.lines(), SizeIs(1)) << arguments;
@@ -67,16 +90,28 @@ TEST(Program, MistakesOnTheCommandLineAreOneLineAndCode2) {
   }
 }
 
+TEST(Program, SaysWhatItWouldLaunch) {
+  const Answer answer = Ask("launch configs/quickstart.yaml --gangs 3 -n 2 --dry-run");
+  EXPECT_EQ(answer.code, 0);
+  ASSERT_THAT(answer.lines(), SizeIs(2));
+  EXPECT_THAT(answer.lines()[0], HasSubstr("liquid-coordinator configs/quickstart.yaml --listen"));
+  EXPECT_THAT(answer.lines()[1], StartsWith("3 times: mpirun"));
+  EXPECT_THAT(answer.lines()[1], EndsWith("liquid-worker --coordinator HOST:PORT"));
+}
+
 TEST(Program, SuggestsTheVerbThatWasMeant) {
   EXPECT_THAT(Ask("fingerprnt .").out, HasSubstr("did you mean 'fingerprint'?"));
+  EXPECT_THAT(Ask("train configs/quickstart.yaml --set training.epoc=1").out,
+              HasSubstr("did you mean 'epochs'?"));
 }
 
 TEST(Program, EveryVerbExplainsItself) {
   const Answer help = Ask("--help");
   EXPECT_EQ(help.code, 0);
   for (const std::string verb :
-       {"train", "status", "watch", "pause", "resume", "checkpoint", "stop", "audit", "verify",
-        "fingerprint", "prepare", "inspect", "tokenize", "generate"}) {
+       {"train", "launch", "coordinator", "status", "watch", "gangs", "pause", "resume",
+        "checkpoint", "stop", "drain", "audit", "replay", "verify", "fingerprint", "prepare",
+        "inspect", "tokenize", "generate"}) {
     EXPECT_THAT(help.out, HasSubstr(absl::StrCat("  ", verb, " "))) << verb;
     const Answer own = Ask(verb + " --help");
     EXPECT_EQ(own.code, 0) << verb;
