@@ -6,7 +6,7 @@
 #include <string>
 
 #include "absl/status/statusor.h"
-#include "base/handle.h"
+#include "parallel/tcp/socket.h"
 
 namespace liquid {
 
@@ -22,12 +22,15 @@ class DataPort {
   // that no other host has, so that a peer knows whether the Unix socket is for it.
   const std::string& address() const { return address_; }
 
+  // Both listen, without blocking.
+  int tcp_listener() const { return tcp_.get(); }
+  int unix_listener() const { return unix_.get(); }
+
  private:
-  friend class TcpGroup;
   DataPort() = default;
 
-  int tcp_ = -1;
-  int unix_ = -1;
+  Descriptor tcp_;
+  Descriptor unix_;
   std::string address_;
 };
 

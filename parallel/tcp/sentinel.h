@@ -7,11 +7,12 @@
 #ifndef LIQUID_PARALLEL_TCP_SENTINEL_H_
 #define LIQUID_PARALLEL_TCP_SENTINEL_H_
 
+#include <sys/types.h>
+
 #include <memory>
 
 #include "absl/status/statusor.h"
-#include "base/handle.h"
-#include "base/mutex.h"
+#include "parallel/tcp/socket.h"
 
 namespace liquid {
 
@@ -31,7 +32,10 @@ class Sentinel {
 
  private:
   Sentinel() = default;
-  // ... the implementation's state
+  void Ask(int fd, bool lends);
+
+  Descriptor control_;
+  pid_t pid_ = -1;
 };
 
 }  // namespace liquid

@@ -9,11 +9,13 @@
 #include <string>
 #include <vector>
 
+#include "absl/functional/function_ref.h"
 #include "parallel/communicator.h"
 #include "parallel/tcp/data_port.h"
 
 namespace liquid {
 
+class Mesh;
 class Sentinel;
 
 // A communicator over a rail: this process and those of the same rank in all other gangs; its
@@ -75,8 +77,16 @@ class TcpGroup final : public Communicator {
   absl::StatusOr<std::optional<Posted>> NextPosted(absl::Duration timeout, int wake_fd);
 
  private:
-  class Mesh;
-  std::unique_ptr<Mesh> mesh_;
+  void ReduceSlice(ConstTensorView in, TensorView out,
+                   absl::FunctionRef<void(int64_t begin, int64_t count)> done);
+  size_t PeerAt(int place) const;
+  int PlaceOf(size_t peer) const;
+
+  DataPort& port_;
+  const Options options_;
+  const std::unique_ptr<Mesh> mesh_;
+  uint32_t number_ = 0;             // of the latest collective: peers must be at the same one
+  std::vector<std::byte> scratch_;  // a block of each peer's contribution
 };
 
 }  // namespace liquid
