@@ -28,6 +28,7 @@ absl::Status CheckIdentity(const Job& job, const std::string& job_digest, const 
   LIQUID_RETURN_IF_ERROR(
       MustAgree("tensor_parallel", job.model().tensor_parallel(), join.tensor_parallel()));
   if (!record.is_open()) {
+    if (join.applied_step() < 0) return Refuse("the first gang brings the starting state");
     if (join.num_rows() < 1) return Refuse("the training data has no row");
     if (join.fingerprint().empty()) return Refuse("the gang shows no fingerprint of its weights");
     JobRecord trial;
@@ -38,13 +39,17 @@ absl::Status CheckIdentity(const Job& job, const std::string& job_digest, const 
       MustAgree("the dataset digest", opened.dataset_digest(), join.dataset_digest()));
   LIQUID_RETURN_IF_ERROR(MustAgree("the number of rows", opened.num_rows(), join.num_rows()));
   LIQUID_RETURN_IF_ERROR(MustAgree("the code version", opened.code_version(), join.code_version()));
-  return MustAgree("the recipe", opened.recipe(), join.recipe());
+  LIQUID_RETURN_IF_ERROR(MustAgree("the recipe", opened.recipe(), join.recipe()));
+  return MustAgree("the probe's gradient", opened.probe(), join.probe());
 }
 
 // Are its weights those of a step that the ledger knows?
 absl::Status CheckState(const JobRecord& record, const Join& join) {
   const int64_t step = join.applied_step();
   const int64_t committed = record.committed_step();
+  // Ready will say what it has: nothing, or also steps that were done while no coordinator was
+  // here.
+  if (step == -1 || (step > committed && join.gang() != 0)) return absl::OkStatus();
   if (step < 0 || step > committed) {
     return Refuse("the gang has the weights after step ", step,
                   join.checkpoint().empty() ? "" : absl::StrCat(" (", join.checkpoint(), ")"),
@@ -79,6 +84,7 @@ LedgerEntry OpeningEntry(const Job& job, const std::string& job_digest, const Jo
   opened.set_rows_per_slot(training.rows_per_slot());
   opened.set_code_version(join.code_version());
   opened.set_recipe(join.recipe());
+  opened.set_probe(join.probe());
   opened.set_initial_fingerprint(join.fingerprint());
   opened.set_tensor_parallel(join.tensor_parallel());
   opened.set_gradient_sum(training.gradient_sum());
@@ -88,25 +94,30 @@ LedgerEntry OpeningEntry(const Job& job, const std::string& job_digest, const Jo
   return entry;
 }
 
-std::vector<LedgerEntry> HistoryEntries(const JobRecord& record, const Join& join) {
+std::vector<LedgerEntry> HistoryEntries(const JobRecord& record, int64_t step, const Ready& ready) {
   std::vector<LedgerEntry> entries;
-  if (join.applied_step() < record.committed_step()) {
+  if (step < record.committed_step()) {
     Voided& voided = *entries.emplace_back().mutable_voided();
-    voided.set_from_step(join.applied_step() + 1);
+    voided.set_from_step(step + 1);
     voided.set_to_step(record.committed_step());
-    voided.set_reason(
-        absl::StrCat(join.name(), " starts from ",
-                     join.checkpoint().empty() ? "the beginning" : join.checkpoint()));
+    voided.set_reason(absl::StrCat(
+        "no gang has a newer state than ",
+        ready.checkpoint().empty() ? absl::StrCat("that of step ", step) : ready.checkpoint()));
   }
-  const bool is_known = record.last_checkpoint().directory() == join.checkpoint();
-  if (!join.checkpoint().empty() && !is_known) {
+  const bool is_known = record.last_checkpoint().directory() == ready.checkpoint();
+  if (!ready.checkpoint().empty() && !is_known && step <= record.committed_step()) {
     CheckpointReport& report = *entries.emplace_back().mutable_checkpoint()->mutable_report();
     report.set_generation(record.generation());
-    report.set_step(join.applied_step());
-    report.set_directory(join.checkpoint());
-    report.set_manifest_digest(join.manifest_digest());
+    report.set_step(step);
+    report.set_directory(ready.checkpoint());
+    report.set_manifest_digest(ready.manifest_digest());
   }
   return entries;
+}
+
+std::string DescribeGang(const GangStatus& gang) {
+  return absl::StrCat("gang ", gang.gang(), " (", gang.name(), ", ", gang.num_ranks(),
+                      gang.num_ranks() == 1 ? " rank)" : " ranks)");
 }
 
 }  // namespace liquid

@@ -22,10 +22,13 @@ absl::Status CheckJoin(const Job& job, const std::string& job_digest, const JobR
 // The first entry of a ledger, as its first gang determines it.
 LedgerEntry OpeningEntry(const Job& job, const std::string& job_digest, const Join& join);
 
-// A gang that starts from an older state takes the job back to it; one that starts from a
-// checkpoint whose report was lost makes it known. REQUIRES: CheckJoin is OK, the job is open and
-// has no gang.
-std::vector<LedgerEntry> HistoryEntries(const JobRecord& record, const Join& join);
+// The job goes on from the state after `step` that `ready` is of. If that is older than the last
+// commit, the steps since are void; a checkpoint that it was loaded from and whose report was lost
+// becomes known. REQUIRES: the job is open, the fingerprint is right.
+std::vector<LedgerEntry> HistoryEntries(const JobRecord& record, int64_t step, const Ready& ready);
+
+// "gang 3 (host:4711, 2 ranks)".
+std::string DescribeGang(const GangStatus& gang);
 
 }  // namespace liquid
 

@@ -27,7 +27,10 @@ void Count(const LedgerEntry& entry, Reading* reading) {
     case LedgerEntry::kCommit: {
       const StepReport& step = entry.commit().report();
       auto& done = reading->gangs[step.step()];
-      for (const SlotRange& range : step.slots()) done.emplace_back(range, entry.commit().gang());
+      done.clear();
+      for (const Lease::Share& share : entry.commit().shares()) {
+        for (const SlotRange& range : share.slots()) done.emplace_back(range, share.gang());
+      }
       return;
     }
     case LedgerEntry::kVoided:
@@ -40,6 +43,9 @@ void Count(const LedgerEntry& entry, Reading* reading) {
       return;
     case LedgerEntry::kGeneration:
       ++report.num_generations;
+      return;
+    case LedgerEntry::kSteal:
+      ++report.num_steals;
       return;
     default:
       return;
@@ -124,6 +130,8 @@ absl::StatusOr<AuditReport> Audit(const std::string& ledger_path) {
   report.dataset_digest = record.opened().dataset_digest();
   report.num_steps = record.opened().num_steps();
   report.committed_steps = record.committed_step();
+  report.num_wrong_answers = record.num_wrong_answers();
+  report.num_gangs = record.last_gang();
   report.fingerprint = record.FingerprintAfter(record.committed_step());
   CoverageProof proof(record.stream());
   for (int64_t step = 1; step <= record.committed_step(); ++step) {

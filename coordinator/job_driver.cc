@@ -1,6 +1,7 @@
 #include "coordinator/job_driver.h"
 
 #include <algorithm>
+#include <random>
 #include <utility>
 #include <vector>
 
@@ -25,6 +26,9 @@ std::string LogText(const LedgerEntry& entry) {
                           " are done again: ", entry.voided().reason());
     case LedgerEntry::kOperatorAction:
       return absl::StrCat(entry.operator_action().what(), " by ", entry.operator_action().who());
+    case LedgerEntry::kWrongAnswer:
+      return absl::StrCat("a wrong answer in slot ", entry.wrong_answer().slot(), " of step ",
+                          entry.wrong_answer().step());
     case LedgerEntry::kJobFinished:
       return entry.job_finished().state() == DONE
                  ? absl::StrCat("the job is done, fingerprint ", entry.job_finished().fingerprint())
@@ -34,13 +38,15 @@ std::string LogText(const LedgerEntry& entry) {
   }
 }
 
-// What of a status is worth another look: everything but what changes with time alone.
-std::string Essence(const JobStatus& status) {
-  return absl::StrCat(status.state(), " ", status.step(), " ", status.generation(), " ",
-                      status.gangs_size(), " ", status.last_checkpoint_step(), " ",
-                      status.last_checkpoint(), " ", status.last_eval().step(), " ",
-                      status.error());
+// Unguessable: whoever knows a generation's token may send its members data.
+uint64_t RandomToken() {
+  std::random_device device;
+  return (static_cast<uint64_t>(device()) << 32) | device();
 }
+
+// Watchers see the job no more often than this for each of its gangs: so much for their number.
+constexpr absl::Duration kShowEveryPerGang = absl::Milliseconds(1);
+constexpr size_t kGangsShownAtOnce = 16;
 
 }  // namespace
 
@@ -70,8 +76,11 @@ absl::Status JobDriver::OpenLedger(bool keep_pause) {
   LIQUID_RETURN_IF_ERROR(
       WriteFileAtomically(JoinPath(job_.output(), "job.yaml"), EffectiveYaml(job_)));
   metrics_.Rebuild();
-  machine_ = std::make_unique<JobMachine>(JobMachine::Options{.job = job_}, std::move(record));
+  machine_ = std::make_unique<JobMachine>(
+      JobMachine::Options{.job = job_, .random = RandomToken, .expects_gangs_back = keep_pause},
+      std::move(record));
   Actions actions;
+  // An embedded coordinator ended with its gang, one of its own may come back to its gangs.
   machine_->Start(clock_.Now(), &actions);
   if (machine_->record().is_paused() && keep_pause) {
     LogWarning("the job is paused since before; `liquid resume` lets it go on");
@@ -104,21 +113,30 @@ absl::StatusOr<int64_t> JobDriver::Join(const liquid::Join& join, GangPeer* peer
   LIQUID_RETURN_IF_ERROR(broken_);
   Actions actions;
   LIQUID_ASSIGN_OR_RETURN(const int64_t gang, machine_->OnJoin(join, clock_.Now(), &actions));
+  if (const auto old = peers_.find(gang); old != peers_.end()) {
+    old->second->Close(absl::AbortedError("the gang came back over another connection"));
+  }
   peers_[gang] = peer;
   Execute(std::move(actions));
   return gang;
 }
 
-void JobDriver::OnMessage(int64_t gang, const GangMessage& message) {
+bool JobDriver::IsPeerOf(int64_t gang, const GangPeer* peer) {
+  const auto found = peers_.find(gang);
+  return found != peers_.end() && found->second == peer;
+}
+
+void JobDriver::OnMessage(int64_t gang, const GangPeer* peer, const GangMessage& message) {
   MutexLock lock(mutex_);
-  if (is_stopped_ || !broken_.ok()) return;
+  if (is_stopped_ || !broken_.ok() || !IsPeerOf(gang, peer)) return;
   Actions actions;
   machine_->OnMessage(gang, message, clock_.Now(), &actions);
   Execute(std::move(actions));
 }
 
-void JobDriver::Disconnect(int64_t gang) {
+void JobDriver::Disconnect(int64_t gang, const GangPeer* peer) {
   MutexLock lock(mutex_);
+  if (!IsPeerOf(gang, peer)) return;
   peers_.erase(gang);
   if (is_stopped_ || !broken_.ok()) return;
   Actions actions;
@@ -132,6 +150,17 @@ absl::StatusOr<std::string> JobDriver::Act(Verb verb, const std::string& who) {
   LIQUID_RETURN_IF_ERROR(broken_);
   Actions actions;
   auto answer = machine_->OnVerb(verb, who.empty() ? "somebody" : who, clock_.Now(), &actions);
+  Execute(std::move(actions));
+  LIQUID_RETURN_IF_ERROR(broken_);
+  return answer;
+}
+
+absl::StatusOr<std::string> JobDriver::Drain(int64_t gang, const std::string& who) {
+  MutexLock lock(mutex_);
+  if (is_stopped_) return absl::UnavailableError("the coordinator is ending");
+  LIQUID_RETURN_IF_ERROR(broken_);
+  Actions actions;
+  auto answer = machine_->OnDrain(gang, who.empty() ? "somebody" : who, clock_.Now(), &actions);
   Execute(std::move(actions));
   LIQUID_RETURN_IF_ERROR(broken_);
   return answer;
@@ -192,6 +221,8 @@ bool JobDriver::AppendToLedger(const Actions& actions) {
     metrics_.Append(entry, machine_->record().stream());
     if (entry.has_job_finished() && entry.job_finished().state() == FAILED) {
       failure_ = absl::UnknownError(entry.job_finished().error());
+      const auto exit_code = static_cast<ExitCode>(entry.job_finished().exit_code());
+      if (exit_code != ExitCode::kOk) failure_ = WithExitCode(failure_, exit_code);
     } else if (entry.has_generation() && entry.generation().gangs_size() > 0) {
       failure_ = absl::OkStatus();
     }
@@ -213,19 +244,26 @@ void JobDriver::CloseGang(int64_t gang, const absl::Status& status) {
   if (found == peers_.end()) return;
   GangPeer* peer = found->second;
   peers_.erase(found);
-  if (status.code() == absl::StatusCode::kDataLoss) {
-    failure_ = WithExitCode(status, ExitCode::kDivergence);
-  }
   peer->Close(status);
 }
 
 void JobDriver::ShowChange() {
-  const JobStatus status = StatusNow();
   const bool is_last = HasEndedNow() || is_stopped_;
-  const std::string essence = absl::StrCat(Essence(status), is_last);
-  if (essence == last_shown_) return;
-  last_shown_ = essence;
-  for (Watcher* watcher : watchers_) watcher->Show(status, is_last);
+  end_was_shown_ = end_was_shown_ && is_last;
+  if (is_last ? end_was_shown_ : machine_->version() == shown_version_) return;
+  const absl::Time now = clock_.Now();
+  const size_t num_gangs = peers_.size();
+  if (!is_last && num_gangs > kGangsShownAtOnce &&
+      now - shown_at_ < kShowEveryPerGang * num_gangs) {
+    return;  // the next event or tick shows it
+  }
+  shown_version_ = machine_->version();
+  shown_at_ = now;
+  end_was_shown_ = is_last;
+  if (!watchers_.empty()) {
+    const JobStatus status = StatusNow();
+    for (Watcher* watcher : watchers_) watcher->Show(status, is_last);
+  }
   if (is_last) {
     watchers_.clear();
     changed_.SignalAll();

@@ -51,13 +51,16 @@ class JobDriver {
   void SetAddress(const std::string& address);  // what status() tells people
 
   // A gang asks in over `peer`, which must live until Disconnect returns. As JobMachine::OnJoin.
+  // If the gang has another peer still, that one is closed, and not heard any more.
   absl::StatusOr<int64_t> Join(const liquid::Join& join, GangPeer* peer);
-  void OnMessage(int64_t gang, const GangMessage& message);
-  void Disconnect(int64_t gang);
+  void OnMessage(int64_t gang, const GangPeer* peer, const GangMessage& message);
+  void Disconnect(int64_t gang, const GangPeer* peer);
 
   absl::StatusOr<std::string> Act(Verb verb, const std::string& who);
+  absl::StatusOr<std::string> Drain(int64_t gang, const std::string& who);
   JobStatus GetStatus();
-  // Shows the present status at once, then every change until Unwatch returns or the job ends.
+  // Shows the present status at once, then every change until Unwatch returns or the job ends. A
+  // status lists all gangs: with many of them, several changes may be shown as one.
   void Watch(Watcher* watcher);
   void Unwatch(Watcher* watcher);
 
@@ -79,6 +82,7 @@ class JobDriver {
   bool AppendToLedger(const Actions& actions) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void Break(const absl::Status& status) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void CloseGang(int64_t gang, const absl::Status& status) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  bool IsPeerOf(int64_t gang, const GangPeer* peer) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void ShowChange() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   JobStatus StatusNow() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   bool HasEndedNow() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
@@ -94,7 +98,9 @@ class JobDriver {
   MetricsLog metrics_ ABSL_GUARDED_BY(mutex_);
   std::map<int64_t, GangPeer*> peers_ ABSL_GUARDED_BY(mutex_);
   std::set<Watcher*> watchers_ ABSL_GUARDED_BY(mutex_);
-  std::string last_shown_ ABSL_GUARDED_BY(mutex_);  // what ShowChange compares
+  int64_t shown_version_ ABSL_GUARDED_BY(mutex_) = -1;  // JobMachine::version()
+  absl::Time shown_at_ ABSL_GUARDED_BY(mutex_);
+  bool end_was_shown_ ABSL_GUARDED_BY(mutex_) = false;
   std::string address_ ABSL_GUARDED_BY(mutex_);
   absl::Status broken_ ABSL_GUARDED_BY(mutex_);  // the ledger cannot be written
   absl::Status failure_ ABSL_GUARDED_BY(mutex_);

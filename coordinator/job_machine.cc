@@ -1,12 +1,12 @@
 #include "coordinator/job_machine.h"
 
 #include <algorithm>
-#include <cmath>
 #include <utility>
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
 #include "base/check.h"
+#include "base/exit_code.h"
 #include "base/status.h"
 #include "coordinator/admission.h"
 #include "proto/job_loader.h"
@@ -14,23 +14,12 @@
 namespace liquid {
 namespace {
 
-constexpr double kAverageWeight = 0.1;  // of the newest value in a running average
-
 template <typename... Args>
 absl::Status Refuse(const Args&... args) {
   return absl::FailedPreconditionError(absl::StrCat(args...));
 }
 
-double RunningAverage(double average, double value) {
-  return average == 0 ? value : (1 - kAverageWeight) * average + kAverageWeight * value;
-}
-
-std::string Describe(const GangStatus& gang) {
-  return absl::StrCat("gang ", gang.gang(), " (", gang.name(), ", ", gang.num_ranks(),
-                      gang.num_ranks() == 1 ? " rank)" : " ranks)");
-}
-
-LedgerEntry OperatorEntry(const std::string& who, const char* what) {
+LedgerEntry OperatorEntry(const std::string& who, const std::string& what) {
   LedgerEntry entry;
   entry.mutable_operator_action()->set_who(who);
   entry.mutable_operator_action()->set_what(what);
@@ -50,125 +39,161 @@ std::string LeaveReason(const Leave& leave) {
   }
 }
 
+// Whether every other gang would meet the same error.
+bool IsOfTheJob(const Leave& leave) {
+  return leave.exit_code() == static_cast<int>(ExitCode::kDivergence) ||
+         leave.exit_code() == static_cast<int>(ExitCode::kData);
+}
+
+absl::Duration HeartbeatTimeout(const Job& job) {
+  return absl::Seconds(job.coordinator().heartbeat_timeout_seconds());
+}
+
 }  // namespace
 
 JobMachine::JobMachine(Options options, JobRecord record)
     : options_(std::move(options)),
       job_digest_(JobDigest(options_.job)),
-      record_(std::move(record)) {}
+      record_(std::move(record)),
+      last_gang_(record_.last_gang()) {}
 
 void JobMachine::Start(absl::Time now, Actions* actions) {
   last_checkpoint_time_ = now;
-  if (state() != DONE && !record_.gangs().empty()) {
-    ChangeGeneration("the coordinator was started again", actions);
+  leased_step_ = record_.committed_step();
+  if (record_.finished().has_value() || record_.gangs().empty()) return;
+  if (!options_.expects_gangs_back) {
+    return ChangeGeneration("the coordinator was started again", actions);
+  }
+  phase_ = Phase::kGrace;
+  grace_end_ = now + HeartbeatTimeout(options_.job);
+  for (const GangStatus& gang : record_.gangs()) {
+    Member& member = gangs_[gang.gang()];
+    member.status = gang;
+    member.status.set_phase(GangStatus::SILENT);
+    member.is_here = false;
   }
 }
 
 void JobMachine::Record(LedgerEntry entry, Actions* actions) {
   const absl::Status status = record_.Apply(entry);
   LIQUID_CHECK(status.ok(), status.ToString());
+  if (!entry.has_lease() && !entry.has_steal()) ++version_;
   actions->push_back({.kind = Action::Kind::kAppend, .entry = std::move(entry)});
+}
+
+Member* JobMachine::Find(int64_t gang) {
+  const auto found = gangs_.find(gang);
+  return found == gangs_.end() ? nullptr : &found->second;
 }
 
 void JobMachine::Send(int64_t gang, Order order, Actions* actions) const {
   actions->push_back({.kind = Action::Kind::kSend, .gang = gang, .order = std::move(order)});
 }
 
-JobMachine::Gang* JobMachine::FindGang(int64_t gang) {
-  for (Gang& candidate : gangs_) {
-    if (candidate.status.gang() == gang) return &candidate;
-  }
-  return nullptr;
+void JobMachine::Close(int64_t gang, const absl::Status& status, Actions* actions) {
+  actions->push_back({.kind = Action::Kind::kClose, .gang = gang, .status = status});
+}
+
+void JobMachine::Violate(int64_t gang, const std::string& why, absl::Time now, Actions* actions) {
+  Close(gang, Refuse(why), actions);
+  Remove({{gang, why}}, now, actions);
 }
 
 // --- Joining.
 
-absl::StatusOr<int64_t> JobMachine::OnJoin(const Join& join, absl::Time now, Actions* actions) {
-  if (!gangs_.empty()) {
-    return Refuse(Describe(gangs_.front().status),
-                  " trains this job already; a second gang is not supported yet");
-  }
+absl::Status JobMachine::CheckAdmission(const Join& join) const {
   LIQUID_RETURN_IF_ERROR(CheckJoin(options_.job, job_digest_, record_, join));
-  is_stopped_ = false;
+  if (record_.finished().has_value()) return absl::OkStatus();
+  for (const auto& [number, member] : gangs_) {
+    if (!member.is_member || number == join.gang()) continue;
+    if (!stop_reason_.empty() && join.gang() == 0) {
+      return Refuse("the job is being stopped; join when it has started again");
+    }
+    if (member.status.num_ranks() != join.num_ranks()) {
+      return Refuse("the number of ranks differs: ", DescribeGang(member.status), " has ",
+                    member.status.num_ranks(), ", the gang has ", join.num_ranks());
+    }
+    break;
+  }
+  return absl::OkStatus();
+}
+
+Member JobMachine::MakeMember(const Join& join, int64_t number, absl::Time now) const {
+  Member member;
+  member.status.set_gang(number);
+  member.status.set_name(join.name());
+  member.status.set_host(join.host());
+  member.status.set_num_ranks(join.num_ranks());
+  member.status.set_applied_step(join.applied_step());
+  member.status.set_phase(GangStatus::JOINING);
+  member.data_addresses.assign(join.data_addresses().begin(), join.data_addresses().end());
+  member.last_heard = now;
+  member.was_heard_since = true;
+  return member;
+}
+
+absl::StatusOr<int64_t> JobMachine::OnJoin(const Join& join, absl::Time now, Actions* actions) {
+  LIQUID_RETURN_IF_ERROR(CheckAdmission(join));
+  if (gangs_.empty()) {
+    is_stopped_ = false;
+    stop_reason_.clear();
+    last_checkpoint_time_ = now;
+  }
   if (!record_.is_open()) Record(OpeningEntry(options_.job, job_digest_, join), actions);
 
-  Gang gang;
-  gang.status.set_gang(record_.last_gang() + 1);
-  gang.status.set_name(join.name());
-  gang.status.set_num_ranks(join.num_ranks());
-  gang.status.set_applied_step(join.applied_step());
-  gang.leased_step = join.applied_step();
-  gang.last_heard = now;
-  const int64_t number = gang.status.gang();
-  const std::string reason = absl::StrCat(Describe(gang.status), " joined");
-  last_checkpoint_time_ = now;
+  const bool was_here_before = join.gang() > 0 && join.gang() <= last_gang_;
+  const int64_t number = was_here_before ? join.gang() : ++last_gang_;
+  Member* old = Find(number);
+  const bool is_replaced = old != nullptr && old->is_here;
+  Member member = MakeMember(join, number, now);
+  if (old != nullptr) member.status.set_slots_per_second(old->status.slots_per_second());
+  Forget(number);
+  const std::string reason =
+      absl::StrCat(DescribeGang(member.status), was_here_before ? " came back" : " joined");
+  const bool was_done = record_.finished().has_value() && record_.finished()->state() == DONE;
+  member.is_member = !was_done;
+  gangs_[number] = std::move(member);
+  ++version_;
 
-  const bool was_done = state() == DONE;
-  if (!was_done) {
-    for (LedgerEntry& entry : HistoryEntries(record_, join)) Record(std::move(entry), actions);
-  }
-  gangs_.push_back(std::move(gang));
-  if (!was_done) {
-    ChangeGeneration(reason, actions);
-    FinishIfComplete(actions);
-  }
   Order order;
   order.mutable_welcome()->set_generation(record_.generation());
   order.mutable_welcome()->set_gang(number);
   order.mutable_welcome()->set_num_steps(record_.opened().num_steps());
   Send(number, std::move(order), actions);
-  if (record_.finished().has_value()) {
-    SendStop(FindGang(number), "the job is done", actions);
+  if (was_done) {
+    SendStop(Find(number), "the job is done", /*save=*/false, actions);
+  } else if (phase_ == Phase::kGrace) {
+    EndGrace(now, actions);
   } else {
-    LeaseAhead(now, actions);
+    BeginRegroup(reason, is_replaced ? -1 : leased_step_, now, actions);
   }
   return number;
 }
 
-// --- Generations.
+// --- The end.
 
-void JobMachine::ChangeGeneration(const std::string& reason, Actions* actions) {
-  LedgerEntry entry;
-  GenerationChange& change = *entry.mutable_generation();
-  change.set_generation(record_.generation() + 1);
-  change.set_reason(reason);
-  for (const Gang& gang : gangs_) *change.add_gangs() = gang.status;
-  Record(std::move(entry), actions);
-}
-
-void JobMachine::RemoveGang(int64_t gang, const std::string& reason, Actions* actions) {
-  Gang* found = FindGang(gang);
-  if (found == nullptr) return;
-  const std::string text = absl::StrCat(Describe(found->status), " left: ", reason);
-  is_stopped_ = is_stopped_ || found->is_leaving;
-  std::erase_if(gangs_, [gang](const Gang& other) { return other.status.gang() == gang; });
-  if (state() != DONE) ChangeGeneration(text, actions);
-}
-
-void JobMachine::Close(int64_t gang, const absl::Status& status, Actions* actions) {
-  actions->push_back({.kind = Action::Kind::kClose, .gang = gang, .status = status});
-}
-
-void JobMachine::Fail(const std::string& error, const absl::Status& status, Actions* actions) {
-  const std::vector<Gang> members = gangs_;
-  for (const Gang& gang : members) {
-    RemoveGang(gang.status.gang(), "the job failed", actions);
-    Close(gang.status.gang(), status, actions);
-  }
+void JobMachine::Fail(const std::string& error, const absl::Status& status, int exit_code,
+                      Actions* actions) {
+  for (const auto& [number, member] : gangs_) Close(number, status, actions);
+  gangs_.clear();
+  ChangeGeneration("the job failed", actions);
+  BeIdle();
   LedgerEntry entry;
   JobFinished& finished = *entry.mutable_job_finished();
   finished.set_state(FAILED);
   finished.set_error(error);
+  finished.set_exit_code(exit_code);
   finished.set_step(record_.committed_step());
   finished.set_fingerprint(record_.FingerprintAfter(record_.committed_step()));
   Record(std::move(entry), actions);
 }
 
-// All steps are committed and the last one's checkpoint is written: nothing is left to do.
+// All steps are committed, the last one is evaluated and saved: nothing is left to do.
 void JobMachine::FinishIfComplete(Actions* actions) {
   const int64_t num_steps = record_.opened().num_steps();
   if (record_.finished().has_value() || record_.committed_step() < num_steps ||
-      record_.last_checkpoint().step() < num_steps) {
+      record_.last_checkpoint().step() < num_steps ||
+      (EvaluationIsDue(num_steps) && record_.last_eval().step() < num_steps)) {
     return;
   }
   LedgerEntry entry;
@@ -177,211 +202,170 @@ void JobMachine::FinishIfComplete(Actions* actions) {
   finished.set_step(num_steps);
   finished.set_fingerprint(record_.FingerprintAfter(num_steps));
   Record(std::move(entry), actions);
-}
-
-void JobMachine::OnDisconnected(int64_t gang, absl::Time /*now*/, Actions* actions) {
-  if (FindGang(gang) == nullptr) return;
-  if (state() != DONE) FinishIfComplete(actions);
-  RemoveGang(gang, "its connection broke", actions);
-}
-
-void JobMachine::OnTick(absl::Time now, Actions* actions) {
-  const absl::Duration timeout =
-      absl::Seconds(options_.job.coordinator().heartbeat_timeout_seconds());
-  const std::vector<Gang> members = gangs_;
-  for (const Gang& gang : members) {
-    if (now - gang.last_heard <= timeout) continue;
-    const std::string why =
-        absl::StrCat("no heartbeat for ", absl::FormatDuration(now - gang.last_heard));
-    if (state() != DONE) FinishIfComplete(actions);
-    RemoveGang(gang.status.gang(), why, actions);
-    Close(gang.status.gang(), absl::DeadlineExceededError(why), actions);
+  for (auto& [number, member] : gangs_) {
+    if (member.is_here) SendStop(&member, "the job is done", /*save=*/false, actions);
   }
 }
 
-// --- Work.
-
-void JobMachine::LeaseAhead(absl::Time now, Actions* actions) {
-  if (gangs_.empty() || record_.is_paused() || record_.finished().has_value()) return;
-  const int64_t end =
-      std::min(record_.opened().num_steps(), record_.committed_step() + options_.lease_window);
-  for (Gang& gang : gangs_) {
-    while (!gang.is_leaving && gang.leased_step < end) {
-      const Plan plan = MakePlan(++gang.leased_step, now);
-      LedgerEntry entry;
-      Lease& lease = *entry.mutable_lease();
-      lease.set_generation(plan.generation());
-      lease.set_step(plan.step());
-      lease.set_gang(gang.status.gang());
-      *lease.mutable_slots() = plan.slots();
-      Record(std::move(entry), actions);
-      Order order;
-      *order.mutable_plan() = plan;
-      Send(gang.status.gang(), std::move(order), actions);
-    }
-  }
-}
-
-Plan JobMachine::MakePlan(int64_t step, absl::Time now) {
-  const Job& job = options_.job;
-  Plan plan;
-  plan.set_generation(record_.generation());
-  plan.set_step(step);
-  SlotRange& slots = *plan.add_slots();
-  slots.set_begin(0);
-  slots.set_end(job.training().slots_per_step());
-  plan.set_last(step == record_.opened().num_steps());
-  const int64_t every = job.training().eval_every_steps();
-  plan.set_evaluate_after(job.data().eval_size() > 0 &&
-                          (plan.last() || (every > 0 && step % every == 0)));
-  plan.set_checkpoint_after(plan.last() || CheckpointIsDue(step, now));
-  if (plan.checkpoint_after()) last_checkpoint_time_ = now;
-  return plan;
-}
-
-bool JobMachine::CheckpointIsDue(int64_t step, absl::Time now) const {
-  const CheckpointPolicy& policy = options_.job.checkpoint();
-  const auto divides = [step](int64_t every) { return every > 0 && step % every == 0; };
-  return divides(policy.every_steps()) || divides(policy.keep_every_steps()) ||
-         (policy.every_minutes() > 0 &&
-          now - last_checkpoint_time_ >= absl::Minutes(policy.every_minutes()));
-}
-
-void JobMachine::SendStop(Gang* gang, const std::string& reason, Actions* actions) const {
-  gang->is_leaving = true;
+void JobMachine::SendStop(Member* member, const std::string& reason, bool save, Actions* actions) {
+  member->was_told_to_stop = true;
   Order order;
   order.mutable_stop()->set_generation(record_.generation());
   order.mutable_stop()->set_reason(reason);
-  Send(gang->status.gang(), std::move(order), actions);
+  order.mutable_stop()->set_save(save);
+  Send(member->status.gang(), std::move(order), actions);
 }
 
-// --- Messages of gangs.
+// Everybody, after the last plan; one of them saves.
+void JobMachine::StopAll(Actions* actions) {
+  const Member* writer = Writer();
+  for (auto& [number, member] : gangs_) {
+    if (!member.is_member || !member.is_here) continue;
+    SendStop(&member, stop_reason_, &member == writer, actions);
+  }
+}
+
+// --- Leaving.
+
+void JobMachine::OnDisconnected(int64_t gang, absl::Time now, Actions* actions) {
+  Remove({{gang, "its connection broke"}}, now, actions);
+}
+
+void JobMachine::OnLeave(int64_t gang, const Leave& leave, absl::Time now, Actions* actions) {
+  const Member& member = *Find(gang);
+  Close(gang, absl::OkStatus(), actions);
+  const bool is_done = record_.finished().has_value();
+  if (leave.reason() == Leave::ERROR && !is_done && member.is_member) {
+    int num_members = 0;
+    for (const auto& [number, other] : gangs_) num_members += other.is_member ? 1 : 0;
+    if (IsOfTheJob(leave) || num_members == 1) {
+      Forget(gang);
+      return Fail(LeaveReason(leave), absl::AbortedError(LeaveReason(leave)), leave.exit_code(),
+                  actions);
+    }
+  }
+  // One that was told to stop and has done all its plans owes nothing to the others.
+  const bool owes_nothing = member.was_told_to_stop && member.is_member &&
+                            phase_ == Phase::kSteady && leave.reason() != Leave::ERROR &&
+                            leave.applied_step() >= leased_step_;
+  const bool others_stay = std::any_of(gangs_.begin(), gangs_.end(), [gang](const auto& item) {
+    return item.first != gang && item.second.is_member;
+  });
+  const bool has_done_its_part =
+      !member.is_member && leave.reason() != Leave::ERROR && leave.applied_step() >= regroup_after_;
+  if ((owes_nothing && others_stay) || has_done_its_part) {
+    Forget(gang);
+    ++version_;
+    if (!is_done) CommitWhatIsReported(now, actions);
+    return;
+  }
+  Remove({{gang, LeaveReason(leave)}}, now, actions);
+}
+
+void JobMachine::OnLeaveRequest(int64_t gang, absl::Time now, Actions* actions) {
+  Member& member = *Find(gang);
+  if (!member.is_member || member.is_leaving || member.was_told_to_stop) return;
+  member.is_leaving = true;
+  member.status.set_phase(GangStatus::DRAINING);
+  ++version_;
+  if (phase_ == Phase::kGrace) return;
+  if (!AllAreLeaving()) {
+    int64_t applied = record_.committed_step();
+    for (const auto& [number, other] : gangs_) {
+      if (other.is_working) applied = std::max(applied, other.status.applied_step());
+    }
+    const std::string reason = absl::StrCat(DescribeGang(member.status), " is to go");
+    BeginRegroup(reason, std::min(leased_step_, applied + 1), now, actions);
+  } else if (phase_ == Phase::kSteady) {
+    StopIfAlone("it asked to go", actions);
+  }
+}
+
+// With nobody to go on, those who leave save first.
+void JobMachine::StopIfAlone(const std::string& reason, Actions* actions) {
+  bool save = true;
+  for (auto& [number, member] : gangs_) {
+    if (!member.is_member || member.was_told_to_stop) continue;
+    SendStop(&member, reason, save, actions);
+    save = false;
+  }
+}
+
+const Member* JobMachine::Writer() const {
+  const Member* fallback = nullptr;
+  for (const auto& [number, member] : gangs_) {
+    if (!member.is_member || !member.is_here || !member.is_working) continue;
+    if (!member.is_leaving) return &member;
+    if (fallback == nullptr) fallback = &member;
+  }
+  return fallback;
+}
+
+bool JobMachine::AllAreLeaving() const {
+  return std::all_of(gangs_.begin(), gangs_.end(), [](const auto& item) {
+    return !item.second.is_member || !item.second.is_here || item.second.is_leaving;
+  });
+}
+
+// --- Time and messages.
+
+void JobMachine::OnTick(absl::Time now, Actions* actions) {
+  const absl::Duration timeout = HeartbeatTimeout(options_.job);
+  Departures silent;
+  for (const auto& [number, member] : gangs_) {
+    if (!member.is_here) continue;
+    const bool ignores_regroup = phase_ == Phase::kRegrouping && regroup_after_ < 0 &&
+                                 member.is_member && !member.was_heard_since &&
+                                 now - member.regroup_sent > timeout / 4;
+    if (now - member.last_heard <= timeout && !ignores_regroup) continue;
+    const std::string why =
+        absl::StrCat(ignores_regroup ? "it did not answer a regroup, " : "", "no heartbeat for ",
+                     absl::FormatDuration(now - member.last_heard));
+    Close(number, absl::DeadlineExceededError(why), actions);
+    silent.emplace_back(number, why);
+  }
+  if (!silent.empty()) Remove(silent, now, actions);
+  if (phase_ == Phase::kGrace && now >= grace_end_) EndGrace(now, actions);
+  if (retry_at_.has_value() && now >= *retry_at_) {
+    BeginRegroup("the exchange between gangs failed again", -1, now, actions);
+  }
+  StealForIdle(now, actions);
+}
 
 void JobMachine::OnMessage(int64_t gang, const GangMessage& message, absl::Time now,
                            Actions* actions) {
-  Gang* found = FindGang(gang);
-  if (found == nullptr) return;
-  found->last_heard = now;
+  Member* member = Find(gang);
+  if (member == nullptr || !member->is_here) return;
+  member->last_heard = now;
+  member->was_heard_since = true;
   switch (message.message_case()) {
     case GangMessage::kStep:
-      OnStep(found, message.step(), actions);
-      LeaseAhead(now, actions);
-      return;
+      return OnStep(gang, message.step(), now, actions);
     case GangMessage::kCheckpoint:
-      OnCheckpoint(found, message.checkpoint(), actions);
-      return;
+      return OnCheckpoint(gang, message.checkpoint(), now, actions);
     case GangMessage::kEval:
-      OnEval(found, message.eval(), actions);
-      return;
+      return OnEval(gang, message.eval(), now, actions);
     case GangMessage::kHeartbeat:
       return;
     case GangMessage::kLeave:
-      OnLeave(gang, message.leave(), actions);
-      return;
+      return OnLeave(gang, message.leave(), now, actions);
+    case GangMessage::kReady:
+      return OnReady(gang, message.ready(), now, actions);
+    case GangMessage::kTrouble:
+      return OnTrouble(*member, message.trouble(), now, actions);
+    case GangMessage::kProgress:
+      return OnProgress(gang, message.progress(), now, actions);
+    case GangMessage::kReleased:
+      return OnReleased(gang, message.released(), now, actions);
+    case GangMessage::kAuditResult:
+      return OnAuditResult(gang, message.audit_result(), now, actions);
+    case GangMessage::kLeaveRequest:
+      return OnLeaveRequest(gang, now, actions);
     case GangMessage::kJoin:
     case GangMessage::MESSAGE_NOT_SET:
       break;
   }
-  RemoveGang(gang, "it sent an unexpected message", actions);
-  Close(gang, Refuse("a message that has no place here"), actions);
-}
-
-absl::Status JobMachine::CheckReport(const Gang& gang, const StepReport& report) const {
-  const int64_t next = record_.committed_step() + 1;
-  if (report.generation() != record_.generation()) {
-    return Refuse("generation ", report.generation(), " is over; it is ", record_.generation(),
-                  " now");
-  }
-  if (report.step() != next || report.step() > gang.leased_step) {
-    return Refuse("a report of step ", report.step(), " where step ", next, " was expected");
-  }
-  Commit commit;
-  commit.set_gang(gang.status.gang());
-  *commit.mutable_report() = report;
-  return record_.CheckCommit(commit);
-}
-
-void JobMachine::OnStep(Gang* gang, const StepReport& report, Actions* actions) {
-  const int64_t number = gang->status.gang();
-  const std::string& expected = record_.ExpectedFingerprint(report.step());
-  if (report.generation() == record_.generation() && !expected.empty() &&
-      report.step() == record_.committed_step() + 1 && expected != report.fingerprint()) {
-    const std::string error =
-        absl::StrCat("step ", report.step(), " was done again and came out different: fingerprint ",
-                     report.fingerprint(), ", before ", expected,
-                     "; look for another build, another machine or bad memory");
-    Fail(error, absl::DataLossError(error), actions);
-    return;
-  }
-  if (const absl::Status status = CheckReport(*gang, report); !status.ok()) {
-    RemoveGang(number, std::string(status.message()), actions);
-    Close(number, Refuse(status.message()), actions);
-    return;
-  }
-  LedgerEntry entry;
-  entry.mutable_commit()->set_gang(number);
-  *entry.mutable_commit()->mutable_report() = report;
-  Record(std::move(entry), actions);
-  Order order;
-  order.mutable_committed()->set_generation(record_.generation());
-  order.mutable_committed()->set_step(report.step());
-  Send(number, std::move(order), actions);
-
-  gang->status.set_applied_step(report.step());
-  if (report.step_seconds() > 0 && std::isfinite(report.step_seconds())) {
-    int num_slots = 0;
-    for (const SlotRange& range : report.slots()) num_slots += range.end() - range.begin();
-    step_seconds_ = RunningAverage(step_seconds_, report.step_seconds());
-    gang->status.set_slots_per_second(
-        RunningAverage(gang->status.slots_per_second(), num_slots / report.step_seconds()));
-  }
-}
-
-void JobMachine::OnCheckpoint(Gang* gang, const CheckpointReport& report, Actions* actions) {
-  if (!report.error().empty()) {
-    actions->push_back({.kind = Action::Kind::kWarn,
-                        .text = absl::StrCat("no checkpoint of step ", report.step(), ": ",
-                                             report.error(), "; training goes on")});
-    return;
-  }
-  if (report.step() < 0 || report.step() > record_.committed_step() || report.directory().empty()) {
-    const int64_t number = gang->status.gang();
-    RemoveGang(number, "it reported a checkpoint that cannot be", actions);
-    Close(number, Refuse("checkpoint of step ", report.step(), ", which is not committed"),
-          actions);
-    return;
-  }
-  if (state() == DONE) return;  // the job's record is closed
-  LedgerEntry entry;
-  *entry.mutable_checkpoint()->mutable_report() = report;
-  Record(std::move(entry), actions);
-}
-
-void JobMachine::OnEval(Gang* gang, const EvalReport& report, Actions* actions) {
-  if (report.step() < 0 || report.step() > record_.committed_step()) {
-    const int64_t number = gang->status.gang();
-    RemoveGang(number, "it evaluated a step that is not committed", actions);
-    Close(number, Refuse("eval of step ", report.step(), ", which is not committed"), actions);
-    return;
-  }
-  if (state() == DONE) return;
-  LedgerEntry entry;
-  *entry.mutable_eval()->mutable_report() = report;
-  Record(std::move(entry), actions);
-}
-
-void JobMachine::OnLeave(int64_t gang, const Leave& leave, Actions* actions) {
-  if (leave.reason() == Leave::ERROR) {
-    const std::string error = LeaveReason(leave);
-    RemoveGang(gang, error, actions);
-    Close(gang, absl::OkStatus(), actions);
-    if (state() != DONE) Fail(error, absl::OkStatus(), actions);
-    return;
-  }
-  if (state() != DONE) FinishIfComplete(actions);
-  RemoveGang(gang, LeaveReason(leave), actions);
-  Close(gang, absl::OkStatus(), actions);
-  if (leave.reason() == Leave::STOPPED && state() != DONE) is_stopped_ = true;
+  Violate(gang, "a message that has no place here", now, actions);
 }
 
 // --- People.
@@ -391,46 +375,76 @@ absl::StatusOr<std::string> JobMachine::OnVerb(Verb verb, const std::string& who
   const JobState now_state = state();
   const std::string is =
       absl::StrCat("the job is ", absl::AsciiStrToLower(JobState_Name(now_state)));
-  const int64_t after = gangs_.empty() ? record_.committed_step() : gangs_.front().leased_step;
+  const bool is_at_work = now_state == RUNNING || now_state == PAUSED;
   switch (verb) {
     case Verb::kPause:
       if (now_state != RUNNING) return Refuse("cannot pause: ", is);
       Record(OperatorEntry(who, "pause"), actions);
-      return absl::StrCat("pausing after step ", after);
+      return absl::StrCat("pausing after step ", leased_step_);
     case Verb::kResume:
       if (!record_.is_paused() || now_state == DONE) return Refuse("cannot resume: ", is);
       Record(OperatorEntry(who, "resume"), actions);
       LeaseAhead(now, actions);
-      return absl::StrCat("going on after step ", after);
+      return absl::StrCat("going on after step ", record_.committed_step());
     case Verb::kCheckpointNow: {
-      if (gangs_.empty() || now_state == DONE) return Refuse("cannot save: ", is);
+      if (!is_at_work) return Refuse("cannot save: ", is);
       Record(OperatorEntry(who, "checkpoint"), actions);
+      save_wanted_ = leased_step_;
       Order order;
       order.mutable_save_checkpoint()->set_generation(record_.generation());
-      for (const Gang& gang : gangs_) Send(gang.status.gang(), order, actions);
-      return absl::StrCat("saving a checkpoint after step ", after);
+      if (phase_ == Phase::kSteady) Send(Writer()->status.gang(), std::move(order), actions);
+      return absl::StrCat("saving a checkpoint after step ", leased_step_);
     }
     case Verb::kStop:
       if (has_ended() || now_state == DONE) return Refuse("cannot stop: ", is);
       if (record_.is_open()) Record(OperatorEntry(who, "stop"), actions);
-      if (gangs_.empty()) is_stopped_ = true;
-      for (Gang& gang : gangs_) SendStop(&gang, absl::StrCat("stopped by ", who), actions);
-      return absl::StrCat("stopping after step ", after);
+      is_stopped_ = true;
+      if (!is_at_work) {  // whoever is SILENT need not come any more
+        const bool was_expected = !gangs_.empty();
+        gangs_.clear();
+        if (was_expected) ChangeGeneration("stopped", actions);
+        BeIdle();
+      } else {
+        stop_reason_ = absl::StrCat("stopped by ", who);
+        if (phase_ == Phase::kSteady) StopAll(actions);
+      }
+      ++version_;
+      return absl::StrCat("stopping after step ", leased_step_);
   }
   return Refuse("an unknown verb");
+}
+
+absl::StatusOr<std::string> JobMachine::OnDrain(int64_t gang, const std::string& who,
+                                                absl::Time now, Actions* actions) {
+  const Member* member = Find(gang);
+  if (member == nullptr || !member->is_here || !member->is_member) {
+    return absl::NotFoundError(absl::StrCat("gang ", gang, " is not in the job now"));
+  }
+  if (member->is_leaving || member->was_told_to_stop) {
+    return Refuse("gang ", gang, " is leaving already");
+  }
+  const bool is_last = std::none_of(gangs_.begin(), gangs_.end(), [gang](const auto& item) {
+    return item.first != gang && item.second.is_member && item.second.is_here &&
+           !item.second.is_leaving;
+  });
+  if (is_last) return Refuse("cannot drain gang ", gang, ": it is the last gang; use stop");
+  Record(OperatorEntry(who, absl::StrCat("drain ", gang)), actions);
+  OnLeaveRequest(gang, now, actions);
+  return absl::StrCat("gang ", gang, " goes after its present step");
 }
 
 // --- What others see.
 
 JobState JobMachine::state() const {
   if (record_.finished().has_value()) return record_.finished()->state();
-  if (!gangs_.empty()) return record_.is_paused() ? PAUSED : RUNNING;
+  for (const auto& [number, member] : gangs_) {
+    if (member.is_here) return record_.is_paused() ? PAUSED : RUNNING;
+  }
   return record_.is_open() ? WAITING : PENDING;
 }
 
 bool JobMachine::has_ended() const {
-  const JobState now_state = state();
-  return gangs_.empty() && (is_stopped_ || now_state == DONE || now_state == FAILED);
+  return gangs_.empty() && (is_stopped_ || record_.finished().has_value());
 }
 
 JobStatus JobMachine::status() const {
@@ -439,7 +453,12 @@ JobStatus JobMachine::status() const {
   status.set_job(options_.job.job());
   status.set_output(options_.job.output());
   status.set_epochs(options_.job.training().epochs());
-  for (const Gang& gang : gangs_) *status.add_gangs() = gang.status;
+  for (const auto& [number, member] : gangs_) {
+    GangStatus& gang = *status.add_gangs();
+    gang = member.status;
+    const GangStatus* recorded = record_.FindGang(number);
+    if (recorded != nullptr) gang.set_slots_done(recorded->slots_done());
+  }
   status.set_eta_seconds(step_seconds_ * static_cast<double>(status.num_steps() - status.step()));
   return status;
 }

@@ -20,27 +20,15 @@ absl::Status Broken(const Args&... args) {
   return absl::DataLossError(absl::StrCat(args...));
 }
 
-bool SameRanges(const google::protobuf::RepeatedPtrField<SlotRange>& a,
-                const google::protobuf::RepeatedPtrField<SlotRange>& b) {
-  return std::equal(a.begin(), a.end(), b.begin(), b.end(),
-                    [](const SlotRange& x, const SlotRange& y) {
-                      return x.begin() == y.begin() && x.end() == y.end();
-                    });
+std::string Describe(const SlotRanges& ranges) {
+  std::string text;
+  for (const SlotRange& range : ranges) {
+    absl::StrAppend(&text, text.empty() ? "" : " ", range.begin(), "-", range.end() - 1);
+  }
+  return text.empty() ? "none" : text;
 }
 
 }  // namespace
-
-bool CoverEverySlotOnce(const std::vector<SlotRange>& ranges, int num_slots) {
-  std::vector<std::pair<int, int>> sorted;
-  for (const SlotRange& range : ranges) sorted.emplace_back(range.begin(), range.end());
-  std::sort(sorted.begin(), sorted.end());
-  int next = 0;
-  for (const auto& [begin, end] : sorted) {
-    if (begin != next || end <= begin) return false;
-    next = end;
-  }
-  return next == num_slots;
-}
 
 absl::Status JobRecord::Apply(const LedgerEntry& entry) {
   const auto kind = entry.entry_case();
@@ -57,16 +45,14 @@ absl::Status JobRecord::Apply(const LedgerEntry& entry) {
       return AddLease(entry.lease());
     case LedgerEntry::kCommit:
       LIQUID_RETURN_IF_ERROR(CheckCommit(entry.commit()));
-      AddCommit(entry.commit().report());
+      AddCommit(entry.commit());
       return absl::OkStatus();
     case LedgerEntry::kVoided:
       return Void(entry.voided());
     case LedgerEntry::kCheckpoint:
       return AddCheckpoint(entry.checkpoint().report());
     case LedgerEntry::kOperatorAction:
-      // A stop ends a pause: whoever starts the job again wants it to run.
-      is_paused_ = entry.operator_action().what() == "pause" ||
-                   (is_paused_ && entry.operator_action().what() == "checkpoint");
+      Act(entry.operator_action().what());
       return absl::OkStatus();
     case LedgerEntry::kJobFinished:
       return Finish(entry.job_finished());
@@ -74,10 +60,22 @@ absl::Status JobRecord::Apply(const LedgerEntry& entry) {
       if (entry.eval().report().step() > committed_step_) return Broken("eval of a later step");
       last_eval_ = entry.eval().report();
       return absl::OkStatus();
+    case LedgerEntry::kSteal:
+      return AddSteal(entry.steal());
+    case LedgerEntry::kWrongAnswer:
+      if (entry.wrong_answer().votes_size() < 2) return Broken("a wrong answer without two votes");
+      ++num_wrong_answers_;
+      return absl::OkStatus();
     case LedgerEntry::ENTRY_NOT_SET:
       break;
   }
   return Broken("an entry of an unknown kind");
+}
+
+void JobRecord::Act(const std::string& what) {
+  // A stop ends a pause: whoever starts the job again wants it to run.
+  if (what == "pause") is_paused_ = true;
+  if (what == "resume" || what == "stop") is_paused_ = false;
 }
 
 absl::Status JobRecord::Open(const JobOpened& opened) {
@@ -107,57 +105,133 @@ const std::string& JobRecord::ExpectedFingerprint(int64_t step) const {
   return WasDoneBefore(step) && opened_->gradient_sum() == "exact" ? fingerprints_[step - 1] : none;
 }
 
+const GangStatus* JobRecord::FindGang(int64_t gang) const {
+  const auto found =
+      std::lower_bound(gangs_.begin(), gangs_.end(), gang,
+                       [](const GangStatus& a, int64_t number) { return a.gang() < number; });
+  return found == gangs_.end() || found->gang() != gang ? nullptr : &*found;
+}
+
+const JobRecord::StepLease* JobRecord::FindLease(int64_t step) const {
+  const auto found = leases_.find(step);
+  return found == leases_.end() ? nullptr : &found->second;
+}
+
+google::protobuf::RepeatedPtrField<Lease::Share> JobRecord::SharesOf(int64_t step) const {
+  google::protobuf::RepeatedPtrField<Lease::Share> shares;
+  const StepLease* lease = FindLease(step);
+  if (lease == nullptr) return shares;
+  for (const auto& [gang, slots] : lease->shares) {
+    Lease::Share& share = *shares.Add();
+    share.set_gang(gang);
+    *share.mutable_slots() = slots.ToRanges();
+  }
+  return shares;
+}
+
 absl::Status JobRecord::ChangeGeneration(const GenerationChange& change) {
   if (change.generation() <= generation_) {
     return Broken("generation ", change.generation(), " after ", generation_);
   }
-  std::set<int64_t> before;
-  for (const GangStatus& gang : gangs_) before.insert(gang.gang());
-  int64_t last = last_gang_;
+  int64_t last = 0;
   for (const GangStatus& gang : change.gangs()) {
-    if (before.contains(gang.gang())) continue;
-    if (gang.gang() <= last) return Broken("gang ", gang.gang(), " joins after gang ", last);
+    if (gang.gang() <= last) {
+      return Broken("generation ", change.generation(), " has gang ", gang.gang(), " after gang ",
+                    last);
+    }
     last = gang.gang();
   }
   generation_ = change.generation();
-  last_gang_ = last;
+  last_gang_ = std::max(last_gang_, last);
   gangs_.assign(change.gangs().begin(), change.gangs().end());
-  leases_.clear();
   if (!gangs_.empty()) finished_.reset();
   return absl::OkStatus();
 }
 
 absl::Status JobRecord::AddLease(const Lease& lease) {
-  const bool is_member =
-      std::any_of(gangs_.begin(), gangs_.end(),
-                  [&lease](const GangStatus& gang) { return gang.gang() == lease.gang(); });
-  if (lease.generation() != generation_ || !is_member) {
-    return Broken("lease of step ", lease.step(), " to gang ", lease.gang(), " of generation ",
-                  lease.generation(), ": not a member of generation ", generation_);
+  if (lease.generation() != generation_) {
+    return Broken("lease of step ", lease.step(), " in generation ", lease.generation(), ", not ",
+                  generation_);
   }
   if (lease.step() <= committed_step_ || lease.step() > opened_->num_steps()) {
     return Broken("lease of step ", lease.step(), " after step ", committed_step_, " of ",
                   opened_->num_steps());
   }
-  leases_[lease.step()].push_back(lease);
+  StepLease taken{.generation = lease.generation(), .shares = {}};
+  SlotSet all;
+  for (const Lease::Share& share : lease.shares()) {
+    if (FindGang(share.gang()) == nullptr) {
+      return Broken("lease of step ", lease.step(), " to gang ", share.gang(),
+                    ": not a member of generation ", generation_);
+    }
+    const auto slots = SlotSet::FromRanges(share.slots());
+    if (!slots.has_value() || slots->empty() || slots->Overlaps(all)) {
+      return Broken("step ", lease.step(), ": its leases are not each slot once");
+    }
+    all.Add(*slots);
+    if (!taken.shares.emplace(share.gang(), *slots).second) {
+      return Broken("lease of step ", lease.step(), " to gang ", share.gang(), " twice");
+    }
+  }
+  if (!(all == SlotSet(0, opened_->slots_per_step()))) {
+    return Broken("step ", lease.step(), ": its leases are not each slot once");
+  }
+  leases_[lease.step()] = std::move(taken);
+  return absl::OkStatus();
+}
+
+absl::Status JobRecord::AddSteal(const Steal& steal) {
+  const auto lease = leases_.find(steal.step());
+  if (lease == leases_.end() || lease->second.generation != steal.generation() ||
+      steal.generation() != generation_) {
+    return Broken("a steal in step ", steal.step(), " of generation ", steal.generation(),
+                  ", which is not leased");
+  }
+  const auto slots = SlotSet::FromRanges(steal.slots());
+  auto& shares = lease->second.shares;
+  const auto from = shares.find(steal.from());
+  if (!slots.has_value() || slots->empty() || from == shares.end() ||
+      !from->second.Contains(*slots) || steal.from() == steal.to() ||
+      FindGang(steal.to()) == nullptr) {
+    return Broken("step ", steal.step(), ": gang ", steal.from(), " cannot give slots ",
+                  Describe(steal.slots()), " to gang ", steal.to());
+  }
+  from->second.Remove(*slots);
+  if (from->second.empty()) shares.erase(from);
+  shares[steal.to()].Add(*slots);
   return absl::OkStatus();
 }
 
 absl::Status JobRecord::CheckLeased(const Commit& commit) const {
   const StepReport& report = commit.report();
-  const auto found = leases_.find(report.step());
-  if (found == leases_.end()) return Broken("step ", report.step(), " was leased to nobody");
-  std::vector<SlotRange> all;
-  bool matches = false;
-  for (const Lease& lease : found->second) {
-    all.insert(all.end(), lease.slots().begin(), lease.slots().end());
-    matches |= lease.gang() == commit.gang() && SameRanges(lease.slots(), report.slots());
+  const StepLease* lease = FindLease(report.step());
+  if (lease == nullptr) return Broken("step ", report.step(), " was leased to nobody");
+  if (report.generation() != lease->generation) {
+    return Broken("step ", report.step(), " is of generation ", report.generation(),
+                  ", but leased in generation ", lease->generation);
   }
-  if (!matches) {
-    return Broken("step ", report.step(), ": its slots were not leased to gang ", commit.gang());
+  for (const Lease::Share& share : commit.shares()) {
+    const auto held = lease->shares.find(share.gang());
+    const auto slots = SlotSet::FromRanges(share.slots());
+    if (held == lease->shares.end() || !slots.has_value() || !(*slots == held->second)) {
+      return Broken("step ", report.step(), ": slots ", Describe(share.slots()),
+                    " were not leased to gang ", share.gang());
+    }
   }
-  if (!CoverEverySlotOnce(all, opened_->slots_per_step())) {
-    return Broken("step ", report.step(), ": its leases are not each slot once");
+  // Each share is a different gang's whole lease, and leases are each slot once.
+  if (commit.shares_size() != static_cast<int>(lease->shares.size())) {
+    return Broken("step ", report.step(), " is committed by ", commit.shares_size(), " gangs of ",
+                  lease->shares.size());
+  }
+  std::set<int64_t> gangs;
+  for (const Lease::Share& share : commit.shares()) gangs.insert(share.gang());
+  if (gangs.size() != lease->shares.size()) {
+    return Broken("step ", report.step(), " is committed by a gang twice");
+  }
+  const auto all = SlotSet::FromRanges(report.slots());
+  if (!all.has_value() || !(*all == SlotSet(0, opened_->slots_per_step()))) {
+    return Broken("step ", report.step(), " is committed with slots ", Describe(report.slots()),
+                  " instead of all ", opened_->slots_per_step());
   }
   return absl::OkStatus();
 }
@@ -166,10 +240,6 @@ absl::Status JobRecord::CheckCommit(const Commit& commit) const {
   const StepReport& report = commit.report();
   if (report.step() != committed_step_ + 1) {
     return Broken("step ", report.step(), " is committed after step ", committed_step_);
-  }
-  if (report.generation() != generation_) {
-    return Broken("step ", report.step(), " is of generation ", report.generation(),
-                  " in generation ", generation_);
   }
   LIQUID_RETURN_IF_ERROR(CheckLeased(commit));
   const int64_t begin = stream_->StreamBegin(report.step());
@@ -187,7 +257,14 @@ absl::Status JobRecord::CheckCommit(const Commit& commit) const {
   return absl::OkStatus();
 }
 
-void JobRecord::AddCommit(const StepReport& report) {
+void JobRecord::AddCommit(const Commit& commit) {
+  const StepReport& report = commit.report();
+  auto gang = gangs_.begin();
+  for (const auto& [number, slots] : leases_[report.step()].shares) {
+    while (gang != gangs_.end() && gang->gang() < number) ++gang;
+    if (gang == gangs_.end()) break;
+    if (gang->gang() == number) gang->set_slots_done(gang->slots_done() + slots.size());
+  }
   if (static_cast<int64_t>(fingerprints_.size()) < report.step()) {
     fingerprints_.emplace_back();
   }
@@ -203,7 +280,6 @@ absl::Status JobRecord::Void(const Voided& voided) {
     return Broken("steps ", voided.from_step(), " to ", voided.to_step(), " are voided after step ",
                   committed_step_);
   }
-  if (!gangs_.empty()) return Broken("steps are voided while a gang holds their result");
   committed_step_ = voided.from_step() - 1;
   leases_.clear();
   last_step_ = StepReport();

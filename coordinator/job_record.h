@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "absl/status/status.h"
+#include "coordinator/slot_set.h"
 #include "data/epoch_order.h"
 #include "proto/ledger.pb.h"
 
@@ -22,9 +23,10 @@ namespace liquid {
 class JobRecord {
  public:
   // Takes in the next entry. DataLoss, and no change, if it does not follow from the ones before:
-  // steps are committed one after the other, by a gang of the generation, with the slots leased to
-  // it and the rows that the seed gives them; a step done again in exact arithmetic has the
-  // fingerprint it had; checkpoints are of committed steps; generations and gangs only count up.
+  // steps are committed one after the other, in the generation that leased them, by the gangs that
+  // held the slots (each slot once) and with the rows that the seed gives them; slots are stolen
+  // from whoever holds them; a step done again in exact arithmetic has the fingerprint it had;
+  // checkpoints are of committed steps; generations only count up.
   absl::Status Apply(const LedgerEntry& entry);
   // What Apply would say to that commit.
   absl::Status CheckCommit(const Commit& commit) const;
@@ -35,7 +37,18 @@ class JobRecord {
 
   int64_t generation() const { return generation_; }               // 0: none yet
   int64_t last_gang() const { return last_gang_; }                 // highest number so far
-  const std::vector<GangStatus>& gangs() const { return gangs_; }  // of the generation
+  const std::vector<GangStatus>& gangs() const { return gangs_; }  // of the generation, by number
+  const GangStatus* FindGang(int64_t gang) const;                  // null: no member
+
+  // Who holds what of a step that is not committed. A lease outlives its generation, until a newer
+  // one leases the step again: its gangs may have done the step, and report it then.
+  struct StepLease {
+    int64_t generation = 0;
+    std::map<int64_t, SlotSet> shares;  // by gang; gangs without slots are left out
+  };
+  const StepLease* FindLease(int64_t step) const;  // null: leased to nobody
+  // The same, as it stands in a commit.
+  google::protobuf::RepeatedPtrField<Lease::Share> SharesOf(int64_t step) const;
 
   int64_t committed_step() const { return committed_step_; }
   // Of the weights after `step`, 0 <= step <= committed_step().
@@ -56,6 +69,7 @@ class JobRecord {
   const StepReport& last_step() const { return last_step_; }
   const EvalReport& last_eval() const { return last_eval_; }
   const CheckpointReport& last_checkpoint() const { return last_checkpoint_; }
+  int64_t num_wrong_answers() const { return num_wrong_answers_; }
 
   // All that the ledger tells of the job's status, as while no gang works: PENDING, WAITING, DONE
   // or FAILED. Without `job` and `output`.
@@ -65,8 +79,10 @@ class JobRecord {
   absl::Status Open(const JobOpened& opened);
   absl::Status ChangeGeneration(const GenerationChange& change);
   absl::Status AddLease(const Lease& lease);
-  void AddCommit(const StepReport& report);
+  absl::Status AddSteal(const Steal& steal);
+  void AddCommit(const Commit& commit);
   absl::Status CheckLeased(const Commit& commit) const;
+  void Act(const std::string& what);
   absl::Status Void(const Voided& voided);
   absl::Status AddCheckpoint(const CheckpointReport& report);
   absl::Status Finish(const JobFinished& finished);
@@ -79,16 +95,14 @@ class JobRecord {
   int64_t committed_step_ = 0;
   // [s-1]: of step s. Those behind committed_step_ are of voided steps.
   std::vector<std::string> fingerprints_;
-  std::map<int64_t, std::vector<Lease>> leases_;  // of the generation, by step, not yet committed
+  std::map<int64_t, StepLease> leases_;  // by step, not yet committed
   bool is_paused_ = false;
   std::optional<JobFinished> finished_;
   StepReport last_step_;
   EvalReport last_eval_;
   CheckpointReport last_checkpoint_;
+  int64_t num_wrong_answers_ = 0;
 };
-
-// The slots 0 .. num_slots-1, each in exactly one of `ranges`?
-bool CoverEverySlotOnce(const std::vector<SlotRange>& ranges, int num_slots);
 
 }  // namespace liquid
 

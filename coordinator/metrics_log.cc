@@ -35,7 +35,7 @@ Json StepJson(const Commit& commit, const JobStream& stream) {
           {"skipped", report.skipped()},
           {"stream_begin", report.stream_begin()},
           {"stream_end", report.stream_end()},
-          {"gang", commit.gang()},
+          {"gangs", commit.shares_size()},
           {"generation", report.generation()},
           {"fingerprint", report.fingerprint()}};
 }

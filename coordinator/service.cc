@@ -88,7 +88,7 @@ class GangStream final : public grpc::ServerBidiReactor<GangMessage, Order>, pub
       return;
     }
     if (gang_ != 0) {
-      driver_.OnMessage(gang_, message_);
+      driver_.OnMessage(gang_, this, message_);
     } else if (const absl::Status status = Join(); !status.ok()) {
       Close(status);
     }
@@ -117,7 +117,7 @@ class GangStream final : public grpc::ServerBidiReactor<GangMessage, Order>, pub
   }
 
   void LeaveDriver() {
-    if (gang_ != 0) driver_.Disconnect(std::exchange(gang_, 0));
+    if (gang_ != 0) driver_.Disconnect(std::exchange(gang_, 0), this);
   }
 
   JobDriver& driver_;
@@ -208,6 +208,16 @@ grpc::ServerUnaryReactor* CoordinatorService::CheckpointNow(grpc::CallbackServer
 grpc::ServerUnaryReactor* CoordinatorService::Stop(grpc::CallbackServerContext* context,
                                                    const StopRequest* request, ActionReply* reply) {
   return Answer(context, driver_, Verb::kStop, request->who(), reply);
+}
+
+grpc::ServerUnaryReactor* CoordinatorService::Drain(grpc::CallbackServerContext* context,
+                                                    const DrainRequest* request,
+                                                    ActionReply* reply) {
+  const auto answer = driver_.Drain(request->gang(), request->who());
+  if (answer.ok()) reply->set_message(*answer);
+  grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
+  reactor->Finish(ToGrpc(answer.status()));
+  return reactor;
 }
 
 grpc::ServerUnaryReactor* GangService::OpenJob(grpc::CallbackServerContext* context,

@@ -26,6 +26,8 @@ class CoordinatorService final : public Coordinator::CallbackService {
                                           ActionReply* reply) override;
   grpc::ServerUnaryReactor* Stop(grpc::CallbackServerContext* context, const StopRequest* request,
                                  ActionReply* reply) override;
+  grpc::ServerUnaryReactor* Drain(grpc::CallbackServerContext* context, const DrainRequest* request,
+                                  ActionReply* reply) override;
 
  private:
   JobDriver& driver_;

@@ -8,22 +8,20 @@
 #include "base/hash.h"
 #include "coordinator/job_machine.h"
 #include "gmock/gmock.h"
-#include "tests/coordinator/gang_script.h"
 #include "tests/coordinator/ledger_script.h"
+#include "tests/coordinator/scene.h"
 #include "tests/testing/status_matchers.h"
 
 namespace liquid {
 namespace {
 
-using ::liquid::testing::CheckpointMessage;
 using ::liquid::testing::FingerprintOf;
 using ::liquid::testing::IsOk;
-using ::liquid::testing::JoinAt;
 using ::liquid::testing::kNumRows;
 using ::liquid::testing::LeaveMessage;
+using ::liquid::testing::Scene;
 using ::liquid::testing::ScriptedJob;
 using ::liquid::testing::StatusIs;
-using ::liquid::testing::StepMessage;
 using ::testing::AllOf;
 using ::testing::HasSubstr;
 
@@ -34,34 +32,14 @@ class AuditTest : public ::liquid::testing::LedgerTest {
   // The entries of a job whose first gang dies after step 6 with a checkpoint of step 4, and whose
   // second one works up to `last_step`.
   std::vector<LedgerEntry> EntriesUpTo(int64_t last_step) {
-    JobMachine machine({.job = job_}, JobRecord());
-    const absl::Time now = absl::FromUnixSeconds(1);
-    Actions actions;
-    machine.Start(now, &actions);
-    const int64_t first = machine.OnJoin(JoinAt(job_, 0), now, &actions).value();
-    Work(&machine, first, 6, &actions);
-    machine.OnDisconnected(first, now, &actions);
-    for (Action& action : actions) action.order.Clear();
-    const int64_t second = machine.OnJoin(JoinAt(job_, 4), now, &actions).value();
-    Work(&machine, second, last_step, &actions);
-    if (last_step == 7) machine.OnMessage(second, LeaveMessage(Leave::JOB_DONE), now, &actions);
-    std::vector<LedgerEntry> entries;
-    for (const Action& action : actions) {
-      if (action.kind == Action::Kind::kAppend) entries.push_back(action.entry);
-    }
-    return entries;
-  }
-
-  void Work(JobMachine* machine, int64_t gang, int64_t last_step, Actions* actions) {
-    const absl::Time now = absl::FromUnixSeconds(1);
-    for (size_t i = 0; i < actions->size() && machine->status().step() < last_step; ++i) {
-      if (!(*actions)[i].order.has_plan()) continue;
-      const Plan plan = (*actions)[i].order.plan();
-      machine->OnMessage(gang, StepMessage(job_, plan), now, actions);
-      if (plan.checkpoint_after()) {
-        machine->OnMessage(gang, CheckpointMessage(plan.generation(), plan.step()), now, actions);
-      }
-    }
+    Scene scene;
+    const int64_t first = scene.AddGang(0);
+    for (int step = 1; step <= 6; ++step) scene.Work();
+    scene.Disconnect(first);
+    const int64_t second = scene.AddGang(4);
+    while (scene.machine.record().committed_step() < last_step) scene.Work();
+    if (last_step == 7) scene.Say(second, LeaveMessage(Leave::JOB_DONE, "", 7));
+    return scene.Entries();
   }
 
   absl::Status AuditOf(std::vector<LedgerEntry> entries) {
@@ -194,12 +172,32 @@ TEST_F(AuditTest, EntriesThatDoNotFollowAreFound) {
               StatusIs(kDataLoss, HasSubstr("step 4 is committed after step 2")));
   EXPECT_THAT(AuditOf(changed(step(3, [](StepReport* r) { r->set_stream_begin(7); }))),
               StatusIs(kDataLoss, HasSubstr("step 3 has rows 7 to 12")));
-  EXPECT_THAT(AuditOf(changed(step(3, [](StepReport* r) { r->mutable_slots(0)->set_begin(1); }))),
-              StatusIs(kDataLoss, HasSubstr("its slots were not leased to gang 1")));
+  EXPECT_THAT(
+      AuditOf(changed(step(3, [](StepReport* r) { r->mutable_slots(0)->set_begin(1); }))),
+      StatusIs(kDataLoss, HasSubstr("step 3 is committed with slots 1-1 instead of all 2")));
+  EXPECT_THAT(AuditOf(changed([](LedgerEntry* entry) {
+                if (entry->has_commit()) entry->mutable_commit()->mutable_shares(0)->set_gang(2);
+                return entry->has_commit();
+              })),
+              StatusIs(kDataLoss, HasSubstr("step 1: slots 0-1 were not leased to gang 2")));
+  EXPECT_THAT(AuditOf(changed([](LedgerEntry* entry) {
+                if (entry->has_commit()) entry->mutable_commit()->clear_shares();
+                return entry->has_commit();
+              })),
+              StatusIs(kDataLoss, HasSubstr("step 1 is committed by 0 gangs of 1")));
+  EXPECT_THAT(AuditOf(changed(step(2, [](StepReport* r) { r->set_generation(9); }))),
+              StatusIs(kDataLoss, HasSubstr("is of generation 9, but leased in generation 1")));
+  EXPECT_THAT(AuditOf(changed([](LedgerEntry* entry) {
+                if (entry->has_lease()) {
+                  entry->mutable_lease()->mutable_shares(0)->mutable_slots(0)->set_end(1);
+                }
+                return entry->has_lease();
+              })),
+              StatusIs(kDataLoss, HasSubstr("step 1: its leases are not each slot once")));
   EXPECT_THAT(AuditOf(changed(step(6, [](StepReport* r) { r->set_fingerprint("x"); }))),
               StatusIs(kDataLoss, HasSubstr("step 6 was done again and came out different")));
   EXPECT_THAT(AuditOf(changed([](LedgerEntry* entry) {
-                if (entry->has_lease()) entry->mutable_lease()->set_gang(9);
+                if (entry->has_lease()) entry->mutable_lease()->mutable_shares(0)->set_gang(9);
                 return entry->has_lease();
               })),
               StatusIs(kDataLoss, HasSubstr("not a member of generation 1")));

@@ -45,6 +45,9 @@ inline std::string CheckpointName(int64_t step) { return absl::StrFormat("step-%
 inline Join JoinAt(const Job& job, int64_t step) {
   Join join;
   join.set_name("host:1");
+  join.set_host("host");
+  join.add_data_addresses("data:1");
+  join.add_data_addresses("data:2");
   join.set_num_ranks(2);
   join.set_tensor_parallel(1);
   join.set_job_digest(JobDigest(job));
@@ -52,8 +55,9 @@ inline Join JoinAt(const Job& job, int64_t step) {
   join.set_num_rows(kNumRows);
   join.set_code_version("0.1.0");
   join.set_recipe("avx2");
+  join.set_probe("p1");
   join.set_applied_step(step);
-  join.set_fingerprint(FingerprintOf(step));
+  if (step >= 0) join.set_fingerprint(FingerprintOf(step));
   if (step > 0) join.set_checkpoint(CheckpointName(step));
   return join;
 }
@@ -61,6 +65,17 @@ inline Join JoinAt(const Job& job, int64_t step) {
 inline GangMessage JoinMessage(const Job& job, int64_t step) {
   GangMessage message;
   *message.mutable_join() = JoinAt(job, step);
+  return message;
+}
+
+// `checkpoint`: the state was loaded, not trained to.
+inline GangMessage ReadyMessage(int64_t generation, int64_t step, bool checkpoint = false) {
+  GangMessage message;
+  Ready& ready = *message.mutable_ready();
+  ready.set_generation(generation);
+  ready.set_applied_step(step);
+  if (step >= 0) ready.set_fingerprint(FingerprintOf(step));
+  if (step > 0 && checkpoint) ready.set_checkpoint(CheckpointName(step));
   return message;
 }
 
@@ -78,6 +93,9 @@ inline GangMessage StepMessage(const Job& job, const Plan& plan) {
   report.set_stream_begin(stream.StreamBegin(plan.step()));
   report.set_stream_end(stream.StreamEnd(plan.step()));
   report.set_step_seconds(0.5);
+  for (const SlotRange& range : plan.slots()) {
+    report.set_compute_seconds(report.compute_seconds() + 0.1 * (range.end() - range.begin()));
+  }
   return message;
 }
 
@@ -99,8 +117,10 @@ inline GangMessage EvalMessage(int64_t generation, int64_t step) {
   return message;
 }
 
-inline GangMessage LeaveMessage(Leave::Reason reason, const std::string& error = "") {
+inline GangMessage LeaveMessage(Leave::Reason reason, const std::string& error = "",
+                                int64_t applied_step = 0) {
   GangMessage message;
+  message.mutable_leave()->set_applied_step(applied_step);
   message.mutable_leave()->set_reason(reason);
   message.mutable_leave()->set_error(error);
   return message;

@@ -30,6 +30,7 @@ using ::liquid::testing::EvalMessage;
 using ::liquid::testing::IsOk;
 using ::liquid::testing::JoinAt;
 using ::liquid::testing::LeaveMessage;
+using ::liquid::testing::ReadyMessage;
 using ::liquid::testing::ScriptedJob;
 using ::liquid::testing::StatusIs;
 using ::liquid::testing::StepMessage;
@@ -41,7 +42,8 @@ class GangClient {
  public:
   GangClient(const std::string& address, const Join& join)
       : stub_(Gang::NewStub(grpc::CreateChannel(address, grpc::InsecureChannelCredentials()))),
-        stream_(stub_->Connect(&context_)) {
+        stream_(stub_->Connect(&context_)),
+        step_(join.applied_step()) {
     context_.set_wait_for_ready(true);
     GangMessage message;
     *message.mutable_join() = join;
@@ -49,11 +51,14 @@ class GangClient {
   }
 
   void Send(const GangMessage& message) { stream_->Write(message); }
-  // The next order but for `committed`; an empty one at the stream's end.
+  // The next order but for `committed`, `regroup` (which is answered) and `world`; an empty one at
+  // the stream's end.
   Order Next() {
     Order order;
     while (stream_->Read(&order)) {
-      if (!order.has_committed()) return order;
+      if (order.has_regroup()) Send(ReadyMessage(order.regroup().generation(), step_, true));
+      if (order.has_plan()) step_ = order.plan().step();
+      if (!order.has_committed() && !order.has_regroup() && !order.has_world()) return order;
     }
     return Order();
   }
@@ -74,6 +79,7 @@ class GangClient {
   grpc::ClientContext context_;
   std::unique_ptr<Gang::Stub> stub_;
   std::unique_ptr<grpc::ClientReaderWriter<GangMessage, Order>> stream_;
+  int64_t step_;  // of the state it has, or will have when what it was told is done
 };
 
 class ServerTest : public ::testing::Test {
@@ -145,7 +151,8 @@ void TrainToTheEnd(const Job& job, GangClient* gang) {
     if (plan.checkpoint_after()) gang->Send(CheckpointMessage(plan.generation(), plan.step()));
     if (plan.last()) break;
   }
-  gang->Send(LeaveMessage(Leave::JOB_DONE));
+  EXPECT_EQ(gang->Next().stop().reason(), "the job is done");
+  gang->Send(LeaveMessage(Leave::JOB_DONE, "", 7));
 }
 
 TEST_F(ServerTest, AJobRunsFromJoinToDone) {
@@ -228,7 +235,7 @@ TEST_F(ServerTest, PeoplePauseResumeSaveAndStop) {
   EXPECT_TRUE(Ask<StopRequest>(&Coordinator::Stub::Stop, &message).ok());
   EXPECT_EQ(message, "stopping after step 4");
   EXPECT_EQ(gang->Next().stop().reason(), "stopped by ann");
-  gang->Send(LeaveMessage(Leave::STOPPED));
+  gang->Send(LeaveMessage(Leave::STOPPED, "", 4));
   EXPECT_TRUE(gang->Finish().ok());
   EXPECT_EQ(server_->WaitUntilEnded(), WAITING);
 }
@@ -243,9 +250,11 @@ TEST_F(ServerTest, RefusedGangsLearnBothValues) {
             "the job digest differs: the job has " + JobDigest(job_) + ", the gang has other");
   auto first = Connect(0);
   first->Next();
-  const grpc::Status second = Connect(0)->Finish();
-  EXPECT_EQ(second.error_message(),
-            "gang 1 (host:1, 2 ranks) trains this job already; a second gang is not supported yet");
+  join = JoinAt(job_, 0);
+  join.set_num_ranks(3);
+  const grpc::Status shape = GangClient(server_->address(), join).Finish();
+  EXPECT_EQ(shape.error_message(),
+            "the number of ranks differs: gang 1 (host:1, 2 ranks) has 2, the gang has 3");
 }
 
 TEST_F(ServerTest, AGangWithoutHeartbeatIsGone) {
@@ -273,9 +282,12 @@ TEST_F(ServerTest, ABrokenGangGoesOnFromItsCheckpointWithoutDoubleMetrics) {
   gang = Connect(4);
   const Order welcome = gang->Next();
   EXPECT_EQ(welcome.welcome().gang(), 2);
+  const Plan fifth = gang->NextPlan();
+  EXPECT_EQ(fifth.step(), 5);
   EXPECT_EQ(Status().step(), 4);
   EXPECT_THAT(MetricLines(),
               ::testing::ElementsAre("step 1", "step 2", "step 3", "step 4", "checkpoint 4"));
+  gang->Send(StepMessage(job_, fifth));
   TrainToTheEnd(job_, gang.get());
   EXPECT_EQ(server_->WaitUntilEnded(), DONE);
   EXPECT_THAT(MetricLines(),
@@ -345,7 +357,7 @@ TEST_F(ServerTest, AFullDiskEndsTheJobAndTheNextStartGoesOn) {
 }
 
 TEST_F(ServerTest, RefusesWhatItCannotServe) {
-  EXPECT_THAT(CoordinatorServer::Start(job_, {.listen = "0.0.0.0:0"}),
+  EXPECT_THAT(CoordinatorServer::Start(job_, {.listen = "0.0.0.0:0", .token_file = ""}),
               StatusIs(absl::StatusCode::kInvalidArgument,
                        AllOf(HasSubstr("--token-file"), HasSubstr("TLS"))));
   Start();
@@ -354,7 +366,7 @@ TEST_F(ServerTest, RefusesWhatItCannotServe) {
                        HasSubstr(absl::StrCat("another coordinator serves this job: pid ", getpid(),
                                               " on host "))));
   const Job other = ScriptedJob(output_ + "_2", {});
-  EXPECT_THAT(CoordinatorServer::Start(other, {.listen = server_->address()}),
+  EXPECT_THAT(CoordinatorServer::Start(other, {.listen = server_->address(), .token_file = ""}),
               StatusIs(absl::StatusCode::kUnavailable, HasSubstr("cannot listen on")));
   std::filesystem::remove_all(output_ + "_2");
   auto gang = Connect(0);

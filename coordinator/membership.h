@@ -1,0 +1,49 @@
+// A gang as the coordinator's machine sees it. Part of job_machine.h.
+#ifndef LIQUID_COORDINATOR_MEMBERSHIP_H_
+#define LIQUID_COORDINATOR_MEMBERSHIP_H_
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "absl/time/time.h"
+#include "coordinator/slot_set.h"
+#include "proto/coordinator.pb.h"
+
+namespace liquid {
+
+struct Member {
+  GangStatus status;  // applied_step: as last reported
+  std::vector<std::string> data_addresses;
+
+  bool is_here = true;      // else SILENT: the ledger knows it, its stream is not here
+  bool is_member = true;    // else it was drained, and goes once its last step is done
+  bool is_working = false;  // was in the last World: it takes part in the steps leased since
+  bool is_leaving = false;  // somebody wants it to go
+  bool was_told_to_stop = false;
+  absl::Time last_heard;
+
+  // The regroup at hand.
+  absl::Time regroup_sent;
+  bool was_heard_since = false;
+  std::optional<Ready> ready;
+  SlotSet held;  // of the first step after a regroup, until that is leased
+
+  // The step at hand: what is not begun, as last heard.
+  int num_left = 0;
+  absl::Time left_at;
+  double step_rate = 0;           // slots per second in this step; 0: unknown
+  bool is_asked = false;          // to give slots back
+  std::optional<Progress> early;  // of the step after it
+
+  int num_slots = -1;         // leased to it in the newest step; -1: none leased
+  int64_t step_measured = 0;  // the newest step with slots for it
+
+  // 0: unknown.
+  double rate() const { return step_rate > 0 ? step_rate : status.slots_per_second(); }
+};
+
+}  // namespace liquid
+
+#endif  // LIQUID_COORDINATOR_MEMBERSHIP_H_
