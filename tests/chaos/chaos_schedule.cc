@@ -1,0 +1,281 @@
+#include "tests/chaos/chaos_schedule.h"
+
+#include <signal.h>
+#include <sys/wait.h>
+
+#include <algorithm>
+#include <filesystem>
+#include <fstream>
+#include <memory>
+#include <random>
+#include <utility>
+
+#include "absl/strings/match.h"
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "absl/strings/str_split.h"
+#include "absl/time/clock.h"
+#include "base/file.h"
+#include "tests/system/liquid_process.h"
+
+namespace liquid::testing {
+namespace {
+
+constexpr int kMaxGangs = 3;
+
+// The processes that `root` started, and those that they started.
+std::vector<pid_t> Descendants(pid_t root) {
+  std::vector<std::pair<pid_t, pid_t>> parents;
+  for (const auto& entry : std::filesystem::directory_iterator("/proc")) {
+    int pid = 0;
+    if (!absl::SimpleAtoi(entry.path().filename().string(), &pid)) continue;
+    const std::string stat = ReadFile(entry.path().string() + "/stat").value_or("");
+    const size_t name_end = stat.rfind(") ");
+    if (name_end == std::string::npos) continue;
+    const std::vector<std::string> fields = absl::StrSplit(stat.substr(name_end + 2), ' ');
+    int parent = 0;
+    if (fields.size() > 1 && absl::SimpleAtoi(fields[1], &parent))
+      parents.emplace_back(pid, parent);
+  }
+  std::vector<pid_t> found = {root};
+  for (size_t i = 0; i < found.size(); ++i) {
+    for (const auto& [pid, parent] : parents) {
+      if (parent == found[i]) found.push_back(pid);
+    }
+  }
+  found.erase(found.begin());
+  return found;
+}
+
+class Schedule {
+ public:
+  Schedule(std::string directory, std::string job_file, std::string fingerprint, uint64_t seed)
+      : directory_(std::move(directory)),
+        job_file_(std::move(job_file)),
+        fingerprint_(std::move(fingerprint)),
+        random_(seed),
+        num_ranks_(1 + Roll(2)) {}
+
+  ChaosResult Run(absl::Duration timeout) {
+    const absl::Time start = absl::Now();
+    StartCoordinator("127.0.0.1:0");
+    if (coordinator_ == nullptr) return {counts_, "the coordinator did not start", 0};
+    StartGang();
+    while (!JobIsDone() && absl::Now() - start < timeout) {
+      OneEvent();
+      absl::SleepFor(absl::Milliseconds(50 + Roll(600)));
+      Tend();
+    }
+    ChaosResult result;
+    result.problem = JobIsDone() ? Judge() : "the job did not end in time";
+    result.counts = counts_;
+    result.seconds = absl::ToDoubleSeconds(absl::Now() - start);
+    return result;
+  }
+
+ private:
+  struct Gang {
+    std::unique_ptr<Process> process;
+    absl::Time frozen_until = absl::InfinitePast();
+    std::vector<pid_t> frozen;
+  };
+
+  int Roll(int n) { return static_cast<int>(random_() % static_cast<uint64_t>(n)); }
+  std::string Output() const { return directory_ + "/output"; }
+
+  void StartCoordinator(const std::string& listen) {
+    coordinator_ = std::make_unique<Process>(
+        std::vector<std::string>{"liquid-coordinator", job_file_, "--listen", listen, "--set",
+                                 absl::StrCat("output=", Output())});
+    if (!coordinator_->WaitForOutput(" at 127.0.0.1:", absl::Seconds(20))) {
+      Keep(*coordinator_, "coordinator");
+      coordinator_ = nullptr;
+      return;
+    }
+    const std::string output = coordinator_->output();
+    const size_t begin = output.find(" at 127.0.0.1:") + 4;
+    address_ = output.substr(begin, output.find_first_of(", \n", begin) - begin);
+  }
+
+  void StartGang() {
+    ++counts_.joins;
+    Gang& gang = gangs_.emplace_back();
+    gang.process = std::make_unique<Process>(std::vector<std::string>{
+        "mpirun", "-q", "--allow-run-as-root", "--oversubscribe", "--bind-to", "none", "--mca",
+        "odls_base_sigkill_timeout", "0", "-n", absl::StrCat(num_ranks_),
+        absl::StrCat(LIQUID_BIN_DIR, "/liquid-worker"), "--coordinator", address_,
+        "--test-slowdown", absl::StrCat(8 + Roll(20))});
+  }
+
+  Gang* AnyGang() {
+    return gangs_.empty() ? nullptr : &gangs_[Roll(static_cast<int>(gangs_.size()))];
+  }
+
+  void OneEvent() {
+    Gang* gang = AnyGang();
+    const int kind = Roll(100);
+    if (kind < 30) {
+      if (gangs_.size() < kMaxGangs) StartGang();
+    } else if (kind < 55) {
+      if (gang != nullptr) Kill(*gang);
+    } else if (kind < 68) {
+      if (gang != nullptr) Freeze(*gang);
+    } else if (kind < 80) {
+      if (gang != nullptr) Drain(*gang);
+    } else if (kind < 88) {
+      ++counts_.coordinator_kills;
+      coordinator_->Signal(SIGKILL);
+      Keep(*coordinator_, "coordinator");
+      coordinator_->Wait();
+      StartCoordinator(address_);
+    } else {
+      ++counts_.verbs;
+      const char* const verbs[] = {"pause", "checkpoint", "resume"};
+      RunToEnd({"liquid", verbs[Roll(3)], Output()});
+    }
+  }
+
+  void Kill(Gang& gang) {
+    ++counts_.kills;
+    const std::vector<pid_t> ranks = Descendants(gang.process->pid());
+    if (ranks.empty() || Roll(4) == 0) {
+      gang.process->Signal(SIGKILL);  // mpirun itself
+    } else {
+      kill(ranks[Roll(static_cast<int>(ranks.size()))], SIGKILL);
+    }
+  }
+
+  void Freeze(Gang& gang) {
+    if (!gang.frozen.empty()) return;
+    ++counts_.freezes;
+    gang.frozen = Descendants(gang.process->pid());
+    for (const pid_t pid : gang.frozen) kill(pid, SIGSTOP);
+    gang.frozen_until = absl::Now() + absl::Milliseconds(100 + Roll(3000));
+  }
+
+  void Drain(Gang& gang) {
+    ++counts_.drains;
+    if (Roll(2) == 0) {
+      gang.process->Signal(SIGTERM);
+    } else {
+      RunToEnd({"liquid", "drain", absl::StrCat(1 + Roll(counts_.joins)), Output()});
+    }
+  }
+
+  // What goes on without accidents: the frozen thaw, the dead are buried, somebody always works.
+  void Tend() {
+    for (Gang& gang : gangs_) {
+      if (gang.frozen.empty() || absl::Now() < gang.frozen_until) continue;
+      for (const pid_t pid : gang.frozen) kill(pid, SIGCONT);
+      gang.frozen.clear();
+    }
+    std::erase_if(gangs_, [this](Gang& gang) {
+      siginfo_t info{};
+      const bool ended = waitid(P_PID, static_cast<id_t>(gang.process->pid()), &info,
+                                WEXITED | WNOHANG | WNOWAIT) == 0 &&
+                         info.si_pid != 0;
+      if (ended) Keep(*gang.process, "gang");
+      return ended;
+    });
+    if (coordinator_ == nullptr) StartCoordinator(address_);
+    if (JobIsDone()) return;
+    const bool all_are_frozen = std::all_of(gangs_.begin(), gangs_.end(),
+                                            [](const Gang& gang) { return !gang.frozen.empty(); });
+    if (all_are_frozen && gangs_.size() < kMaxGangs) StartGang();
+    if (Roll(8) == 0) RunToEnd({"liquid", "resume", Output()});
+  }
+
+  bool JobIsDone() {
+    return coordinator_ == nullptr ? false
+                                   : absl::StrContains(coordinator_->output(), "the job is done");
+  }
+
+  std::string Judge() {
+    for (Gang& gang : gangs_) {
+      for (const pid_t pid : gang.frozen) kill(pid, SIGCONT);
+      gang.process->Wait(absl::Seconds(30));
+      Keep(*gang.process, "gang");
+    }
+    gangs_.clear();
+    coordinator_->Wait(absl::Seconds(30));
+    Keep(*coordinator_, "coordinator");
+    const Finished print = RunToEnd({"liquid", "fingerprint", Output() + "/checkpoints/latest"});
+    if (LastLine(print.output) != fingerprint_) {
+      return absl::StrCat("the fingerprint is ", LastLine(print.output), ", not ", fingerprint_);
+    }
+    const Finished audit = RunToEnd({"liquid", "audit", Output()});
+    if (audit.exit_code != 0) return absl::StrCat("the audit fails: ", audit.output);
+    std::ofstream(directory_ + "/audit.log") << audit.output;
+    return "";
+  }
+
+  // For whoever has to find out what went wrong.
+  void Keep(const Process& process, const char* what) {
+    std::ofstream(absl::StrCat(directory_, "/", what, "-", ++num_logs_, ".log"))
+        << process.output();
+  }
+
+  const std::string directory_;
+  const std::string job_file_;
+  const std::string fingerprint_;
+  std::mt19937_64 random_;
+  const int num_ranks_;
+  std::unique_ptr<Process> coordinator_;
+  std::string address_;
+  std::vector<Gang> gangs_;
+  ChaosCounts counts_;
+  int num_logs_ = 0;
+};
+
+}  // namespace
+
+ChaosCounts& ChaosCounts::operator+=(const ChaosCounts& other) {
+  kills += other.kills;
+  freezes += other.freezes;
+  joins += other.joins;
+  drains += other.drains;
+  coordinator_kills += other.coordinator_kills;
+  verbs += other.verbs;
+  return *this;
+}
+
+ChaosJob::ChaosJob(const std::string& directory) : directory_(directory) {
+  std::ifstream all("configs/quickstart/train.jsonl");
+  std::vector<std::string> lines;
+  for (std::string line; lines.size() < 30 && std::getline(all, line);) lines.push_back(line);
+  std::ofstream(directory_ + "/train.jsonl") << absl::StrJoin(lines, "\n") << "\n";
+  const std::string root = std::filesystem::current_path().string();
+  std::ofstream(directory_ + "/job.yaml") << absl::StrCat(
+      "job: chaos\noutput: ", directory_, "/reference\nmodel: {config: ", root,
+      "/tests/system/tiny_model.json, tokenizer: ", root,
+      "/configs/quickstart/tokenizer, init_seed: 7}\n"
+      "data: {train: [train.jsonl], eval: [train.jsonl], sequence_length: 128}\n"
+      "training: {epochs: 8, slots_per_step: 6, rows_per_slot: 1, seed: 5, eval_every_steps: 5}\n"
+      "optimizer: {learning_rate: 1.0e-2, warmup_steps: 2}\n"
+      "checkpoint: {every_steps: 4, keep_last: 3}\n"
+      "coordinator: {heartbeat_timeout_seconds: 1, audit_every: 5}\n");
+  const Finished run = RunToEnd({"liquid", "train", directory_ + "/job.yaml"});
+  if (run.exit_code != 0) {
+    problem_ = run.output;
+    return;
+  }
+  const Finished print =
+      RunToEnd({"liquid", "fingerprint", directory_ + "/reference/checkpoints/latest"});
+  fingerprint_ = LastLine(print.output);
+}
+
+ChaosResult ChaosJob::Run(uint64_t seed, absl::Duration timeout) const {
+  const std::string directory = absl::StrCat(directory_, "/run-", seed);
+  std::filesystem::create_directories(directory);
+  ChaosResult result;
+  {
+    Schedule schedule(directory, directory_ + "/job.yaml", fingerprint_, seed);
+    result = schedule.Run(timeout);
+  }
+  std::error_code ignored;
+  if (result.problem.empty()) std::filesystem::remove_all(directory, ignored);
+  return result;
+}
+
+}  // namespace liquid::testing
