@@ -24,6 +24,7 @@
 #include "worker/train_state.h"
 #include "worker/train_step.h"
 #include "worker/trainer.h"
+#include "worker/workbench.h"
 
 namespace liquid {
 namespace {
@@ -76,27 +77,6 @@ void SayGoodbye(CoordinatorClient* client, const absl::StatusOr<Leave::Reason>& 
   }
   leave.set_applied_step(applied_step);
   client->Leave(leave);
-}
-
-// The device of this rank and what lives on it.
-struct Machine {
-  std::unique_ptr<Device> device = CreateCpuDevice();
-  std::unique_ptr<Stream> stream;
-  std::unique_ptr<Ops> ops;
-  std::unique_ptr<TensorPool> pool;
-  std::unique_ptr<Model> model;
-};
-
-absl::StatusOr<Machine> CreateMachine(const Job& job, const JobData& data, Communicator& world) {
-  Machine machine;
-  auto device_stream = machine.device->CreateStream();
-  LIQUID_RETURN_IF_ERROR(AgreeOn(world, device_stream.status()));
-  machine.stream = *std::move(device_stream);
-  machine.ops = CreateOps(*machine.stream);
-  machine.pool = std::make_unique<TensorPool>(*machine.device);
-  LIQUID_ASSIGN_OR_RETURN(machine.model, CreateJobModel(job, data, world, *machine.ops,
-                                                        *machine.stream, *machine.pool));
-  return machine;
 }
 
 TrainingState OriginOf(const OpenJobReply& opened, const JobData& data) {
@@ -198,12 +178,12 @@ absl::StatusOr<ExitCode> RunGang(Communicator& world, const GangRunOptions& opti
   }
   LIQUID_ASSIGN_OR_RETURN(const DataPorts ports, OpenDataPorts(options, world));
   LIQUID_ASSIGN_OR_RETURN(const JobData data, PrepareJobData(job, world));
-  LIQUID_ASSIGN_OR_RETURN(const Machine machine, CreateMachine(job, data, world));
+  LIQUID_ASSIGN_OR_RETURN(const Workbench bench, CreateWorkbench(job, data, world));
   const JobStream stream(
       EpochOrder(job.training().seed(), data.train.num_rows(), job.data().shuffle()),
       job.training().epochs(), job.training().slots_per_step(), job.training().rows_per_slot());
   const TrainingState origin = OriginOf(entrance.opened, data);
-  TrainState state(*machine.model, *machine.ops, *machine.pool);
+  TrainState state(*bench.model, *bench.ops, *bench.pool);
   LIQUID_ASSIGN_OR_RETURN(const std::string probe, ProbeDigest(job, data.train, state, world));
   Checkpointing checkpointing(job, stream, origin, world);
   const auto load_state = [&](int64_t max_step) {
@@ -216,9 +196,9 @@ absl::StatusOr<ExitCode> RunGang(Communicator& world, const GangRunOptions& opti
   }
   LIQUID_ASSIGN_OR_RETURN(
       const double peak_flops,
-      SumOverRanks(world, MeasurePeakFlops(*machine.ops, *machine.stream, *machine.pool)));
+      SumOverRanks(world, MeasurePeakFlops(*bench.ops, *bench.stream, *bench.pool)));
 
-  LIQUID_ASSIGN_OR_RETURN(const std::string recipe, JobRecipe(job, *machine.ops, world));
+  LIQUID_ASSIGN_OR_RETURN(const std::string recipe, JobRecipe(job, *bench.ops, world));
   Join join = MakeJoin(job, origin, data, state, recipe, world);
   join.set_probe(probe);
   for (const std::string& address : ports.addresses) join.add_data_addresses(address);
@@ -236,8 +216,8 @@ absl::StatusOr<ExitCode> RunGang(Communicator& world, const GangRunOptions& opti
     progress.Say(absl::StrCat("resuming from checkpoint ", join.checkpoint(), ", step ",
                               state.applied_step, " of ", stream.num_steps()));
   }
-  TrainStep step(job, stream, data.train, state, *machine.ops, *machine.stream, *machine.pool,
-                 world, peak_flops, options.faults);
+  TrainStep step(job, stream, data.train, state, *bench.ops, *bench.stream, *bench.pool, world,
+                 peak_flops, options.faults);
   std::optional<Evaluation> evaluation;
   if (data.eval.has_value()) {
     evaluation.emplace(*data.eval, job.training().rows_per_slot(), state, world);

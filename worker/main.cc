@@ -10,9 +10,12 @@
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "base/command_line.h"
+#include "base/file.h"
 #include "base/log.h"
 #include "base/status.h"
 #include "base/version.h"
+#include "coordinator/job_record.h"
+#include "coordinator/ledger.h"
 #include "coordinator/server.h"
 #include "kernels/cpu/team.h"
 #include "parallel/mpi/mpi_session.h"
@@ -21,6 +24,7 @@
 #include "proto/job_loader.h"
 #include "worker/gang_member.h"
 #include "worker/gang_run.h"
+#include "worker/replay.h"
 #include "worker/signals.h"
 
 namespace liquid {
@@ -36,6 +40,9 @@ struct Flags {
   std::string token_file;
   std::string data_host;
   TestFaults faults;
+  std::string replay;  // an OUTPUT directory
+  std::string from;
+  int64_t to_step = 0;
 };
 
 // How long the host of a coordinator waits for other gangs to take their leave of a job that is
@@ -110,6 +117,32 @@ absl::StatusOr<ExitCode> Run(const Flags& flags, MpiSession& session, Communicat
   return result;
 }
 
+// Collective. What the ledger of OUTPUT says against the steps done again.
+absl::Status RunReplay(const Flags& flags, MpiSession& session, Communicator& world) {
+  ReplayOptions options;
+  auto job = LoadJob(JoinPath(flags.replay, "job.yaml"), {});
+  LIQUID_RETURN_IF_ERROR(AgreeOn(world, job.status()));
+  options.job = *std::move(job);
+  options.job_digest = JobDigest(options.job);
+  options.from = flags.from;
+  options.to_step = flags.to_step;
+  options.ranks_on_machine = session.local_size();
+  JobRecord record;
+  const absl::Status read =
+      world.rank() == 0
+          ? ReadLedger(LedgerPath(flags.replay),
+                       [&record](const LedgerEntry& entry) { return record.Apply(entry); })
+                .status()
+          : absl::OkStatus();
+  LIQUID_RETURN_IF_ERROR(AgreeOn(world, read));
+  options.fingerprint_of = [&](int64_t step) -> absl::StatusOr<std::string> {
+    if (record.is_open() && step <= record.committed_step()) return record.FingerprintAfter(step);
+    return absl::OutOfRangeError(
+        absl::StrCat("the ledger of ", flags.replay, " has no commit of step ", step));
+  };
+  return Replay(world, options);
+}
+
 void AddFlags(Flags* flags, CLI::App* app) {
   auto* config = app->add_option("--config", flags->config, "job file; hosts the coordinator");
   auto* coordinator =
@@ -128,6 +161,10 @@ void AddFlags(Flags* flags, CLI::App* app) {
   app->add_option("--deadline", flags->deadline_seconds,
                   "leave, with all state kept, so many seconds after the start")
       ->check(CLI::NonNegativeNumber);
+  auto* replay =
+      app->add_option("--replay", flags->replay, "OUTPUT of a job: do its steps again and compare");
+  app->add_option("--from", flags->from, "with --replay: a checkpoint, or `start`")->needs(replay);
+  app->add_option("--to-step", flags->to_step, "with --replay: the last step")->needs(replay);
   // For tests (worker/test_faults.h).
   app->add_option("--test-slowdown", flags->faults.slowdown)->group("");
   app->add_option("--test-flip-every", flags->faults.flip_every)->group("");
@@ -147,15 +184,21 @@ int Main(int argc, char** argv) {
   app.set_version_flag("--version", CodeVersion());
   if (const auto end = ParseCommandLine(app, argc, argv)) return static_cast<int>(*end);
   InitializeLog(absl::StrCat("rank ", session.rank()), LogLevel::kInfo);
-  if (flags.config.empty() == flags.coordinator.empty()) {
-    if (session.rank() == 0) LogError("give one of --config FILE and --coordinator HOST:PORT");
+  if (flags.config.empty() + flags.coordinator.empty() + flags.replay.empty() != 2) {
+    if (session.rank() == 0) {
+      LogError("give one of --config FILE, --coordinator HOST:PORT and --replay OUTPUT");
+    }
     return static_cast<int>(ExitCode::kBadConfig);
   }
 
   const std::unique_ptr<Communicator> world = session.CreateWorld();
   if (!sentinel.ok()) LogWarning("deaths will be noticed later: ", sentinel.status().message());
-  const absl::StatusOr<ExitCode> result =
-      Run(flags, session, *world, sentinel.ok() ? sentinel->get() : nullptr);
+  absl::StatusOr<ExitCode> result = ExitCode::kOk;
+  if (!flags.replay.empty()) {
+    if (const absl::Status done = RunReplay(flags, session, *world); !done.ok()) result = done;
+  } else {
+    result = Run(flags, session, *world, sentinel.ok() ? sentinel->get() : nullptr);
+  }
   if (result.ok()) return static_cast<int>(*result);
   const auto code = static_cast<int>(ExitCodeOf(result.status()));
   // All ranks have the same error, so one tells it; unless the gang itself is broken.
