@@ -32,15 +32,15 @@ struct AuditReport {
   int64_t num_gangs = 0;  // that were ever in the job
   int64_t num_steals = 0;
   int64_t num_wrong_answers = 0;  // slots of which two gangs computed different gradients
-  std::string fingerprint;  // of the weights after the last committed step
+  std::string fingerprint;        // of the weights after the last committed step
   std::vector<EpochCoverage> epochs;
 };
 
 // Proves, from the file alone:
 // - no entry was changed, left out or put in between (hash chain);
 // - every entry follows from those before it (job_record.h): steps one after the other, slots only
-//   by the gangs that they were leased to, in the generation that leased them, a repeated step with the fingerprint it had, checkpoints
-//   of committed steps;
+//   by the gangs that they were leased to, in the generation that leased them, a repeated step with
+//   the fingerprint it had, checkpoints of committed steps;
 // - in the committed steps, every row of every epoch that they complete was trained exactly once,
 //   and no row twice in the one they may be in: the rows of each slot are derived from the seed
 //   again and counted.

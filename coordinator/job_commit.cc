@@ -55,7 +55,10 @@ absl::Status JobMachine::CheckReport(int64_t gang, const StepReport& report) con
 
 void JobMachine::OnStep(int64_t gang, const StepReport& report, absl::Time now, Actions* actions) {
   Member* member = Find(gang);
-  if (!member->is_member) return;  // drained: the others say the same
+  if (!member->is_member) {  // drained: the others say the same
+    member->status.set_applied_step(report.step());
+    return;
+  }
   const int64_t next = member->status.applied_step() + 1;
   if (!member->is_working || report.step() != next) {
     return Violate(
@@ -156,6 +159,11 @@ void JobMachine::CommitStep(int64_t step, const std::string& fingerprint, Action
   for (const auto& [number, member] : gangs_) {
     if (member.is_here) Send(number, order, actions);
   }
+  if (early_eval_.step() == step) {
+    LedgerEntry eval;
+    *eval.mutable_eval()->mutable_report() = std::exchange(early_eval_, EvalReport());
+    Record(std::move(eval), actions);
+  }
 }
 
 void JobMachine::OnCheckpoint(int64_t gang, const CheckpointReport& report, absl::Time now,
@@ -179,7 +187,7 @@ void JobMachine::OnCheckpoint(int64_t gang, const CheckpointReport& report, absl
                    now, actions);
   }
   const bool is_known = record_.last_checkpoint().directory() == report.directory();
-  if (is_known || (record_.finished().has_value() && record_.finished()->state() == DONE)) return;
+  if (is_known || IsDone()) return;
   if (save_wanted_.has_value() && report.step() >= *save_wanted_) save_wanted_.reset();
   LedgerEntry entry;
   *entry.mutable_checkpoint()->mutable_report() = report;
@@ -188,12 +196,17 @@ void JobMachine::OnCheckpoint(int64_t gang, const CheckpointReport& report, absl
 }
 
 void JobMachine::OnEval(int64_t gang, const EvalReport& report, absl::Time now, Actions* actions) {
+  const bool is_applied = report.step() <= Find(gang)->status.applied_step();
+  if (report.step() > record_.committed_step() && is_applied) {
+    early_eval_ = report;  // others have not reported the step yet
+    return;
+  }
   if (report.step() < 0 || report.step() > record_.committed_step()) {
     return Violate(gang, absl::StrCat("eval of step ", report.step(), ", which is not committed"),
                    now, actions);
   }
   const bool is_known = record_.last_eval().step() >= report.step() && report.step() > 0;
-  if (is_known || (record_.finished().has_value() && record_.finished()->state() == DONE)) return;
+  if (is_known || IsDone()) return;
   LedgerEntry entry;
   *entry.mutable_eval()->mutable_report() = report;
   Record(std::move(entry), actions);

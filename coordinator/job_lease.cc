@@ -52,7 +52,7 @@ void JobMachine::LeaseStep(int64_t step, absl::Time now, Actions* actions) {
   if (planned.checkpoint) {
     last_checkpoint_time_ = now;
     planned.writer = Writer()->status.gang();
-    ordered_checkpoint_ = {step, planned.writer};
+    planned_checkpoint_ = {step, planned.writer};
   }
   ChooseAudits(step, shares, kept, &planned);
   for (const auto& [number, member] : gangs_) {

@@ -150,7 +150,7 @@ absl::StatusOr<int64_t> JobMachine::OnJoin(const Join& join, absl::Time now, Act
   Forget(number);
   const std::string reason =
       absl::StrCat(DescribeGang(member.status), was_here_before ? " came back" : " joined");
-  const bool was_done = record_.finished().has_value() && record_.finished()->state() == DONE;
+  const bool was_done = IsDone();
   member.is_member = !was_done;
   gangs_[number] = std::move(member);
   ++version_;
@@ -163,6 +163,7 @@ absl::StatusOr<int64_t> JobMachine::OnJoin(const Join& join, absl::Time now, Act
   if (was_done) {
     SendStop(Find(number), "the job is done", /*save=*/false, actions);
   } else if (phase_ == Phase::kGrace) {
+    if (!was_here_before) ChangeGeneration(reason, actions);  // its number is taken from now on
     EndGrace(now, actions);
   } else {
     BeginRegroup(reason, is_replaced ? -1 : leased_step_, now, actions);
@@ -202,6 +203,7 @@ void JobMachine::FinishIfComplete(Actions* actions) {
   finished.set_step(num_steps);
   finished.set_fingerprint(record_.FingerprintAfter(num_steps));
   Record(std::move(entry), actions);
+  BeIdle();
   for (auto& [number, member] : gangs_) {
     if (member.is_here) SendStop(&member, "the job is done", /*save=*/false, actions);
   }
@@ -256,8 +258,9 @@ void JobMachine::OnLeave(int64_t gang, const Leave& leave, absl::Time now, Actio
   if ((owes_nothing && others_stay) || has_done_its_part) {
     Forget(gang);
     ++version_;
-    if (!is_done) CommitWhatIsReported(now, actions);
-    return;
+    if (is_done) return;
+    CommitWhatIsReported(now, actions);
+    return SaveTheEnd(actions);
   }
   Remove({{gang, LeaveReason(leave)}}, now, actions);
 }
@@ -268,17 +271,28 @@ void JobMachine::OnLeaveRequest(int64_t gang, absl::Time now, Actions* actions) 
   member.is_leaving = true;
   member.status.set_phase(GangStatus::DRAINING);
   ++version_;
-  if (phase_ == Phase::kGrace) return;
+  if (phase_ == Phase::kGrace || phase_ == Phase::kIdle) return;
   if (!AllAreLeaving()) {
-    int64_t applied = record_.committed_step();
-    for (const auto& [number, other] : gangs_) {
-      if (other.is_working) applied = std::max(applied, other.status.applied_step());
-    }
-    const std::string reason = absl::StrCat(DescribeGang(member.status), " is to go");
-    BeginRegroup(reason, std::min(leased_step_, applied + 1), now, actions);
+    DrainLeavers(now, actions);
   } else if (phase_ == Phase::kSteady) {
     StopIfAlone("it asked to go", actions);
   }
+}
+
+// Those who are to go do the step at hand, and leave the rest to those who stay.
+void JobMachine::DrainLeavers(absl::Time now, Actions* actions) {
+  if (AllAreLeaving() || !stop_reason_.empty()) return;
+  int64_t applied = record_.committed_step();
+  std::string who;
+  for (const auto& [number, member] : gangs_) {
+    if (!member.is_member) continue;
+    if (member.is_working) applied = std::max(applied, member.status.applied_step());
+    if (member.is_leaving) {
+      absl::StrAppend(&who, who.empty() ? "" : ", ", DescribeGang(member.status));
+    }
+  }
+  if (who.empty()) return;
+  BeginRegroup(absl::StrCat(who, " is to go"), std::min(leased_step_, applied + 1), now, actions);
 }
 
 // With nobody to go on, those who leave save first.
@@ -417,6 +431,7 @@ absl::StatusOr<std::string> JobMachine::OnVerb(Verb verb, const std::string& who
 absl::StatusOr<std::string> JobMachine::OnDrain(int64_t gang, const std::string& who,
                                                 absl::Time now, Actions* actions) {
   const Member* member = Find(gang);
+  if (state() == DONE) return Refuse("cannot drain: the job is done");
   if (member == nullptr || !member->is_here || !member->is_member) {
     return absl::NotFoundError(absl::StrCat("gang ", gang, " is not in the job now"));
   }
@@ -438,7 +453,7 @@ absl::StatusOr<std::string> JobMachine::OnDrain(int64_t gang, const std::string&
 JobState JobMachine::state() const {
   if (record_.finished().has_value()) return record_.finished()->state();
   for (const auto& [number, member] : gangs_) {
-    if (member.is_here) return record_.is_paused() ? PAUSED : RUNNING;
+    if (member.is_here && member.is_member) return record_.is_paused() ? PAUSED : RUNNING;
   }
   return record_.is_open() ? WAITING : PENDING;
 }

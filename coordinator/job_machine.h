@@ -107,9 +107,13 @@ class JobMachine {
   Member MakeMember(const Join& join, int64_t number, absl::Time now) const;
   void OnLeave(int64_t gang, const Leave& leave, absl::Time now, Actions* actions);
   void OnLeaveRequest(int64_t gang, absl::Time now, Actions* actions);
+  void DrainLeavers(absl::Time now, Actions* actions);
   void StopIfAlone(const std::string& reason, Actions* actions);
   const Member* Writer() const;  // of checkpoints; null while nobody is here
   bool AllAreLeaving() const;
+  bool IsDone() const {
+    return record_.finished().has_value() && record_.finished()->state() == DONE;
+  }
 
   // Generations.
   void Remove(const Departures& departures, absl::Time now, Actions* actions);
@@ -118,6 +122,7 @@ class JobMachine {
   void BeginRegroup(const std::string& reason, int64_t after_step, absl::Time now,
                     Actions* actions);
   std::vector<int64_t> PartWithLeavers();
+  bool TakeLeaversBack();
   void BeIdle();
   void EndGrace(absl::Time now, Actions* actions);
   void OnReady(int64_t gang, const Ready& ready, absl::Time now, Actions* actions);
@@ -128,6 +133,7 @@ class JobMachine {
   void OrderLoad(absl::Time now, Actions* actions);
   void AdoptState(int64_t step, Actions* actions);
   void SendWorld(int64_t step, Actions* actions);
+  void SaveTheEnd(Actions* actions);
   void SaveWhatIsDue(int64_t step, Actions* actions);
 
   // Leases and steals.
@@ -180,6 +186,7 @@ class JobMachine {
   int64_t leased_step_ = 0;
   std::map<int64_t, PlannedStep> planned_;  // not committed
   StepReports reports_;
+  EvalReport early_eval_;                                // of a step that is not committed yet
   std::set<std::pair<absl::Time, int64_t>> finishes_;    // expected, of those who have slots left
   std::set<int64_t> idle_;                               // have none, and may take some
   std::map<int64_t, AskedRelease> releases_;             // by victim
@@ -189,7 +196,7 @@ class JobMachine {
   bool is_stopped_ = false;       // by a person; until the next gang
   std::string stop_reason_;
   std::optional<int64_t> save_wanted_;              // by a person, after this step
-  std::pair<int64_t, int64_t> ordered_checkpoint_;  // the newest: of which step, from which gang
+  std::pair<int64_t, int64_t> planned_checkpoint_;  // the newest: of which step, by which gang
   absl::Time last_checkpoint_time_;
   double step_seconds_ = 0;  // running average; 0: unknown
 };

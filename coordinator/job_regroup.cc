@@ -38,7 +38,7 @@ void JobMachine::Forget(int64_t gang) {
   if (found->second.is_working) --num_working_;
   reports_.Forget(gang);
   idle_.erase(gang);
-  if (ordered_checkpoint_.second == gang) ordered_checkpoint_.second = 0;
+  if (planned_checkpoint_.second == gang) planned_checkpoint_.second = 0;
   std::erase_if(finishes_, [gang](const auto& item) { return item.second == gang; });
   gangs_.erase(found);
 }
@@ -52,13 +52,13 @@ void JobMachine::Remove(const Departures& departures, absl::Time now, Actions* a
     absl::StrAppend(&reason, reason.empty() ? "" : "; ", DescribeGang(member->status),
                     " left: ", why);
     // Also a drained gang owes its part of the last step before the regroup.
-    must_regroup |= member->is_member || (phase_ == Phase::kRegrouping && regroup_after_ >= 0);
+    const bool is_missed = member->owes_work && phase_ == Phase::kRegrouping && regroup_after_ >= 0;
+    must_regroup |= member->is_member || is_missed;
     Forget(gang);
     ++version_;
   }
-  if (!must_regroup || (record_.finished().has_value() && record_.finished()->state() == DONE)) {
-    return;
-  }
+  if (IsDone()) return;
+  if (!must_regroup) return SaveTheEnd(actions);
   if (phase_ == Phase::kGrace && !gangs_.empty()) return EndGrace(now, actions);
   BeginRegroup(reason, -1, now, actions);
 }
@@ -76,14 +76,18 @@ void JobMachine::EndGrace(absl::Time now, Actions* actions) {
   BeginRegroup(reason, -1, now, actions);
 }
 
-// Those who are to go are no members of the next generation, if anybody stays.
+// Those who are to go are no members of the next generation, if anybody who has the state stays.
 std::vector<int64_t> JobMachine::PartWithLeavers() {
   std::vector<int64_t> leavers;
-  if (AllAreLeaving()) return leavers;
+  const bool somebody_stays = std::any_of(gangs_.begin(), gangs_.end(), [](const auto& item) {
+    return item.second.is_member && item.second.is_working && !item.second.is_leaving;
+  });
+  if (!somebody_stays) return leavers;
   for (auto& [number, member] : gangs_) {
-    if (!member.is_member || !member.is_leaving) continue;
+    if (!member.is_member || !member.is_leaving || member.is_needed) continue;
     member.is_member = false;
     if (member.is_working) --num_working_;
+    member.owes_work = member.is_working;
     member.is_working = false;
     reports_.Forget(number);
     leavers.push_back(number);
@@ -91,9 +95,27 @@ std::vector<int64_t> JobMachine::PartWithLeavers() {
   return leavers;
 }
 
+// Drained gangs that are still here, if nobody else has the state. False if there are none.
+bool JobMachine::TakeLeaversBack() {
+  bool found = false;
+  for (auto& [number, member] : gangs_) {
+    if (member.is_member || !member.is_here) continue;
+    member.is_member = true;
+    member.is_needed = true;
+    member.owes_work = false;
+    found = true;
+  }
+  return found;
+}
+
 void JobMachine::BeginRegroup(const std::string& reason, int64_t after_step, absl::Time now,
                               Actions* actions) {
-  const std::vector<int64_t> leavers = PartWithLeavers();
+  if (IsDone()) return;
+  std::vector<int64_t> leavers = PartWithLeavers();
+  if (std::none_of(gangs_.begin(), gangs_.end(),
+                   [](const auto& item) { return item.second.is_member; })) {
+    TakeLeaversBack();
+  }
   retry_at_.reset();
   ChangeGeneration(reason, actions);
   const bool had_a_boundary = phase_ == Phase::kRegrouping && regroup_after_ >= 0;
@@ -125,9 +147,15 @@ void JobMachine::BeginRegroup(const std::string& reason, int64_t after_step, abs
     member.is_asked = false;
     member.regroup_sent = now;
     member.was_heard_since = false;
+    member.was_told_to_stop = false;  // is told again if it is still to stop
     if (!member.is_working) order.mutable_regroup()->set_after_step(-1);
     Send(number, order, actions);
     order.mutable_regroup()->set_after_step(regroup_after_);
+  }
+  if (is_at_once) {  // the step that they owed will not come
+    for (auto& [number, member] : gangs_) {
+      if (std::exchange(member.owes_work, false)) leavers.push_back(number);
+    }
   }
   for (const int64_t gang : leavers) {
     Send(gang, order, actions);
@@ -159,7 +187,8 @@ void JobMachine::OnTrouble(const Member& member, const Trouble& trouble, absl::T
                            Actions* actions) {
   const bool is_expected =
       phase_ != Phase::kSteady && (phase_ != Phase::kRegrouping || regroup_after_ < 0);
-  if (!member.is_member || is_expected || trouble.generation() < formed_generation_) return;
+  const bool is_concerned = member.is_member || member.owes_work;
+  if (!is_concerned || is_expected || trouble.generation() < formed_generation_) return;
   if (++num_troubles_ > kMaxTroublesAtOnce) {
     if (!retry_at_.has_value()) {
       retry_at_ = now + absl::Seconds(options_.job.coordinator().heartbeat_timeout_seconds() / 10);
@@ -219,6 +248,7 @@ void JobMachine::Form(absl::Time now, Actions* actions) {
   }
   FinishIfComplete(actions);
   LeaseAhead(now, actions);
+  if (phase_ == Phase::kSteady) DrainLeavers(now, actions);
 }
 
 // Whoever has other weights than the ledger or the reports say is left out.
@@ -256,6 +286,7 @@ int64_t JobMachine::NewestState() const {
 }
 
 void JobMachine::OrderLoad(absl::Time now, Actions* actions) {
+  if (TakeLeaversBack()) return BeginRegroup("nobody who stays has a state", -1, now, actions);
   if (load_was_ordered_) {
     const std::string why = absl::StrCat("it has no state that the ledger knows, up to step ",
                                          record_.committed_step());
@@ -312,8 +343,10 @@ void JobMachine::SendWorld(int64_t step, Actions* actions) {
   for (auto& [number, item] : gangs_) {
     if (!item.is_member) continue;
     ++num_working_;
-    item.is_working = true;
     const bool has_state = item.ready->applied_step() == step;
+    item.is_working = true;
+    item.is_needed = false;
+    item.had_state = has_state;
     const auto held = SlotSet::FromRanges(item.ready->held());
     if (has_state && held.has_value() && !distrusted_.contains(number)) item.held = *held;
     item.ready.reset();
@@ -333,18 +366,28 @@ void JobMachine::SendWorld(int64_t step, Actions* actions) {
   }
 }
 
+// Whoever was to save the last step may have been drained, and gone now.
+void JobMachine::SaveTheEnd(Actions* actions) {
+  const bool is_complete = record_.is_open() && phase_ == Phase::kSteady &&
+                           record_.committed_step() == record_.opened().num_steps();
+  if (is_complete && !IsDone()) SaveWhatIsDue(record_.committed_step(), actions);
+}
+
 // The gang that was to write the checkpoint of this very step may be gone.
 void JobMachine::SaveWhatIsDue(int64_t step, Actions* actions) {
   const bool is_saved = record_.last_checkpoint().step() >= step;
-  const bool is_ordered = ordered_checkpoint_.first == step;
+  const bool is_ordered = planned_checkpoint_.first == step;
   const bool is_due = step > 0 && (step == record_.opened().num_steps() || is_ordered ||
                                    CheckpointIsDue(step, last_checkpoint_time_));
   if (is_saved || (!is_due && !save_wanted_.has_value())) return;
-  if (is_ordered && gangs_.contains(ordered_checkpoint_.second)) return;  // it is at it
+  const Member* writer = Find(planned_checkpoint_.second);
+  if (is_ordered && writer != nullptr &&
+      (writer->is_member ? writer->had_state : writer->status.applied_step() >= step)) {
+    return;  // it is at it
+  }
   Order order;
   order.mutable_save_checkpoint()->set_generation(record_.generation());
-  ordered_checkpoint_ = {step, Writer()->status.gang()};
-  Send(ordered_checkpoint_.second, std::move(order), actions);
+  Send(Writer()->status.gang(), std::move(order), actions);
 }
 
 }  // namespace liquid

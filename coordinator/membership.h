@@ -19,7 +19,10 @@ struct Member {
 
   bool is_here = true;      // else SILENT: the ledger knows it, its stream is not here
   bool is_member = true;    // else it was drained, and goes once its last step is done
+  bool had_state = false;   // made the step of the last World itself
   bool is_working = false;  // was in the last World: it takes part in the steps leased since
+  bool owes_work = false;   // no member, but the last step before the boundary has slots of it
+  bool is_needed = false;   // a member again until the next World: nobody else has the state
   bool is_leaving = false;  // somebody wants it to go
   bool was_told_to_stop = false;
   absl::Time last_heard;

@@ -1,0 +1,33 @@
+// A share of the schedules that bench/coordinator/simulate runs.
+#include "gmock/gmock.h"
+#include "tests/coordinator/simulation.h"
+
+namespace liquid {
+namespace {
+
+using ::liquid::testing::Simulation;
+using ::liquid::testing::SimulationCounts;
+
+constexpr uint64_t kNumSchedules = 4000;
+
+TEST(JobSimulationTest, EveryScheduleEndsWithEveryStepCommittedOnce) {
+  SimulationCounts counts;
+  for (uint64_t seed = 1; seed <= kNumSchedules && !HasFailure(); ++seed) {
+    Simulation simulation(seed);
+    simulation.Run();
+    EXPECT_THAT(simulation.violations(), ::testing::IsEmpty()) << "seed " << seed << "\n"
+                                                               << simulation.Trace();
+    counts.Add(simulation.counts());
+  }
+  // The schedules did have something to survive.
+  EXPECT_GT(counts.kills, 500);
+  EXPECT_GT(counts.joins, 2000);
+  EXPECT_GT(counts.coordinator_crashes, 200);
+  EXPECT_GT(counts.steals, 300);
+  EXPECT_GT(counts.kept_slots, 500);
+  EXPECT_GT(counts.late_messages, 500);
+  EXPECT_GT(counts.liars_found, 20);
+}
+
+}  // namespace
+}  // namespace liquid
