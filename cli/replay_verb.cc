@@ -24,8 +24,11 @@ struct ReplayFlags {
   bool dry_run = false;
 };
 
+constexpr char kStart[] = "start";  // instead of a checkpoint: the weights of step 0
+
 // `from` as a directory: a path, or the name of one of the job's checkpoints.
 absl::StatusOr<std::string> FindCheckpoint(const ReplayFlags& flags) {
+  if (flags.from == kStart) return flags.from;
   const std::string own = JoinPath(JoinPath(flags.output, "checkpoints"), flags.from);
   const std::string path = FileExists(own) ? own : flags.from;
   if (FileExists(path)) return path;
@@ -36,6 +39,7 @@ absl::StatusOr<std::string> FindCheckpoint(const ReplayFlags& flags) {
 }
 
 absl::StatusOr<int64_t> StepOf(const std::string& checkpoint) {
+  if (checkpoint == kStart) return 0;
   const std::string path = JoinPath(checkpoint, kManifestName);
   LIQUID_ASSIGN_OR_RETURN(const std::string text, ReadFile(path));
   LIQUID_ASSIGN_OR_RETURN(const Manifest manifest, ParseManifest(text, path));
@@ -79,7 +83,8 @@ Verb AddReplayVerb(CLI::App& liquid) {
   CLI::App* app = liquid.add_subcommand(
       "replay", "Computes steps again, from a checkpoint, and holds each against the ledger.");
   app->add_option("OUTPUT", flags->output, "the job's output directory")->required();
-  app->add_option("--from", flags->from, "checkpoint: its name (step-00000100) or its directory")
+  app->add_option("--from", flags->from,
+                  "checkpoint: its name (step-00000100) or its directory; or `start`")
       ->required();
   app->add_option("--to-step", flags->to_step, "the last step to compute")
       ->required()
