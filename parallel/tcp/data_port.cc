@@ -2,22 +2,30 @@
 
 #include <unistd.h>
 
+#include <cstdint>
 #include <random>
 
+#include "absl/memory/memory.h"
 #include "absl/strings/str_cat.h"
+#include "base/host_address.h"
 #include "base/status.h"
 
 namespace liquid {
 
 absl::StatusOr<std::unique_ptr<DataPort>> DataPort::Open(const std::string& host) {
-  std::unique_ptr<DataPort> port(new DataPort);
-  SocketAddress address;
-  address.host_id = HostId();
+  if (IsAnyAddress(host)) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "data host ", host, ": name the one address at which other gangs reach this machine"));
+  }
+  auto port = absl::WrapUnique(new DataPort());
+  DataAddress address;
+  LIQUID_ASSIGN_OR_RETURN(port->tcp_, ListenTcp(host, &address.tcp_host, &address.tcp_port));
   std::random_device random;
-  address.unix_name = absl::StrCat("liquid-", getpid(), "-", random(), random());
-  LIQUID_ASSIGN_OR_RETURN(port->unix_, ListenOnUnix(address.unix_name));
-  LIQUID_ASSIGN_OR_RETURN(port->tcp_, ListenOnTcp(host, &address));
-  port->address_ = address.ToWord();
+  const uint64_t nonce = (uint64_t{random()} << 32) | random();
+  address.unix_name = absl::StrCat("liquid-", getpid(), "-", absl::Hex(nonce));
+  LIQUID_ASSIGN_OR_RETURN(port->unix_, ListenUnix(address.unix_name));
+  address.host_id = HostId();
+  port->address_ = address.ToString();
   return port;
 }
 

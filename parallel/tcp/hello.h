@@ -1,48 +1,48 @@
-// How a process is let into a generation: by saying the right words, in time.
+// How two processes of one generation recognise each other.
+//
+//   dialer    Hello              ->
+//             <- 'W' (welcome)      acceptor
+//   dialer    'C' (confirm)      ->
+//
+// The connection counts for the dialer from the welcome on, for the acceptor from the confirmation
+// on. Whoever says anything else is closed; a dialer that is closed tries again.
 #ifndef LIQUID_PARALLEL_TCP_HELLO_H_
 #define LIQUID_PARALLEL_TCP_HELLO_H_
 
 #include <cstdint>
 #include <string>
-#include <vector>
 
-#include "absl/functional/function_ref.h"
-#include "absl/status/statusor.h"
-#include "absl/time/time.h"
-#include "parallel/tcp/data_port.h"
-#include "parallel/tcp/socket.h"
+#include "absl/status/status.h"
 
 namespace liquid {
 
-// A process of the generation: rank `rank` of the gang at place `gang`.
-struct PeerName {
-  int32_t gang;
-  int32_t rank;
+inline constexpr char kWelcome = 'W';
+inline constexpr char kConfirm = 'C';
 
-  friend auto operator<=>(const PeerName&, const PeerName&) = default;
-  std::string ToString() const;
-};
+// On the wire as it is in memory: little-endian machines only.
+struct Hello {
+  static constexpr uint64_t kMagic = 0x4c49515549444441;  // "LIQUIDDA"
+  static constexpr uint32_t kVersion = 1;                 // of everything on a data connection
 
-struct Circle {
-  std::string job;  // digest
+  uint64_t magic = kMagic;
+  uint32_t version = kVersion;
+  uint32_t zero = 0;
   int64_t generation = 0;
   uint64_t token = 0;
+  int32_t from_gang = 0;
+  int32_t from_rank = 0;
+  int32_t to_gang = 0;
+  int32_t to_rank = 0;
+  char job[64] = {};  // padded with zeros; a hash of longer digests
 };
+static_assert(sizeof(Hello) == 112);
 
-struct Peer {
-  PeerName name;
-  std::string address;
-};
+// Fills `hello.job`.
+void SetJob(const std::string& digest, Hello* hello);
 
-// Connects `self` to all of `peers`, each of which does the same: the lower name listens, the
-// higher one dials. The connections, in the order of `peers`. While it waits, `is_aborted` is
-// asked, at least every few milliseconds. Strangers (other words, no words) are closed, logged, and
-// keep nobody waiting. Errors: what is_aborted says; DeadlineExceeded, naming who did not come.
-absl::StatusOr<std::vector<Descriptor>> Connect(const DataPort& port, const Circle& circle,
-                                                const PeerName& self,
-                                                const std::vector<Peer>& peers, absl::Time deadline,
-                                                int abort_fd,
-                                                absl::FunctionRef<absl::Status()> is_aborted);
+// Whether `said` is what `own`, the hello that this process would say, lets in: all equal but for
+// `from`, addressed to this process. The error names both values, but never a token.
+absl::Status CheckHello(const Hello& said, const Hello& own);
 
 }  // namespace liquid
 

@@ -1,7 +1,5 @@
 #include "parallel/tcp/mesh.h"
 
-#include <poll.h>
-#include <sched.h>
 #include <sys/eventfd.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -9,6 +7,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
@@ -18,44 +17,70 @@
 namespace liquid {
 namespace {
 
-constexpr size_t kMaxWrite = size_t{1} << 20;  // so that reading gets its turn
-constexpr int kMaxPollMs = 1000;
+constexpr size_t kMaxPostedBytes = size_t{64} << 20;
+// What one peer may move in one pass, so that none waits for long behind another.
+constexpr int64_t kTurnBytes = int64_t{1} << 20;
+constexpr absl::Duration kLongestSleep = absl::Seconds(1);
+
+bool WouldBlock(int error) {
+  return error == EAGAIN || error == EWOULDBLOCK || error == EINTR || error == ENOBUFS;
+}
+
+std::string Frame(const FrameHeader& header, const std::string& payload) {
+  std::string frame(reinterpret_cast<const char*>(&header), sizeof(header));
+  frame += payload;
+  return frame;
+}
 
 }  // namespace
 
-Mesh::Mesh(Sentinel* sentinel, absl::Duration stall_timeout)
-    : sentinel_(sentinel),
-      stall_timeout_(stall_timeout),
-      abort_event_(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) {}
-
-Mesh::~Mesh() { CloseAll(); }
-
-absl::Status Mesh::Form(const DataPort& port, const Circle& circle, const PeerName& self,
-                        const std::vector<Peer>& peers, size_t num_rail, absl::Time deadline) {
-  auto sockets =
-      Connect(port, circle, self, peers, deadline, abort_event_.get(), [this] { return status(); });
-  if (!sockets.ok()) {
-    Fail(sockets.status());
-    return status();
-  }
-  connections_.resize(peers.size());
-  num_rail_ = num_rail;
-  for (size_t i = 0; i < peers.size(); ++i) {
-    connections_[i].name = peers[i].name;
-    connections_[i].socket = std::move((*sockets)[i]);
-    TuneConnection(connections_[i].socket.get(), absl::ToInt64Milliseconds(stall_timeout_));
-    if (sentinel_ != nullptr) sentinel_->Lend(connections_[i].socket.get());
-  }
-  return status();
+std::string Mesh::Peer::Name() const {
+  return absl::StrCat("gang ", connection.gang, " rank ", connection.rank);
 }
 
-void Mesh::Abort(const absl::Status& why) {
+Mesh::Mesh(int size, absl::Duration stall_timeout, Sentinel* sentinel)
+    : size_(size),
+      stall_timeout_(stall_timeout),
+      sentinel_(sentinel),
+      wake_fd_(eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC)) {
+  LIQUID_CHECK(wake_fd_ >= 0, "eventfd: ", std::strerror(errno));
+}
+
+Mesh::~Mesh() {
+  if (status().ok()) {
+    const std::string bye = Frame(FrameHeader{}, "");
+    for (Peer& peer : peers_) {
+      peer.posts.push_back(bye);
+      int64_t moved = 0;
+      if (!peer.is_over) WritePosts(peer, &moved);
+    }
+  }
+  for (const Peer& peer : peers_) {
+    if (sentinel_ != nullptr) sentinel_->Return(peer.connection.socket.fd());
+  }
   {
     MutexLock lock(mutex_);
-    status_.Update(why);
+    open_fds_.clear();
   }
-  const uint64_t one = 1;
-  static_cast<void>(!write(abort_event_.get(), &one, sizeof(one)));
+  peers_.clear();
+  close(wake_fd_);
+}
+
+void Mesh::Adopt(std::vector<Connection> connections) {
+  LIQUID_CHECK(peers_.empty(), "a mesh is formed once");
+  for (Connection& connection : connections) {
+    Tune(connection.socket, stall_timeout_ / 4);
+    if (sentinel_ != nullptr) sentinel_->Lend(connection.socket.fd());
+    peers_.emplace_back().connection = std::move(connection);
+  }
+  polled_.resize(peers_.size() + 2);
+  bool has_failed = false;
+  {
+    MutexLock lock(mutex_);
+    for (const Peer& peer : peers_) open_fds_.push_back(peer.connection.socket.fd());
+    has_failed = !status_.ok();
+  }
+  if (has_failed) Fail(absl::OkStatus());  // during the forming: ends the connections as well
 }
 
 absl::Status Mesh::status() {
@@ -63,235 +88,312 @@ absl::Status Mesh::status() {
   return status_;
 }
 
-bool Mesh::Fail(const absl::Status& why) {
-  Abort(why);
-  CloseAll();
-  return false;
+void Mesh::Fail(const absl::Status& why) {
+  MutexLock lock(mutex_);
+  status_.Update(why);
+  for (const int fd : open_fds_) shutdown(fd, SHUT_RDWR);
+  has_failed_ = true;
+  const uint64_t one = 1;
+  static_cast<void>(!write(wake_fd_, &one, sizeof(one)));
 }
 
-bool Mesh::FailPeer(const Connection& connection, const char* what) {
-  return Fail(absl::UnavailableError(absl::StrCat(connection.name.ToString(), " ", what)));
-}
-
-void Mesh::CloseAll() {
-  for (Connection& connection : connections_) {
-    if (!connection.socket.is_open()) continue;
-    if (sentinel_ != nullptr) sentinel_->Return(connection.socket.get());
-    connection.socket.Hangup();
+absl::Status Mesh::Run(Traffic& traffic) {
+  if (has_failed_) return status();
+  for (Peer& peer : peers_) {
+    if (peer.connection.is_line) continue;
+    if (traffic.IsOutgoing(peer.connection.gang)) ++peer.out_call;
+    if (traffic.IsIncoming(peer.connection.gang)) ++peer.in_call;
   }
-}
-
-// --- Enqueueing.
-
-void Mesh::SendHeader(size_t peer, FrameKind kind, uint32_t number, int64_t num_bytes) {
-  const Header header = {kind, number, num_bytes};
-  Outgoing& next = connections_[peer].outgoing.emplace_back();
-  next.owned.assign(reinterpret_cast<const char*>(&header), sizeof(header));
-  next.data = nullptr;
-  next.num_bytes = sizeof(header);
-}
-
-void Mesh::SendBytes(size_t peer, const void* data, int64_t num_bytes) {
-  if (num_bytes == 0) return;
-  connections_[peer].outgoing.push_back({"", static_cast<const char*>(data), num_bytes});
-}
-
-void Mesh::SendFrame(size_t peer, FrameKind kind, uint32_t number, std::string content) {
-  const auto size = static_cast<int64_t>(content.size());
-  SendHeader(peer, kind, number, size);
-  if (size > 0) connections_[peer].outgoing.push_back({std::move(content), nullptr, size});
-}
-
-void Mesh::ExpectHeader(size_t peer, FrameKind kind, uint32_t number, int64_t num_bytes) {
-  LIQUID_CHECK(!IsWanting(connections_[peer]), "a frame is not finished");
-  connections_[peer].expected = Header{kind, number, num_bytes};
-}
-
-void Mesh::ReceiveBytes(size_t peer, void* data, int64_t num_bytes) {
-  if (num_bytes == 0) return;
-  connections_[peer].incoming.push_back({static_cast<char*>(data), num_bytes});
-}
-
-// --- Carrying out.
-
-bool Mesh::Run(Until until) {
-  absl::Time stalled_at = absl::Now() + stall_timeout_;
-  bool spun = false;
-  while (true) {
-    if (!status().ok()) return Fail(status());
-    bool moved = false;
-    bool is_done = true;
-    for (size_t i = 0; i < num_rail_; ++i) {
-      Connection& connection = connections_[i];
-      if (!connection.outgoing.empty() && !WriteTo(connection, &moved)) return false;
-      if (IsWanting(connection) && !ReadFrom(connection, false, &moved)) return false;
-      is_done &=
-          !IsWanting(connection) && (until == Until::kReceived || connection.outgoing.empty());
+  absl::Time idle_since = absl::InfiniteFuture();  // infinite: not idle
+  while (!has_failed_) {
+    int64_t num_moved = 0;
+    const absl::Status moved = Move(&traffic, &num_moved);
+    if (!moved.ok()) {
+      Fail(moved);
+      break;
     }
-    if (is_done) return true;
-    if (moved) {
-      spun = false;
-      stalled_at = absl::InfinitePast();
+    if (IsDone(traffic)) return absl::OkStatus();
+    if (num_moved > 0) {
+      idle_since = absl::InfiniteFuture();
       continue;
     }
-    if (!spun) {
-      spun = true;
-      sched_yield();
-      continue;
+    const absl::Time now = absl::Now();
+    idle_since = std::min(idle_since, now);
+    const absl::Duration left = stall_timeout_ - (now - idle_since);
+    if (left <= absl::ZeroDuration()) {
+      Fail(absl::DeadlineExceededError(absl::StrCat("no byte has moved for ",
+                                                    absl::FormatDuration(stall_timeout_),
+                                                    " to or from ", Awaited(traffic))));
+      break;
     }
-    if (stalled_at == absl::InfinitePast()) stalled_at = absl::Now() + stall_timeout_;
-    if (!Wait(stalled_at, -1, false)) return false;
-    if (absl::Now() >= stalled_at) {
-      return Fail(absl::DeadlineExceededError(
-          absl::StrCat("no byte moved between gangs for ", absl::FormatDuration(stall_timeout_))));
-    }
+    Sleep(&traffic, left, -1);
+  }
+  return status();
+}
+
+void Mesh::Post(const std::string& message) {
+  LIQUID_CHECK(message.size() <= kMaxPostedBytes, "a message of ", message.size(), " bytes");
+  if (has_failed_) return;
+  FrameHeader header;
+  header.kind = FrameKind::kPosted;
+  header.length = message.size();
+  const std::string frame = Frame(header, message);
+  for (Peer& peer : peers_) {
+    if (peer.connection.is_line || peer.is_over) continue;
+    peer.posts.push_back(frame);
+    int64_t moved = 0;
+    WritePosts(peer, &moved);
   }
 }
 
-bool Mesh::RunUntilPosted(absl::Time deadline, int wake_fd) {
-  while (true) {
-    if (!status().ok()) return Fail(status());
-    bool moved = false;
-    for (size_t i = 0; i < num_rail_; ++i) {
-      Connection& connection = connections_[i];
-      if (!connection.outgoing.empty() && !WriteTo(connection, &moved)) return false;
-      if (!ReadFrom(connection, true, &moved)) return false;
-      // Whoever hangs up now will not say what is waited for.
-      if (connection.has_ended && posted_.empty()) return FailPeer(connection, "hung up");
+absl::StatusOr<std::optional<Mesh::Posted>> Mesh::NextPosted(absl::Duration timeout, int wake_fd) {
+  const absl::Time deadline = absl::Now() + timeout;
+  bool is_last_look = false;
+  while (!has_failed_) {
+    int64_t num_moved = 0;
+    const absl::Status moved = Move(nullptr, &num_moved);
+    if (!inbox_.empty()) {
+      // What came before a failure is handed out before it: it may be what the caller waits for.
+      Posted posted = std::move(inbox_.front());
+      inbox_.pop_front();
+      return std::optional<Posted>(std::move(posted));
     }
-    if (!posted_.empty()) return true;
-    if (moved) continue;
-    pollfd wake = {.fd = wake_fd, .events = POLLIN, .revents = 0};
-    if (absl::Now() >= deadline || (wake_fd >= 0 && poll(&wake, 1, 0) == 1)) return true;
-    if (!Wait(deadline, wake_fd, true)) return false;
+    if (!moved.ok()) {
+      Fail(moved);
+      break;
+    }
+    if (is_last_look) return std::optional<Posted>();
+    if (num_moved > 0) continue;
+    const absl::Duration left = deadline - absl::Now();
+    is_last_look = left <= absl::ZeroDuration();
+    if (!is_last_look) is_last_look = Sleep(nullptr, left, wake_fd);
+  }
+  return status();
+}
+
+absl::Status Mesh::Move(Traffic* traffic, int64_t* num_moved) {
+  for (Peer& peer : peers_) {
+    if (peer.has_left && Needs(peer, traffic) && (peer.is_over || traffic == nullptr)) {
+      return Hangup(peer, traffic, "has left the group");
+    }
+    if (!peer.is_over && (peer.may_read || peer.IsPaused())) {
+      LIQUID_RETURN_IF_ERROR(Read(peer, traffic, num_moved));
+    }
+    if (peer.may_write && !peer.is_over) {
+      LIQUID_RETURN_IF_ERROR(Write(peer, traffic, num_moved));
+    }
+  }
+  return absl::OkStatus();
+}
+
+absl::Status Mesh::Read(Peer& peer, Traffic* traffic, int64_t* num_moved) {
+  for (int64_t turn = 0; turn < kTurnBytes;) {
+    if (peer.IsPaused()) {
+      LIQUID_RETURN_IF_ERROR(OpenFrame(peer, traffic));
+      if (peer.IsPaused() || peer.is_over) return absl::OkStatus();
+      if (peer.in_done == 0) continue;  // it had no payload
+      peer.is_hung = false;
+    }
+    if (!peer.may_read) return absl::OkStatus();
+    const bool is_header = peer.in_done < sizeof(FrameHeader);
+    const size_t offset = is_header ? peer.in_done : peer.in_done - sizeof(FrameHeader);
+    std::byte* to = is_header ? reinterpret_cast<std::byte*>(&peer.in_header) : peer.in_payload;
+    const size_t wanted = (is_header ? sizeof(FrameHeader) : peer.in_header.length) - offset;
+    const ssize_t count = recv(peer.connection.socket.fd(), to + offset, wanted, MSG_DONTWAIT);
+    if (count < 0 && WouldBlock(errno)) {
+      peer.may_read = false;
+      return absl::OkStatus();
+    }
+    if (count <= 0) {
+      return Hangup(peer, traffic,
+                    count == 0 ? "hung up" : absl::StrCat("is gone: ", std::strerror(errno)));
+    }
+    // Less than was asked for: there is no more.
+    if (static_cast<size_t>(count) < wanted) peer.may_read = false;
+    peer.in_done += static_cast<size_t>(count);
+    turn += count;
+    *num_moved += count;
+    if (peer.in_payload != nullptr && peer.in_done == sizeof(FrameHeader) + peer.in_header.length) {
+      CloseFrame(peer, traffic);
+    }
+  }
+  return absl::OkStatus();
+}
+
+absl::Status Mesh::OpenFrame(Peer& peer, Traffic* traffic) {
+  const FrameHeader& header = peer.in_header;
+  if (header.mark != FrameHeader::kMark) {
+    return absl::DataLossError(absl::StrCat(peer.Name(), " sent no frame: it begins with ",
+                                            absl::Hex(header.mark), ", a frame with ",
+                                            absl::Hex(FrameHeader::kMark)));
+  }
+  switch (header.kind) {
+    case FrameKind::kBye:
+      peer.has_left = true;
+      peer.is_over = true;
+      if (Needs(peer, traffic)) return Hangup(peer, traffic, "has left the group");
+      return absl::OkStatus();
+    case FrameKind::kPosted:
+      if (header.length > kMaxPostedBytes) {
+        return absl::DataLossError(absl::StrCat(peer.Name(), " posted ", header.length,
+                                                " bytes, the most is ", kMaxPostedBytes));
+      }
+      peer.in_message.resize(header.length);
+      peer.in_payload = reinterpret_cast<std::byte*>(peer.in_message.data());
+      if (header.length == 0) CloseFrame(peer, traffic);
+      return absl::OkStatus();
+    default:
+      return OpenDataFrame(peer, traffic);
   }
 }
 
-bool Mesh::WriteTo(Connection& connection, bool* moved) {
-  while (!connection.outgoing.empty()) {
-    Outgoing& next = connection.outgoing.front();
-    if (next.data == nullptr) next.data = next.owned.data();
-    const ssize_t sent =
-        send(connection.socket.get(), next.data,
-             std::min(static_cast<size_t>(next.num_bytes), kMaxWrite), MSG_DONTWAIT | MSG_NOSIGNAL);
-    if (sent < 0) {
-      if (errno == EAGAIN || errno == EINTR) return true;
-      return FailPeer(connection, "is gone");
+absl::Status Mesh::OpenDataFrame(Peer& peer, Traffic* traffic) {
+  const FrameHeader& header = peer.in_header;
+  const int gang = peer.connection.gang;
+  const bool is_ours = traffic != nullptr && !peer.connection.is_line && traffic->IsIncoming(gang);
+  if (header.call > peer.in_call && !(is_ours && traffic->Awaits(gang))) {
+    return absl::OkStatus();  // of a later call: it stays where it is
+  }
+  if (!is_ours || header.call != peer.in_call) {
+    return absl::InvalidArgumentError(
+        absl::StrCat(peer.Name(), " sent ", ToString(header), " in call ", peer.in_call));
+  }
+  const auto place = traffic->PlaceFor(gang, header);
+  if (!place.ok()) return Annotate(place.status(), peer.Name());
+  peer.in_payload = *place;
+  return absl::OkStatus();
+}
+
+void Mesh::CloseFrame(Peer& peer, Traffic* traffic) {
+  if (peer.in_header.kind == FrameKind::kPosted) {
+    inbox_.push_back({peer.connection.gang, std::move(peer.in_message)});
+    peer.in_message.clear();
+  } else {
+    traffic->Arrived(peer.connection.gang, peer.in_header);
+  }
+  peer.in_done = 0;
+  peer.in_payload = nullptr;
+}
+
+bool Mesh::WritePosts(Peer& peer, int64_t* num_moved) {
+  if (peer.is_sending) return false;
+  while (!peer.posts.empty()) {
+    const std::string& frame = peer.posts.front();
+    const ssize_t count = send(peer.connection.socket.fd(), frame.data() + peer.post_done,
+                               frame.size() - peer.post_done, MSG_DONTWAIT | MSG_NOSIGNAL);
+    if (count < 0) {
+      // An end, if it is one, is found by reading: a goodbye may be in front of it.
+      if (!WouldBlock(errno)) peer.may_read = true;
+      peer.may_write = false;
+      return false;
     }
-    *moved = true;
-    next.data += sent;
-    next.num_bytes -= sent;
-    if (next.num_bytes > 0) return true;
-    connection.outgoing.pop_front();
+    *num_moved += count;
+    peer.post_done += static_cast<size_t>(count);
+    if (peer.post_done < frame.size()) continue;
+    peer.posts.pop_front();
+    peer.post_done = 0;
   }
   return true;
 }
 
-// Reads what is wanted, and posted frames on the way to it.
-bool Mesh::ReadFrom(Connection& connection, bool wants_posts, bool* moved) {
-  while (true) {
-    char* target = nullptr;
-    int64_t wanted = 0;
-    if (connection.in_post) {
-      target = connection.post.data() + connection.post.size() - connection.frame_bytes;
-      wanted = connection.frame_bytes;
-    } else if (!connection.expected.has_value() && !connection.incoming.empty()) {
-      target = connection.incoming.front().data;
-      wanted = connection.incoming.front().num_bytes;
-    } else if (connection.header_is_new) {
-      if (!connection.expected.has_value()) return true;  // of a call that is to come
-      if (!MeetExpected(connection)) return false;
-      continue;
-    } else if (connection.expected.has_value() || wants_posts) {
-      target = reinterpret_cast<char*>(&connection.header) + connection.header_read;
-      wanted = static_cast<int64_t>(sizeof(Header) - connection.header_read);
-    } else {
-      return true;
+absl::Status Mesh::Write(Peer& peer, Traffic* traffic, int64_t* num_moved) {
+  const int gang = peer.connection.gang;
+  for (int64_t turn = 0; turn < kTurnBytes;) {
+    if (!peer.is_sending) {
+      if (!WritePosts(peer, num_moved)) return absl::OkStatus();
+      if (traffic == nullptr || peer.connection.is_line || !traffic->IsOutgoing(gang)) {
+        return absl::OkStatus();
+      }
+      if (!traffic->NextFrame(gang, &peer.out_header, &peer.out_payload)) return absl::OkStatus();
+      peer.out_header.call = peer.out_call;
+      peer.out_done = 0;
+      peer.is_sending = true;
     }
-    const ssize_t got =
-        recv(connection.socket.get(), target, static_cast<size_t>(wanted), MSG_DONTWAIT);
-    if (got < 0 && (errno == EAGAIN || errno == EINTR)) return true;
-    if (got <= 0) {
-      connection.has_ended = true;
-      if (IsWanting(connection) || connection.in_post) return FailPeer(connection, "is gone");
-      return true;
+    const size_t length = peer.out_header.length;
+    const size_t header_left = sizeof(FrameHeader) - std::min(peer.out_done, sizeof(FrameHeader));
+    const size_t payload_done = peer.out_done + header_left - sizeof(FrameHeader);
+    iovec parts[2] = {
+        {reinterpret_cast<std::byte*>(&peer.out_header) + (sizeof(FrameHeader) - header_left),
+         header_left},
+        {const_cast<std::byte*>(peer.out_payload) + payload_done, length - payload_done}};
+    msghdr message{};
+    message.msg_iov = parts;
+    message.msg_iovlen = 2;
+    const ssize_t count =
+        sendmsg(peer.connection.socket.fd(), &message, MSG_DONTWAIT | MSG_NOSIGNAL);
+    if (count < 0) {
+      const int error = errno;
+      peer.may_write = false;
+      if (WouldBlock(error)) return absl::OkStatus();
+      if (peer.IsPaused()) {
+        return Hangup(peer, traffic, absl::StrCat("is gone: ", std::strerror(error)));
+      }
+      peer.may_read = true;  // finds the end, behind what came before it
+      *num_moved += 1;
+      return absl::OkStatus();
     }
-    *moved = true;
-    if (connection.in_post) {
-      connection.frame_bytes -= got;
-      if (connection.frame_bytes > 0) continue;
-      connection.in_post = false;
-      posted_.emplace_back(static_cast<size_t>(&connection - connections_.data()),
-                           std::move(connection.post));
-    } else if (!connection.expected.has_value() && !connection.incoming.empty()) {
-      Incoming& part = connection.incoming.front();
-      part.data += got;
-      part.num_bytes -= got;
-      if (part.num_bytes == 0) connection.incoming.pop_front();
-    } else {
-      connection.header_read += static_cast<size_t>(got);
-      if (connection.header_read == sizeof(Header) && !TakeHeader(connection)) return false;
-    }
+    peer.out_done += static_cast<size_t>(count);
+    turn += count;
+    *num_moved += count;
+    peer.is_sending = peer.out_done < sizeof(FrameHeader) + length;
   }
+  return absl::OkStatus();
 }
 
-bool Mesh::TakeHeader(Connection& connection) {
-  connection.header_read = 0;
-  const Header& header = connection.header;
-  if (header.kind != FrameKind::kPosted) {
-    connection.header_is_new = true;
-    return true;
+bool Mesh::Needs(const Peer& peer, const Traffic* traffic) const {
+  if (traffic == nullptr) return true;  // waiting for whoever speaks next needs everybody
+  if (peer.connection.is_line) return false;
+  const int gang = peer.connection.gang;
+  return peer.is_sending || (traffic->IsOutgoing(gang) && traffic->HasMoreFor(gang)) ||
+         (traffic->IsIncoming(gang) && traffic->Awaits(gang));
+}
+
+absl::Status Mesh::Hangup(Peer& peer, const Traffic* traffic, const std::string& how) {
+  peer.is_over = true;
+  if (peer.has_left && !Needs(peer, traffic)) return absl::OkStatus();
+  return absl::UnavailableError(absl::StrCat(peer.Name(), " ", how));
+}
+
+bool Mesh::IsDone(const Traffic& traffic) const {
+  for (const Peer& peer : peers_) {
+    if (Needs(peer, &traffic)) return false;
   }
-  if (header.num_bytes < 1 || header.num_bytes > kMaxMessage) {
-    return FailPeer(connection, "posted a message of an impossible size");
-  }
-  connection.in_post = true;
-  connection.frame_bytes = header.num_bytes;
-  connection.post.assign(static_cast<size_t>(header.num_bytes), '\0');
   return true;
 }
 
-bool Mesh::MeetExpected(Connection& connection) {
-  const Header expected = *connection.expected;
-  const Header& header = connection.header;
-  const bool size_is_right = expected.num_bytes >= 0
-                                 ? header.num_bytes == expected.num_bytes
-                                 : header.num_bytes >= 0 && header.num_bytes <= kMaxMessage;
-  if (header.kind != expected.kind || header.number != expected.number || !size_is_right) {
-    const auto name = [](const Header& one) {
-      return absl::StrCat("kind ", one.kind, ", number ", one.number, ", ", one.num_bytes,
-                          " bytes");
-    };
-    return Fail(
-        absl::InternalError(absl::StrCat(connection.name.ToString(), " sends ", name(header),
-                                         " where ", name(expected), " was expected")));
+std::string Mesh::Awaited(const Traffic& traffic) const {
+  std::string names;
+  for (const Peer& peer : peers_) {
+    if (Needs(peer, &traffic)) absl::StrAppend(&names, names.empty() ? "" : ", ", peer.Name());
   }
-  connection.frame_bytes = header.num_bytes;
-  connection.header_is_new = false;
-  connection.expected.reset();
-  return true;
+  return names;
 }
 
-// Until something can be done, or `deadline`.
-bool Mesh::Wait(absl::Time deadline, int wake_fd, bool wants_posts) {
-  std::vector<pollfd> waiting = {{abort_event_.get(), POLLIN, 0}, {wake_fd, POLLIN, 0}};
-  for (size_t i = 0; i < connections_.size(); ++i) {
-    const Connection& connection = connections_[i];
-    short events = 0;
-    const bool is_line = i >= num_rail_;
-    const bool may_read = IsWanting(connection) || (wants_posts && !connection.header_is_new);
-    if (is_line || may_read) events |= POLLIN | POLLRDHUP;
-    if (!connection.outgoing.empty()) events |= POLLOUT;
-    // A rail on which nothing is waited for has nothing to say that others would not say too.
-    waiting.push_back({events == 0 ? -1 : connection.socket.get(), events, 0});
+bool Mesh::Sleep(const Traffic* traffic, absl::Duration timeout, int wake_fd) {
+  polled_[0] = {wake_fd_, POLLIN, 0};
+  polled_[1] = {wake_fd, POLLIN, 0};
+  for (size_t i = 0; i < peers_.size(); ++i) {
+    const Peer& peer = peers_[i];
+    short events = POLLRDHUP;
+    if (!peer.IsPaused()) events |= POLLIN;
+    const bool has_out =
+        peer.is_sending || !peer.posts.empty() ||
+        (traffic != nullptr && Needs(peer, traffic) && traffic->HasMoreFor(peer.connection.gang));
+    if (has_out && !peer.may_write) events |= POLLOUT;
+    const bool is_watched = !peer.is_over && !(peer.is_hung && peer.IsPaused());
+    polled_[i + 2] = {is_watched ? peer.connection.socket.fd() : -1, events, 0};
   }
-  const int64_t left =
-      absl::ToInt64Milliseconds(absl::Ceil(deadline - absl::Now(), absl::Milliseconds(1)));
-  poll(waiting.data(), waiting.size(), static_cast<int>(std::clamp<int64_t>(left, 0, kMaxPollMs)));
-  for (size_t i = num_rail_; i < connections_.size(); ++i) {
-    if (waiting[i + 2].revents != 0) return FailPeer(connections_[i], "of this gang broke off");
+  const absl::Duration rest = std::clamp(timeout, absl::ZeroDuration(), kLongestSleep);
+  const timespec time = absl::ToTimespec(rest);
+  ppoll(polled_.data(), polled_.size(), &time, nullptr);
+  for (size_t i = 0; i < peers_.size(); ++i) {
+    Peer& peer = peers_[i];
+    const short events = polled_[i + 2].revents;
+    if ((events & (POLLIN | POLLRDHUP | POLLHUP | POLLERR)) != 0) peer.may_read = true;
+    if ((events & (POLLOUT | POLLHUP | POLLERR)) != 0) peer.may_write = true;
+    if ((events & (POLLRDHUP | POLLHUP | POLLERR)) != 0 && peer.IsPaused()) peer.is_hung = true;
   }
-  return true;
+  return (polled_[1].revents & POLLIN) != 0;
 }
 
 }  // namespace liquid

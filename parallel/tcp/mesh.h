@@ -1,118 +1,118 @@
-// The connections of one process in a generation, and the frames that go over them.
-//
-// Everything is driven by the one thread that calls; only Abort may come from another. Every byte
-// belongs to a frame of a kind and a number, so that two processes which do not do the same thing
-// find out, instead of taking one tensor for another.
+// The connections of one process in a generation, and what moves bytes over them.
 #ifndef LIQUID_PARALLEL_TCP_MESH_H_
 #define LIQUID_PARALLEL_TCP_MESH_H_
 
-#include <cstdint>
+#include <poll.h>
+
+#include <atomic>
 #include <deque>
 #include <optional>
 #include <string>
-#include <utility>
 #include <vector>
 
-#include "absl/functional/function_ref.h"
 #include "absl/status/status.h"
 #include "absl/time/time.h"
 #include "base/mutex.h"
-#include "parallel/tcp/hello.h"
+#include "parallel/tcp/frame.h"
 #include "parallel/tcp/sentinel.h"
+#include "parallel/tcp/socket.h"
+#include "parallel/tcp/traffic.h"
 
 namespace liquid {
 
-enum class FrameKind : uint32_t { kPosted = 1, kReduce, kGather, kBroadcast, kMessage, kDirect };
-
+// Everything happens inside of calls: there is no thread behind it. The first failure is latched,
+// and ends all connections at once, so that every peer fails as well.
+// Not thread-safe, but for Fail() and status().
 class Mesh {
  public:
-  // `sentinel` may be null. A call that waits while no byte moves for `stall_timeout` fails.
-  Mesh(Sentinel* sentinel, absl::Duration stall_timeout);
+  // One connected socket. Peers on the rail are numbered by their gang; a line to a process of the
+  // own gang carries nothing but its end.
+  struct Connection {
+    int gang = 0;
+    int rank = 0;
+    bool is_line = false;
+    Socket socket;
+  };
+  struct Posted {
+    int from;
+    std::string message;
+  };
+
+  // `size`: of the rail. `sentinel` may be null.
+  Mesh(int size, absl::Duration stall_timeout, Sentinel* sentinel);
+  // Says goodbye, unless the group has failed: a peer that needs nothing more of this process does
+  // not fail.
   ~Mesh();
 
-  // The first `num_rail` of `peers` carry frames, in this order; the others are lines: that they
-  // hang up is all that they can say.
-  absl::Status Form(const DataPort& port, const Circle& circle, const PeerName& self,
-                    const std::vector<Peer>& peers, size_t num_rail, absl::Time deadline);
+  // REQUIRES: called once, before anything is moved.
+  void Adopt(std::vector<Connection> connections);
 
-  // Fails everything from now on. The first failure counts. Thread-safe.
-  void Abort(const absl::Status& why);
+  // Moves all of `traffic`, and latches what goes wrong.
+  absl::Status Run(Traffic& traffic);
+  // To everybody on the rail; goes out now or in later calls, before their frames.
+  void Post(const std::string& message);
+  // As TcpGroup::NextPosted.
+  absl::StatusOr<std::optional<Posted>> NextPosted(absl::Duration timeout, int wake_fd);
+
+  // Thread-safe. Wakes a call that waits.
+  void Fail(const absl::Status& why);
   absl::Status status();
-
-  // --- What follows enqueues; `peer` is an index into the rail. Memory must stay until Run
-  // returns.
-
-  // A frame of `num_bytes`; its content follows by SendBytes.
-  void SendHeader(size_t peer, FrameKind kind, uint32_t number, int64_t num_bytes);
-  void SendBytes(size_t peer, const void* data, int64_t num_bytes);
-  // A whole frame, which the mesh keeps.
-  void SendFrame(size_t peer, FrameKind kind, uint32_t number, std::string content);
-  // The next frame but for posted ones must be this; its content is asked for by ReceiveBytes, a
-  // part at a time. num_bytes < 0: any size up to `kMaxMessage`, which FrameSize tells.
-  void ExpectHeader(size_t peer, FrameKind kind, uint32_t number, int64_t num_bytes);
-  void ReceiveBytes(size_t peer, void* data, int64_t num_bytes);
-  int64_t FrameSize(size_t peer) const { return connections_[peer].frame_bytes; }
-  static constexpr int64_t kMaxMessage = int64_t{1} << 26;
-
-  // --- And this carries out. False after the first failure, which also ends all connections.
-
-  enum class Until { kReceived, kAllDone };
-  bool Run(Until until);
-  // Waits for posted frames until `deadline`, or until `wake_fd` (or -1) is readable.
-  bool RunUntilPosted(absl::Time deadline, int wake_fd);
-  std::deque<std::pair<size_t, std::string>>& posted() { return posted_; }  // peer, content
+  int wake_fd() const { return wake_fd_; }  // readable from the first failure on
 
  private:
-  struct Header {
-    FrameKind kind;
-    uint32_t number;
-    int64_t num_bytes;
-  };
-  struct Outgoing {
-    std::string owned;  // if not empty, what is sent
-    const char* data;
-    int64_t num_bytes;
-  };
-  struct Incoming {
-    char* data;
-    int64_t num_bytes;
-  };
-  struct Connection {
-    PeerName name;
-    Descriptor socket;
-    bool has_ended = false;  // the peer hung up; what it had sent may still be read
-    std::deque<Outgoing> outgoing;
-    std::optional<Header> expected;  // header that is waited for
-    std::deque<Incoming> incoming;   // parts of the frame at hand that are waited for
-    Header header = {};
-    size_t header_read = 0;      // bytes of it
-    bool header_is_new = false;  // read, and not yet met by ExpectHeader
-    int64_t frame_bytes = 0;     // of the frame at hand
-    std::string post;            // a posted frame, as far as it is here
-    bool in_post = false;
+  struct Peer {
+    Connection connection;
+    std::deque<std::string> posts;  // whole frames
+    size_t post_done = 0;           // bytes of the first one that are out
+    // The frame on its way out.
+    bool is_sending = false;
+    FrameHeader out_header;
+    const std::byte* out_payload = nullptr;
+    size_t out_done = 0;  // bytes, of the header and the payload
+    uint64_t out_call = 0;
+    // The frame on its way in.
+    FrameHeader in_header;
+    size_t in_done = 0;
+    std::byte* in_payload = nullptr;  // null while the header is not there, or has no place yet
+    std::string in_message;
+    uint64_t in_call = 0;
+
+    bool may_read = true;  // until the kernel says that it would block
+    bool may_write = true;
+    bool has_left = false;  // in order
+    bool is_over = false;   // nothing more to be read, ever
+    bool is_hung = false;   // seen by poll while data of a later call waits in front
+    bool IsPaused() const { return in_done >= sizeof(FrameHeader) && in_payload == nullptr; }
+    std::string Name() const;
   };
 
-  bool IsWanting(const Connection& connection) const {
-    return connection.expected.has_value() || !connection.incoming.empty();
-  }
-  bool Step(absl::Time deadline, int wake_fd, bool wants_posts, bool* moved);
-  bool WriteTo(Connection& connection, bool* moved);
-  bool ReadFrom(Connection& connection, bool wants_posts, bool* moved);
-  bool TakeHeader(Connection& connection);
-  bool MeetExpected(Connection& connection);
-  bool Wait(absl::Time deadline, int wake_fd, bool wants_posts);
-  bool Fail(const absl::Status& why);
-  bool FailPeer(const Connection& connection, const char* what);
-  void CloseAll();
+  // One pass over all peers; adds to `num_moved` the bytes that have moved.
+  absl::Status Move(Traffic* traffic, int64_t* num_moved);
+  absl::Status Read(Peer& peer, Traffic* traffic, int64_t* num_moved);
+  absl::Status OpenFrame(Peer& peer, Traffic* traffic);
+  absl::Status OpenDataFrame(Peer& peer, Traffic* traffic);
+  void CloseFrame(Peer& peer, Traffic* traffic);
+  absl::Status Write(Peer& peer, Traffic* traffic, int64_t* num_moved);
+  bool WritePosts(Peer& peer, int64_t* num_moved);  // false: the connection takes no more now
+  absl::Status Hangup(Peer& peer, const Traffic* traffic, const std::string& how);
+  bool Needs(const Peer& peer, const Traffic* traffic) const;
+  bool IsDone(const Traffic& traffic) const;
+  std::string Awaited(const Traffic& traffic) const;  // who is waited for
+  // Sleeps until something may move. False after `timeout`.
+  bool Sleep(const Traffic* traffic, absl::Duration timeout, int wake_fd);
 
-  Sentinel* const sentinel_;
+  const int size_;
   const absl::Duration stall_timeout_;
-  std::vector<Connection> connections_;
-  size_t num_rail_ = 0;
-  std::deque<std::pair<size_t, std::string>> posted_;
-  Descriptor abort_event_;
+  Sentinel* const sentinel_;
+  std::vector<Peer> peers_;
+  std::vector<pollfd> polled_;  // wake_fd_, the caller's, and one for each peer
+  std::deque<Posted> inbox_;
+  int wake_fd_;
+
+  std::atomic<bool> has_failed_ = false;
   Mutex mutex_;
   absl::Status status_ ABSL_GUARDED_BY(mutex_);
+  std::vector<int> open_fds_ ABSL_GUARDED_BY(mutex_);  // that Fail() ends
 };
 
 }  // namespace liquid

@@ -1,169 +1,211 @@
 #include "parallel/tcp/sentinel.h"
 
 #include <fcntl.h>
-#include <poll.h>
-#include <pthread.h>
-#include <signal.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
+#include <sys/time.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <cerrno>
+#include <csignal>
 #include <cstring>
+#include <map>
+#include <thread>
 
-#include "base/file.h"
+#include "absl/memory/memory.h"
+#include "absl/strings/str_cat.h"
+#include "base/log.h"
 
 namespace liquid {
 namespace {
 
-// In memory that worker and sentinel share.
-struct Shared {
-  pthread_mutex_t alive;  // robust; held by the worker
-};
-
-struct Request {
-  bool lends;  // with a descriptor; else: returns
-  int key;     // the descriptor's number in the worker; kEnd: the sentinel is wanted no more
-};
-constexpr int kEnd = -1;
-
-// --- In the sentinel. Plain memory only: it was forked off a program in whatever state.
-
-constexpr int kMaxLent = 4096;
-struct Lent {
-  int key;
+// Of one word to the sentinel: what, and the worker's number of the file.
+constexpr char kLend = 'L';
+constexpr char kReturn = 'R';
+constexpr char kQuit = 'Q';
+struct Word {
+  char what;
   int fd;
 };
-Lent lent[kMaxLent];
-int num_lent = 0;
-pthread_mutex_t lent_mutex = PTHREAD_MUTEX_INITIALIZER;
+// Room for one file handle beside a word.
+union Ancillary {
+  cmsghdr header;
+  char bytes[CMSG_SPACE(sizeof(int))];
+};
 
-void* WatchWorker(void* shared) {
-  auto* alive = &static_cast<Shared*>(shared)->alive;
-  if (pthread_mutex_lock(alive) == EOWNERDEAD) {
-    pthread_mutex_lock(&lent_mutex);
-    for (int i = 0; i < num_lent; ++i) shutdown(lent[i].fd, SHUT_RDWR);
+absl::Status Errno(const char* what) {
+  const int error = errno;
+  return absl::UnavailableError(absl::StrCat("sentinel: ", what, ": ", std::strerror(error)));
+}
+
+// The sentinel's side, in its own process. Two threads: one waits for the worker's death, one
+// listens to what the worker says meanwhile.
+class Watch {
+ public:
+  Watch(pthread_mutex_t* life, int line) : life_(life), line_(line) {}
+
+  [[noreturn]] void Run() {
+    std::thread([this] {
+      if (pthread_mutex_lock(life_) == EOWNERDEAD) EndAll();
+      _exit(0);
+    }).detach();
+    while (Listen(0)) {
+    }
+    EndAll();
+    _exit(0);
   }
-  _exit(0);
-}
 
-void CloseAllBut(int keep) {
-  const int null = open("/dev/null", O_RDWR);
-  for (int fd = 0; fd < 3; ++fd) dup2(null, fd);
-  const auto keep_number = static_cast<unsigned>(keep);
-  if (keep_number > 3) close_range(3, keep_number - 1, 0);
-  close_range(keep_number + 1, ~0u, 0);
-}
-
-// Takes `fd` (-1: none came) as the request says. False if there is no room.
-bool Serve(const Request& request, int fd) {
-  if (request.lends) {
-    if (num_lent == kMaxLent) return false;
-    lent[num_lent++] = {request.key, fd};
+ private:
+  // Takes the next word, waiting for it unless `flags` say otherwise. False: there is none.
+  bool Listen(int flags) {
+    Word word{};
+    Ancillary ancillary{};
+    iovec part{&word, sizeof(word)};
+    msghdr message{};
+    message.msg_iov = &part;
+    message.msg_iovlen = 1;
+    message.msg_control = ancillary.bytes;
+    message.msg_controllen = sizeof(ancillary.bytes);
+    ssize_t count;
+    do {
+      count = recvmsg(line_, &message, flags | MSG_CMSG_CLOEXEC);
+    } while (count < 0 && errno == EINTR);
+    if (count != sizeof(word)) return false;
+    if (word.what == kQuit) _exit(0);
+    int copy = -1;
+    if (const cmsghdr* header = CMSG_FIRSTHDR(&message); header != nullptr) {
+      std::memcpy(&copy, CMSG_DATA(header), sizeof(copy));
+    }
+    MutexLock lock(mutex_);
+    const auto [it, is_first] = lent_.try_emplace(word.fd, copy);
+    if (!is_first) {
+      close(it->second);
+      it->second = copy;
+    }
+    if (copy < 0) lent_.erase(it);  // returned
     return true;
   }
-  for (int i = 0; i < num_lent; ++i) {
-    if (lent[i].key != request.key) continue;
-    close(lent[i].fd);
-    lent[i] = lent[--num_lent];
-    break;
+
+  void EndAll() {
+    // What the worker lent in its last moment as well.
+    for (bool is_last = false; !is_last;) {
+      {
+        MutexLock lock(mutex_);
+        for (const auto& [number, copy] : lent_) shutdown(copy, SHUT_RDWR);
+      }
+      is_last = !Listen(MSG_DONTWAIT);
+    }
   }
-  return true;
+
+  pthread_mutex_t* const life_;
+  const int line_;
+  Mutex mutex_;
+  std::map<int, int> lent_ ABSL_GUARDED_BY(mutex_);  // the worker's number -> the copy
+};
+
+// Cuts what a child shares with its parent: signals to its group, the terminal, its open files. A
+// file that stays open here would look open to whoever waits for its end: mpirun, a log's reader.
+int LeaveTheWorker(int line) {
+  setsid();
+  prctl(PR_SET_NAME, "liquid-sentinel");
+  for (const int number : {SIGINT, SIGTERM, SIGHUP, SIGPIPE, SIGUSR1, SIGUSR2}) {
+    std::signal(number, SIG_IGN);
+  }
+  const int null = open("/dev/null", O_RDWR);
+  for (const int standard : {0, 1, 2}) dup2(null, standard);
+  constexpr int kLine = 3;
+  if (line != kLine) dup2(line, kLine);
+  if (close_range(kLine + 1, ~0U, 0) != 0) {
+    const auto limit = static_cast<int>(sysconf(_SC_OPEN_MAX));
+    for (int fd = kLine + 1; fd < limit; ++fd) close(fd);
+  }
+  return kLine;
 }
 
-[[noreturn]] void RunSentinel(Shared* shared, int control) {
-  setsid();
-  for (const int signal : {SIGTERM, SIGINT, SIGUSR1, SIGHUP}) ::signal(signal, SIG_IGN);
-  CloseAllBut(control);
-  pthread_t watcher;
-  if (pthread_create(&watcher, nullptr, WatchWorker, shared) != 0) _exit(1);
-  while (true) {
-    Request request = {};
-    iovec content = {&request, sizeof(request)};
-    alignas(cmsghdr) char space[CMSG_SPACE(sizeof(int))] = {};
-    msghdr message = {};
-    message.msg_iov = &content;
-    message.msg_iovlen = 1;
-    message.msg_control = space;
-    message.msg_controllen = sizeof(space);
-    const ssize_t got = recvmsg(control, &message, 0);
-    if (got < 0 && errno == EINTR) continue;
-    if (got != sizeof(request)) {
-      // The worker is gone or wants no more; if it died, the watcher is about to see it.
-      poll(nullptr, 0, 100);
-      _exit(0);
-    }
-    if (request.key == kEnd) _exit(0);
-    int fd = -1;
-    if (const cmsghdr* header = CMSG_FIRSTHDR(&message); header != nullptr) {
-      std::memcpy(&fd, CMSG_DATA(header), sizeof(fd));
-    }
-    pthread_mutex_lock(&lent_mutex);
-    const bool ok = Serve(request, fd);
-    pthread_mutex_unlock(&lent_mutex);
-    if (!ok) close(fd);
-  }
+absl::Status HoldForLife(pthread_mutex_t* life) {
+  pthread_mutexattr_t attributes;
+  pthread_mutexattr_init(&attributes);
+  pthread_mutexattr_setpshared(&attributes, PTHREAD_PROCESS_SHARED);
+  pthread_mutexattr_setrobust(&attributes, PTHREAD_MUTEX_ROBUST);
+  pthread_mutex_init(life, &attributes);
+  pthread_mutexattr_destroy(&attributes);
+  errno = pthread_mutex_lock(life);
+  return errno == 0 ? absl::OkStatus() : Errno("locking");
 }
 
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<Sentinel>> Sentinel::Start() {
-  void* memory =
-      mmap(nullptr, sizeof(Shared), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-  if (memory == MAP_FAILED) return absl::InternalError("no shared memory for a sentinel");
-  auto* shared = static_cast<Shared*>(memory);
-  pthread_mutexattr_t attributes;
-  pthread_mutexattr_init(&attributes);
-  pthread_mutexattr_setpshared(&attributes, PTHREAD_PROCESS_SHARED);
-  pthread_mutexattr_setrobust(&attributes, PTHREAD_MUTEX_ROBUST);
-  pthread_mutex_init(&shared->alive, &attributes);
-  pthread_mutexattr_destroy(&attributes);
   int ends[2];
-  if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) != 0) {
-    return ErrnoStatus(errno, "make", "a sentinel's socket");
+  if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) != 0) return Errno("socketpair");
+  void* memory =
+      mmap(nullptr, sizeof(Page), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+  if (memory == MAP_FAILED) return Errno("mmap");
+  auto sentinel = absl::WrapUnique(new Sentinel());
+  sentinel->page_ = static_cast<Page*>(memory);
+  sentinel->owner_ = pthread_self();
+  if (absl::Status held = HoldForLife(&sentinel->page_->life); !held.ok()) return held;
+  {
+    MutexLock lock(sentinel->mutex_);
+    sentinel->line_ = ends[0];
   }
-  pthread_mutex_lock(&shared->alive);
-  const pid_t pid = fork();
-  if (pid == 0) RunSentinel(shared, ends[1]);
+  sentinel->process_ = fork();
+  if (sentinel->process_ == 0) {
+    const int line = LeaveTheWorker(ends[1]);
+    Watch(&sentinel->page_->life, line).Run();
+  }
   close(ends[1]);
-  if (pid < 0) {
-    close(ends[0]);
-    return ErrnoStatus(errno, "fork", "a sentinel");
-  }
-  std::unique_ptr<Sentinel> sentinel(new Sentinel);
-  sentinel->control_.Reset(ends[0]);
-  sentinel->pid_ = pid;
+  if (sentinel->process_ < 0) return Errno("fork");
+  // A sentinel that hangs may not hang its worker.
+  const timeval patience{1, 0};
+  setsockopt(ends[0], SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof(patience));
   return sentinel;
 }
 
 Sentinel::~Sentinel() {
-  Ask(kEnd, /*lends=*/false);
-  waitpid(pid_, nullptr, 0);
+  Tell(kQuit, -1);
+  {
+    MutexLock lock(mutex_);
+    if (line_ >= 0) close(line_);
+    line_ = -1;
+  }
+  if (process_ > 0) waitpid(process_, nullptr, 0);
+  // Memory with a mutex that some thread still holds must stay: the thread's list leads there.
+  if (page_ != nullptr && pthread_equal(owner_, pthread_self()) != 0) {
+    pthread_mutex_unlock(&page_->life);
+    munmap(page_, sizeof(Page));
+  }
 }
 
-void Sentinel::Lend(int fd) { Ask(fd, /*lends=*/true); }
+void Sentinel::Lend(int fd) { Tell(kLend, fd); }
+void Sentinel::Return(int fd) { Tell(kReturn, fd); }
 
-void Sentinel::Return(int fd) { Ask(fd, /*lends=*/false); }
-
-void Sentinel::Ask(int fd, bool lends) {
-  Request request = {lends, fd};
-  iovec content = {&request, sizeof(request)};
-  alignas(cmsghdr) char space[CMSG_SPACE(sizeof(int))] = {};
-  msghdr message = {};
-  message.msg_iov = &content;
+void Sentinel::Tell(char what, int fd) {
+  Word word{};
+  word.what = what;
+  word.fd = fd;
+  Ancillary ancillary{};
+  iovec part{&word, sizeof(word)};
+  msghdr message{};
+  message.msg_iov = &part;
   message.msg_iovlen = 1;
-  if (lends) {
-    message.msg_control = space;
-    message.msg_controllen = sizeof(space);
-    cmsghdr* header = CMSG_FIRSTHDR(&message);
+  if (what == kLend) {
+    message.msg_control = ancillary.bytes;
+    message.msg_controllen = sizeof(ancillary.bytes);
+    cmsghdr* const header = CMSG_FIRSTHDR(&message);
     header->cmsg_level = SOL_SOCKET;
     header->cmsg_type = SCM_RIGHTS;
     header->cmsg_len = CMSG_LEN(sizeof(int));
     std::memcpy(CMSG_DATA(header), &fd, sizeof(fd));
   }
-  // If the sentinel is gone, deaths are noticed later: by the kernel's closing of sockets.
-  static_cast<void>(!sendmsg(control_.get(), &message, MSG_NOSIGNAL));
+  MutexLock lock(mutex_);
+  if (line_ < 0 || sendmsg(line_, &message, MSG_NOSIGNAL) == sizeof(word)) return;
+  LogWarning("the sentinel is gone (", std::strerror(errno),
+             "): peers will learn of this process's death later");
+  close(line_);
+  line_ = -1;
 }
 
 }  // namespace liquid

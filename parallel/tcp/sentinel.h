@@ -7,12 +7,13 @@
 #ifndef LIQUID_PARALLEL_TCP_SENTINEL_H_
 #define LIQUID_PARALLEL_TCP_SENTINEL_H_
 
+#include <pthread.h>
 #include <sys/types.h>
 
 #include <memory>
 
 #include "absl/status/statusor.h"
-#include "parallel/tcp/socket.h"
+#include "base/mutex.h"
 
 namespace liquid {
 
@@ -21,7 +22,7 @@ class Sentinel {
  public:
   // REQUIRES: the process has one thread, and has not called MPI_Init. The calling thread must live
   // as long as the process. The sentinel leaves the session of its worker and keeps none of its
-  // files open; it ends with its worker.
+  // files open; it ends with its worker, however that ends.
   static absl::StatusOr<std::unique_ptr<Sentinel>> Start();
   ~Sentinel();  // ends it; the connections stay as they are
 
@@ -30,12 +31,21 @@ class Sentinel {
   void Lend(int fd);
   void Return(int fd);
 
- private:
-  Sentinel() = default;
-  void Ask(int fd, bool lends);
+  pid_t process() const { return process_; }
 
-  Descriptor control_;
-  pid_t pid_ = -1;
+ private:
+  // Memory that worker and sentinel share.
+  struct Page {
+    pthread_mutex_t life;  // robust; held by the worker as long as it lives
+  };
+  Sentinel() = default;
+  void Tell(char what, int fd);
+
+  Page* page_ = nullptr;
+  pthread_t owner_ = {};  // the thread that holds page_->life
+  pid_t process_ = -1;
+  Mutex mutex_;
+  int line_ ABSL_GUARDED_BY(mutex_) = -1;  // to the sentinel; -1 once it is gone
 };
 
 }  // namespace liquid

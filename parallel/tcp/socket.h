@@ -1,62 +1,66 @@
-// What this folder wants of sockets.
+// Sockets of the data plane: owned, non-blocking, tuned for long streams between two processes.
 #ifndef LIQUID_PARALLEL_TCP_SOCKET_H_
 #define LIQUID_PARALLEL_TCP_SOCKET_H_
 
-#include <cstdint>
 #include <string>
 #include <utility>
 
-#include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "absl/time/time.h"
 
 namespace liquid {
 
-// Owns a file descriptor.
-class Descriptor {
+// Owns a socket. Ends the connection before it closes the file, since a sentinel may hold a copy.
+class Socket {
  public:
-  Descriptor() = default;
-  explicit Descriptor(int fd) : fd_(fd) {}
-  Descriptor(Descriptor&& other) noexcept : fd_(std::exchange(other.fd_, -1)) {}
-  Descriptor& operator=(Descriptor&& other) noexcept {
-    Reset(std::exchange(other.fd_, -1));
+  Socket() = default;
+  explicit Socket(int fd) : fd_(fd) {}
+  ~Socket();
+  Socket(Socket&& other) noexcept : fd_(std::exchange(other.fd_, -1)) {}
+  Socket& operator=(Socket&& other) noexcept {
+    std::swap(fd_, other.fd_);
     return *this;
   }
-  ~Descriptor() { Reset(-1); }
 
-  int get() const { return fd_; }
-  bool is_open() const { return fd_ >= 0; }
-  void Reset(int fd);
-  // For sockets: ends the connection even if another process holds a copy.
-  void Hangup();
+  int fd() const { return fd_; }  // -1: none
 
  private:
   int fd_ = -1;
 };
 
-// Where a process listens: a Unix socket for its own host, and a TCP port.
-struct SocketAddress {
-  std::string host_id;    // of the host and its network: no other has it
-  std::string unix_name;  // abstract
-  std::string tcp_host;   // numeric
-  int tcp_port = 0;
+// Where a process accepts connections: "HOST:PORT,UNIX_NAME,HOST_ID".
+struct DataAddress {
+  std::string tcp_host;  // digits, without brackets
+  std::string tcp_port;
+  std::string unix_name;  // in the abstract namespace
+  std::string host_id;
 
-  std::string ToWord() const;  // without white space
-  static absl::StatusOr<SocketAddress> FromWord(const std::string& word);
+  std::string ToString() const;
+  static absl::StatusOr<DataAddress> Parse(const std::string& text);
 };
 
-// SocketAddress::host_id of this process.
+// What all processes that can reach each other's abstract Unix sockets have in common, and nobody
+// else: the boot of the machine and the network namespace. Empty if the system does not tell.
 std::string HostId();
 
-// Both listen without blocking. The TCP port is any free one, and returned.
-absl::StatusOr<Descriptor> ListenOnUnix(const std::string& name);
-absl::StatusOr<Descriptor> ListenOnTcp(const std::string& host, SocketAddress* address);
+// Listening sockets, non-blocking.
+absl::StatusOr<Socket> ListenTcp(const std::string& host, std::string* bound_host,
+                                 std::string* bound_port);
+absl::StatusOr<Socket> ListenUnix(const std::string& name);
 
-// Begins to connect, without waiting; by the Unix socket if the address is on this host. Closed if
-// nobody listens there.
-Descriptor BeginToConnect(const SocketAddress& address);
-// For a connection that stands: no delay, large buffers, an end within `timeout_ms` once the other
-// host has vanished.
-void TuneConnection(int fd, int64_t timeout_ms);
+// Begins to connect: the Unix socket if `address` is on this host, else TCP. The socket becomes
+// writable when that is decided.
+absl::StatusOr<Socket> Dial(const DataAddress& address);
+// How the connecting has ended.
+absl::Status ConnectError(const Socket& socket);
+
+// The next connection that waits at `listener`, non-blocking; an empty one if none does. `who`
+// becomes the other end's address.
+Socket Accept(int listener, std::string* who);
+
+// Buffers, no delay, and a peer whose machine has vanished is given up after `silence`. Applies to
+// connected sockets of both families.
+void Tune(const Socket& socket, absl::Duration silence);
 
 }  // namespace liquid
 

@@ -1,46 +1,41 @@
 #include "parallel/tcp/tcp_group.h"
 
-#include <algorithm>
 #include <cstring>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "absl/time/clock.h"
 #include "base/check.h"
 #include "base/status.h"
-#include "parallel/tcp/mesh.h"
+#include "parallel/tcp/hello.h"
+#include "parallel/tcp/rendezvous.h"
 
 namespace liquid {
 namespace {
 
-// Contributions are added in blocks that fit the cache with those of a few peers.
-constexpr int64_t kBlockBytes = int64_t{256} << 10;
+// Of one message of a call: more is a lie.
+constexpr int64_t kMaxMessageBytes = int64_t{1} << 30;
 
-template <typename T>
-void Add(T* __restrict to, const T* __restrict a, int64_t count) {
-  for (int64_t i = 0; i < count; ++i) to[i] += a[i];
-}
-
-// to += from, elementwise.
-void AddBlock(DType dtype, void* to, const void* from, int64_t count) {
-  switch (dtype) {
-    case DType::kF32:
-      return Add(static_cast<float*>(to), static_cast<const float*>(from), count);
-    case DType::kF64:
-      return Add(static_cast<double*>(to), static_cast<const double*>(from), count);
-    case DType::kI64:
-      return Add(static_cast<int64_t*>(to), static_cast<const int64_t*>(from), count);
-    default:
-      LIQUID_CHECK(false, "no sums of dtype ", static_cast<int>(dtype));
+absl::StatusOr<std::vector<Rendezvous::Target>> TargetsOf(const TcpGroup::Options& options) {
+  std::vector<Rendezvous::Target> targets;
+  const auto add = [&](int gang, int rank) {
+    auto address = DataAddress::Parse(options.addresses[gang][rank]);
+    if (!address.ok()) return address.status();
+    targets.push_back({{gang, rank}, *std::move(address)});
+    return absl::OkStatus();
+  };
+  const auto num_gangs = static_cast<int>(options.addresses.size());
+  for (int gang = 0; gang < num_gangs; ++gang) {
+    if (gang != options.gang) LIQUID_RETURN_IF_ERROR(add(gang, options.rank_in_gang));
   }
-}
-
-std::byte* At(const TensorView& tensor, int64_t element) {
-  return static_cast<std::byte*>(tensor.data) + element * SizeOf(tensor.dtype);
-}
-
-const std::byte* At(const ConstTensorView& tensor, int64_t element) {
-  return static_cast<const std::byte*>(tensor.data) + element * SizeOf(tensor.dtype);
+  if (options.rank_in_gang != 0) {
+    LIQUID_RETURN_IF_ERROR(add(options.gang, 0));
+  } else {
+    const auto gang_size = static_cast<int>(options.addresses[options.gang].size());
+    for (int rank = 1; rank < gang_size; ++rank) {
+      LIQUID_RETURN_IF_ERROR(add(options.gang, rank));
+    }
+  }
+  return targets;
 }
 
 }  // namespace
@@ -48,229 +43,158 @@ const std::byte* At(const ConstTensorView& tensor, int64_t element) {
 TcpGroup::TcpGroup(DataPort& port, Options options, Sentinel* sentinel)
     : port_(port),
       options_(std::move(options)),
-      mesh_(std::make_unique<Mesh>(sentinel, options_.stall_timeout)) {
-  const auto num_gangs = static_cast<int>(options_.addresses.size());
-  LIQUID_CHECK(options_.gang >= 0 && options_.gang < num_gangs);
-  scratch_.resize(static_cast<size_t>(num_gangs - 1) * kBlockBytes);
+      size_(static_cast<int>(options_.addresses.size())),
+      mesh_(size_, options_.stall_timeout, sentinel),
+      sums_(options_.gang, size_),
+      buffers_(size_) {
+  LIQUID_CHECK(options_.gang >= 0 && options_.gang < size_, "gang ", options_.gang, " of ", size_);
+  LIQUID_CHECK(options_.stall_timeout > absl::ZeroDuration(), "no stall timeout");
+  for (const auto& gang : options_.addresses) {
+    LIQUID_CHECK(
+        options_.rank_in_gang >= 0 && options_.rank_in_gang < static_cast<int>(gang.size()),
+        "rank ", options_.rank_in_gang, " of a gang of ", gang.size());
+  }
 }
 
 TcpGroup::~TcpGroup() = default;
 
 absl::Status TcpGroup::Form(absl::Time deadline) {
-  std::vector<Peer> peers;
-  for (int gang = 0; gang < size(); ++gang) {
-    if (gang == rank()) continue;
-    peers.push_back(
-        {{gang, options_.rank_in_gang}, options_.addresses[gang][options_.rank_in_gang]});
+  LIQUID_RETURN_IF_ERROR(mesh_.status());
+  Hello hello;
+  SetJob(options_.job, &hello);
+  hello.generation = options_.generation;
+  hello.token = options_.token;
+  hello.from_gang = options_.gang;
+  hello.from_rank = options_.rank_in_gang;
+  const auto targets = TargetsOf(options_);
+  absl::Status met = targets.status();
+  if (met.ok()) {
+    Rendezvous rendezvous(port_, hello, *targets);
+    met = rendezvous.Meet(deadline, mesh_.wake_fd());
+    if (met.ok()) mesh_.Adopt(rendezvous.TakeConnections());
   }
-  const size_t num_rail = peers.size();
-  // The lines inside the gang: between its leader and every other rank.
-  const auto& kin = options_.addresses[options_.gang];
-  for (int rank = 0; rank < static_cast<int>(kin.size()); ++rank) {
-    const bool has_line = (rank == 0) != (options_.rank_in_gang == 0);
-    if (has_line) peers.push_back({{options_.gang, rank}, kin[rank]});
-  }
-  const Circle circle = {options_.job, options_.generation, options_.token};
-  return mesh_->Form(port_, circle, {options_.gang, options_.rank_in_gang}, peers, num_rail,
-                     deadline);
-}
-
-int TcpGroup::rank() const { return options_.gang; }
-
-int TcpGroup::size() const { return static_cast<int>(options_.addresses.size()); }
-
-// Peers are numbered by place, this process left out.
-size_t TcpGroup::PeerAt(int place) const {
-  LIQUID_CHECK(place >= 0 && place < size() && place != rank(), "peer ", place);
-  return static_cast<size_t>(place < rank() ? place : place - 1);
-}
-
-int TcpGroup::PlaceOf(size_t peer) const {
-  const int place = static_cast<int>(peer);
-  return place < rank() ? place : place + 1;
-}
-
-// This rank's slice of the sum of every rank's `in`, to `out`, block by block; `done` is told of
-// each. Contributions are added in the order of the ranks.
-void TcpGroup::ReduceSlice(ConstTensorView in, TensorView out,
-                           absl::FunctionRef<void(int64_t begin, int64_t count)> done) {
-  const size_t num_peers = static_cast<size_t>(size() - 1);
-  const int64_t element = SizeOf(in.dtype);
-  const Slice mine = SliceOf(in.NumElements(), rank(), size());
-  ++number_;
-  if (!mesh_->status().ok()) return;
-  for (size_t peer = 0; peer < num_peers; ++peer) {
-    const Slice theirs = SliceOf(in.NumElements(), PlaceOf(peer), size());
-    const int64_t num_bytes = (theirs.end - theirs.begin) * element;
-    mesh_->SendHeader(peer, FrameKind::kReduce, number_, num_bytes);
-    mesh_->SendBytes(peer, At(in, theirs.begin), num_bytes);
-    mesh_->ExpectHeader(peer, FrameKind::kReduce, number_, (mine.end - mine.begin) * element);
-  }
-  const int64_t block = kBlockBytes / element;
-  for (int64_t begin = mine.begin; begin < mine.end; begin += block) {
-    const int64_t count = std::min(block, mine.end - begin);
-    for (size_t peer = 0; peer < num_peers; ++peer) {
-      mesh_->ReceiveBytes(peer, scratch_.data() + static_cast<int64_t>(peer) * kBlockBytes,
-                          count * element);
-    }
-    if (!mesh_->Run(Mesh::Until::kReceived)) return;
-    // The ranks below this one first, in the scratch of the lowest.
-    std::byte* sum = scratch_.data();
-    for (int place = 1; place < rank(); ++place) {
-      AddBlock(in.dtype, sum, scratch_.data() + static_cast<int64_t>(PeerAt(place)) * kBlockBytes,
-               count);
-    }
-    if (At(out, begin) != At(in, begin)) {
-      std::memcpy(At(out, begin), At(in, begin), static_cast<size_t>(count * element));
-    }
-    if (rank() > 0) AddBlock(in.dtype, At(out, begin), sum, count);  // a + b is b + a
-    for (int place = rank() + 1; place < size(); ++place) {
-      AddBlock(in.dtype, At(out, begin),
-               scratch_.data() + static_cast<int64_t>(PeerAt(place)) * kBlockBytes, count);
-    }
-    done(begin, count);
-  }
-  if (mine.begin == mine.end) mesh_->Run(Mesh::Until::kReceived);
+  // Whoever aborts has latched why: that comes first.
+  if (!met.ok()) mesh_.Fail(met);
+  return Annotate(mesh_.status(), absl::StrCat("forming generation ", options_.generation));
 }
 
 void TcpGroup::AllReduceSum(TensorView inout) {
-  const int64_t element = SizeOf(inout.dtype);
-  const size_t num_peers = static_cast<size_t>(size() - 1);
-  const Slice mine = SliceOf(inout.NumElements(), rank(), size());
-  const uint32_t number = number_ + 1;
-  bool has_header = false;
-  ReduceSlice(inout, inout, [&](int64_t begin, int64_t count) {
-    for (size_t peer = 0; peer < num_peers; ++peer) {
-      if (!has_header) {
-        mesh_->SendHeader(peer, FrameKind::kGather, number, (mine.end - mine.begin) * element);
-      }
-      mesh_->SendBytes(peer, At(inout, begin), count * element);
-    }
-    has_header = true;
-  });
-  if (!mesh_->status().ok()) return;
-  for (size_t peer = 0; peer < num_peers; ++peer) {
-    const Slice theirs = SliceOf(inout.NumElements(), PlaceOf(peer), size());
-    const int64_t num_bytes = (theirs.end - theirs.begin) * element;
-    if (!has_header) mesh_->SendHeader(peer, FrameKind::kGather, number, 0);
-    mesh_->ExpectHeader(peer, FrameKind::kGather, number, num_bytes);
-    mesh_->ReceiveBytes(peer, At(inout, theirs.begin), num_bytes);
-  }
-  mesh_->Run(Mesh::Until::kAllDone);
+  if (size_ == 1) return;
+  sums_.Start(inout, inout, /*all_reduce=*/true);
+  mesh_.Run(sums_).IgnoreError();
 }
 
 void TcpGroup::ReduceScatterSum(ConstTensorView in, TensorView out) {
-  ReduceSlice(in, out, [](int64_t, int64_t) {});
-  if (mesh_->status().ok()) mesh_->Run(Mesh::Until::kAllDone);
+  if (size_ == 1) {
+    std::memcpy(out.data, in.data, static_cast<size_t>(out.NumBytes()));
+    return;
+  }
+  sums_.Start(in, out, /*all_reduce=*/false);
+  mesh_.Run(sums_).IgnoreError();
 }
 
 void TcpGroup::AllGather(TensorView inout) {
-  const int64_t element = SizeOf(inout.dtype);
-  const Slice mine = SliceOf(inout.NumElements(), rank(), size());
-  const int64_t my_bytes = (mine.end - mine.begin) * element;
-  ++number_;
-  if (!mesh_->status().ok()) return;
-  for (size_t peer = 0; peer + 1 < static_cast<size_t>(size()); ++peer) {
-    const Slice theirs = SliceOf(inout.NumElements(), PlaceOf(peer), size());
-    const int64_t num_bytes = (theirs.end - theirs.begin) * element;
-    mesh_->SendHeader(peer, FrameKind::kGather, number_, my_bytes);
-    mesh_->SendBytes(peer, At(inout, mine.begin), my_bytes);
-    mesh_->ExpectHeader(peer, FrameKind::kGather, number_, num_bytes);
-    mesh_->ReceiveBytes(peer, At(inout, theirs.begin), num_bytes);
+  buffers_.Start(FrameKind::kSlice);
+  const auto slice_of = [&](int r) {
+    return SliceView(inout, SliceOf(inout.NumElements(), r, size_));
+  };
+  const TensorView own = slice_of(rank());
+  for (int r = 0; r < size_; ++r) {
+    if (r == rank()) continue;
+    const TensorView theirs = slice_of(r);
+    buffers_.Send(r, own.data, own.NumBytes());
+    buffers_.Receive(r, theirs.data, theirs.NumBytes());
   }
-  mesh_->Run(Mesh::Until::kAllDone);
+  mesh_.Run(buffers_).IgnoreError();
 }
 
 void TcpGroup::Broadcast(TensorView inout, int root) {
-  ++number_;
-  if (!mesh_->status().ok()) return;
-  if (root == rank()) {
-    for (size_t peer = 0; peer + 1 < static_cast<size_t>(size()); ++peer) {
-      mesh_->SendHeader(peer, FrameKind::kBroadcast, number_, inout.NumBytes());
-      mesh_->SendBytes(peer, inout.data, inout.NumBytes());
-    }
-  } else {
-    mesh_->ExpectHeader(PeerAt(root), FrameKind::kBroadcast, number_, inout.NumBytes());
-    mesh_->ReceiveBytes(PeerAt(root), inout.data, inout.NumBytes());
-  }
-  mesh_->Run(Mesh::Until::kAllDone);
+  buffers_.Start(FrameKind::kBroadcast);
+  FanOut(inout.data, inout.NumBytes(), root);
+  mesh_.Run(buffers_).IgnoreError();
 }
 
-absl::Status TcpGroup::Wait(absl::Time /*deadline*/) { return mesh_->status(); }
-
-void TcpGroup::Abort(absl::Status why) { mesh_->Abort(why); }
-
-absl::StatusOr<std::vector<std::string>> TcpGroup::AllGatherMessages(std::string message) {
-  ++number_;
-  LIQUID_RETURN_IF_ERROR(mesh_->status());
-  const size_t num_peers = static_cast<size_t>(size() - 1);
-  std::vector<std::string> all(static_cast<size_t>(size()));
-  for (size_t peer = 0; peer < num_peers; ++peer) {
-    mesh_->SendFrame(peer, FrameKind::kMessage, number_, message);
-    mesh_->ExpectHeader(peer, FrameKind::kMessage, number_, -1);
+void TcpGroup::FanOut(void* data, int64_t num_bytes, int root) {
+  LIQUID_CHECK(root >= 0 && root < size_, "root ", root, " of ", size_);
+  if (root != rank()) {
+    buffers_.Receive(root, data, num_bytes);
+    return;
   }
-  if (!mesh_->Run(Mesh::Until::kReceived)) return mesh_->status();
-  for (size_t peer = 0; peer < num_peers; ++peer) {
-    std::string& theirs = all[static_cast<size_t>(PlaceOf(peer))];
-    theirs.resize(static_cast<size_t>(mesh_->FrameSize(peer)));
-    mesh_->ReceiveBytes(peer, theirs.data(), mesh_->FrameSize(peer));
+  for (int r = 0; r < size_; ++r) {
+    if (r != root) buffers_.Send(r, data, num_bytes);
   }
-  if (!mesh_->Run(Mesh::Until::kAllDone)) return mesh_->status();
-  all[static_cast<size_t>(rank())] = std::move(message);
-  return all;
+}
+
+absl::Status TcpGroup::Wait(absl::Time /*deadline*/) { return mesh_.status(); }
+
+void TcpGroup::Abort(absl::Status why) {
+  LIQUID_CHECK(!why.ok(), "an abort without a reason");
+  mesh_.Fail(why);
 }
 
 absl::StatusOr<std::string> TcpGroup::BroadcastMessage(std::string message, int root) {
-  ++number_;
-  LIQUID_RETURN_IF_ERROR(mesh_->status());
-  if (root == rank()) {
-    for (size_t peer = 0; peer + 1 < static_cast<size_t>(size()); ++peer) {
-      mesh_->SendFrame(peer, FrameKind::kMessage, number_, message);
-    }
-  } else {
-    mesh_->ExpectHeader(PeerAt(root), FrameKind::kMessage, number_, -1);
-    if (!mesh_->Run(Mesh::Until::kReceived)) return mesh_->status();
-    message.resize(static_cast<size_t>(mesh_->FrameSize(PeerAt(root))));
-    mesh_->ReceiveBytes(PeerAt(root), message.data(), mesh_->FrameSize(PeerAt(root)));
-  }
-  if (!mesh_->Run(Mesh::Until::kAllDone)) return mesh_->status();
+  auto length = static_cast<int64_t>(message.size());
+  buffers_.Start(FrameKind::kMessage);
+  FanOut(&length, sizeof(length), root);
+  LIQUID_RETURN_IF_ERROR(mesh_.Run(buffers_));
+  LIQUID_RETURN_IF_ERROR(CheckLength(length, root));
+  message.resize(static_cast<size_t>(length));
+  buffers_.Start(FrameKind::kMessage);
+  FanOut(message.data(), length, root);
+  LIQUID_RETURN_IF_ERROR(mesh_.Run(buffers_));
   return message;
 }
 
+absl::StatusOr<std::vector<std::string>> TcpGroup::AllGatherMessages(std::string message) {
+  std::vector<int64_t> lengths(size_, static_cast<int64_t>(message.size()));
+  std::vector<std::string> all(size_);
+  buffers_.Start(FrameKind::kMessage);
+  for (int r = 0; r < size_; ++r) {
+    if (r == rank()) continue;
+    buffers_.Send(r, &lengths[rank()], sizeof(int64_t));
+    buffers_.Receive(r, &lengths[r], sizeof(int64_t));
+  }
+  LIQUID_RETURN_IF_ERROR(mesh_.Run(buffers_));
+  buffers_.Start(FrameKind::kMessage);
+  for (int r = 0; r < size_; ++r) {
+    if (r == rank()) continue;
+    LIQUID_RETURN_IF_ERROR(CheckLength(lengths[r], r));
+    all[r].resize(static_cast<size_t>(lengths[r]));
+    buffers_.Send(r, message.data(), lengths[rank()]);
+    buffers_.Receive(r, all[r].data(), lengths[r]);
+  }
+  LIQUID_RETURN_IF_ERROR(mesh_.Run(buffers_));
+  all[rank()] = std::move(message);
+  return all;
+}
+
+absl::Status TcpGroup::CheckLength(int64_t length, int from) {
+  if (length >= 0 && length <= kMaxMessageBytes) return absl::OkStatus();
+  const absl::Status why = absl::DataLossError(absl::StrCat(
+      "gang ", from, " announced a message of ", length, " bytes, the most is ", kMaxMessageBytes));
+  mesh_.Fail(why);
+  return why;
+}
+
 void TcpGroup::Send(const void* data, int64_t num_bytes, int to) {
-  if (!mesh_->status().ok()) return;
-  const size_t peer = PeerAt(to);
-  mesh_->SendHeader(peer, FrameKind::kDirect, 0, num_bytes);
-  mesh_->SendBytes(peer, data, num_bytes);
-  mesh_->Run(Mesh::Until::kAllDone);
+  LIQUID_CHECK(to != rank(), "to itself");
+  buffers_.StartSend(to);
+  buffers_.Send(to, data, num_bytes);
+  mesh_.Run(buffers_).IgnoreError();
 }
 
 void TcpGroup::Receive(void* data, int64_t num_bytes, int from) {
-  if (!mesh_->status().ok()) return;
-  const size_t peer = PeerAt(from);
-  mesh_->ExpectHeader(peer, FrameKind::kDirect, 0, num_bytes);
-  mesh_->ReceiveBytes(peer, data, num_bytes);
-  mesh_->Run(Mesh::Until::kReceived);
+  LIQUID_CHECK(from != rank(), "from itself");
+  buffers_.StartReceive(from);
+  buffers_.Receive(from, data, num_bytes);
+  mesh_.Run(buffers_).IgnoreError();
 }
 
-void TcpGroup::Post(std::string message) {
-  if (!mesh_->status().ok()) return;
-  LIQUID_CHECK(!message.empty() && static_cast<int64_t>(message.size()) <= Mesh::kMaxMessage);
-  for (size_t peer = 0; peer + 1 < static_cast<size_t>(size()); ++peer) {
-    mesh_->SendFrame(peer, FrameKind::kPosted, 0, message);
-  }
-}
+void TcpGroup::Post(std::string message) { mesh_.Post(message); }
 
 absl::StatusOr<std::optional<TcpGroup::Posted>> TcpGroup::NextPosted(absl::Duration timeout,
                                                                      int wake_fd) {
-  LIQUID_RETURN_IF_ERROR(mesh_->status());
-  if (mesh_->posted().empty() && !mesh_->RunUntilPosted(absl::Now() + timeout, wake_fd)) {
-    return mesh_->status();
-  }
-  if (mesh_->posted().empty()) return std::optional<Posted>();
-  auto [peer, message] = std::move(mesh_->posted().front());
-  mesh_->posted().pop_front();
-  return std::optional<Posted>({PlaceOf(peer), std::move(message)});
+  return mesh_.NextPosted(timeout, wake_fd);
 }
 
 }  // namespace liquid

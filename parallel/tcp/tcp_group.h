@@ -12,6 +12,9 @@
 #include "absl/functional/function_ref.h"
 #include "parallel/communicator.h"
 #include "parallel/tcp/data_port.h"
+#include "parallel/tcp/mesh.h"
+#include "parallel/tcp/sum_traffic.h"
+#include "parallel/tcp/traffic.h"
 
 namespace liquid {
 
@@ -48,14 +51,14 @@ class TcpGroup final : public Communicator {
   absl::Status Form(absl::Time deadline);
 
   // --- Communicator.
-  int rank() const override;
-  int size() const override;
+  int rank() const override { return options_.gang; }
+  int size() const override { return size_; }
   void AllReduceSum(TensorView inout) override;
   void ReduceScatterSum(ConstTensorView in, TensorView out) override;
   void AllGather(TensorView inout) override;
   void Broadcast(TensorView inout, int root) override;
-  absl::Status Wait(absl::Time deadline) override;
-  void Abort(absl::Status why) override;  // also during Form
+  absl::Status Wait(absl::Time deadline) override;  // never waits: calls run when they are made
+  void Abort(absl::Status why) override;            // also during Form
   absl::StatusOr<std::string> BroadcastMessage(std::string message, int root) override;
   absl::StatusOr<std::vector<std::string>> AllGatherMessages(std::string message) override;
 
@@ -66,10 +69,7 @@ class TcpGroup final : public Communicator {
   // --- Messages that come when they come.
   // To every other rank of the rail; does not wait for it to be received.
   void Post(std::string message);
-  struct Posted {
-    int from;
-    std::string message;
-  };
+  using Posted = Mesh::Posted;  // int from; std::string message;
   // The next message posted by a peer, in the order of each peer's calls: one that was posted
   // before a collective is received before that collective's data. Nothing after `timeout`, or once
   // `wake_fd` (an eventfd of the caller's, or -1) is readable; it is not read here. The latched
@@ -77,16 +77,15 @@ class TcpGroup final : public Communicator {
   absl::StatusOr<std::optional<Posted>> NextPosted(absl::Duration timeout, int wake_fd);
 
  private:
-  void ReduceSlice(ConstTensorView in, TensorView out,
-                   absl::FunctionRef<void(int64_t begin, int64_t count)> done);
-  size_t PeerAt(int place) const;
-  int PlaceOf(size_t peer) const;
+  void FanOut(void* data, int64_t num_bytes, int root);
+  absl::Status CheckLength(int64_t length, int from);
 
   DataPort& port_;
   const Options options_;
-  const std::unique_ptr<Mesh> mesh_;
-  uint32_t number_ = 0;             // of the latest collective: peers must be at the same one
-  std::vector<std::byte> scratch_;  // a block of each peer's contribution
+  const int size_;
+  Mesh mesh_;
+  SumTraffic sums_;
+  BufferTraffic buffers_;
 };
 
 }  // namespace liquid
