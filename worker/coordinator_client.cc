@@ -290,7 +290,9 @@ absl::StatusOr<std::optional<Order>> CoordinatorClient::NextOrder(absl::Duration
     return order;
   }
   if (!is_closed_) return std::optional<Order>();
-  if (!why_closed_.ok()) return Annotate(why_closed_, "the coordinator ended the connection");
+  const absl::Status why = Annotate(why_closed_, "the coordinator ended the connection");
+  if (absl::IsDataLoss(why)) return WithExitCode(why, ExitCode::kWrongAnswer);
+  if (!why.ok()) return why;
   return absl::UnavailableError("the coordinator ended the connection");
 }
 

@@ -166,7 +166,7 @@ void AddFlags(Flags* flags, CLI::App* app) {
   app->add_option("--from", flags->from, "with --replay: a checkpoint, or `start`")->needs(replay);
   app->add_option("--to-step", flags->to_step, "with --replay: the last step")->needs(replay);
   // For tests (worker/test_faults.h).
-  app->add_option("--test-slowdown", flags->faults.slowdown)->group("");
+  app->add_option("--test-slot-seconds", flags->faults.slot_seconds)->group("");
   app->add_option("--test-flip-every", flags->faults.flip_every)->group("");
 }
 

@@ -7,7 +7,7 @@
 namespace liquid {
 
 struct TestFaults {
-  double slowdown = 1;  // every slot takes so many times as long
+  double slot_seconds = 0;  // every slot takes at least so long
   int64_t flip_every =
       0;  // one bit of one weight's gradient is flipped in every n-th slot; 0: never
 };

@@ -113,7 +113,7 @@ absl::Status TrainStep::ComputeRound() {
   std::string digest;
   if (rank < tasks.size()) {
     ComputeSlot(tasks[rank], &digest);
-    if (faults_.slowdown > 1) absl::SleepFor((absl::Now() - start) * (faults_.slowdown - 1));
+    absl::SleepFor(start + absl::Seconds(faults_.slot_seconds) - absl::Now());
   }
   const bool any_digest = std::any_of(
       tasks.begin(), tasks.end(), [](const StepSlots::Task& task) { return task.wants_digest; });

@@ -24,30 +24,6 @@ namespace {
 
 constexpr int kMaxGangs = 3;
 
-// The processes that `root` started, and those that they started.
-std::vector<pid_t> Descendants(pid_t root) {
-  std::vector<std::pair<pid_t, pid_t>> parents;
-  for (const auto& entry : std::filesystem::directory_iterator("/proc")) {
-    int pid = 0;
-    if (!absl::SimpleAtoi(entry.path().filename().string(), &pid)) continue;
-    const std::string stat = ReadFile(entry.path().string() + "/stat").value_or("");
-    const size_t name_end = stat.rfind(") ");
-    if (name_end == std::string::npos) continue;
-    const std::vector<std::string> fields = absl::StrSplit(stat.substr(name_end + 2), ' ');
-    int parent = 0;
-    if (fields.size() > 1 && absl::SimpleAtoi(fields[1], &parent))
-      parents.emplace_back(pid, parent);
-  }
-  std::vector<pid_t> found = {root};
-  for (size_t i = 0; i < found.size(); ++i) {
-    for (const auto& [pid, parent] : parents) {
-      if (parent == found[i]) found.push_back(pid);
-    }
-  }
-  found.erase(found.begin());
-  return found;
-}
-
 class Schedule {
  public:
   Schedule(std::string directory, std::string job_file, std::string fingerprint, uint64_t seed)
@@ -105,7 +81,7 @@ class Schedule {
         "mpirun", "-q", "--allow-run-as-root", "--oversubscribe", "--bind-to", "none", "--mca",
         "odls_base_sigkill_timeout", "0", "-n", absl::StrCat(num_ranks_),
         absl::StrCat(LIQUID_BIN_DIR, "/liquid-worker"), "--coordinator", address_,
-        "--test-slowdown", absl::StrCat(8 + Roll(20))});
+        "--test-slot-seconds", absl::StrCat(0.01 + 0.001 * Roll(60))});
   }
 
   Gang* AnyGang() {

@@ -7,9 +7,12 @@
 #include <unistd.h>
 
 #include <filesystem>
+#include <set>
+#include <utility>
 
 #include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
 #include "absl/time/clock.h"
 #include "base/check.h"
@@ -104,6 +107,50 @@ std::vector<pid_t> FindProcesses(const std::string& text) {
     if (absl::StrContains(command, text)) found.push_back(pid);
   }
   return found;
+}
+
+std::vector<pid_t> Descendants(pid_t root) {
+  std::vector<std::pair<pid_t, pid_t>> parents;
+  for (const auto& entry : std::filesystem::directory_iterator("/proc")) {
+    int pid = 0;
+    if (!absl::SimpleAtoi(entry.path().filename().string(), &pid)) continue;
+    const std::string stat = ReadFile(entry.path().string() + "/stat").value_or("");
+    const size_t name_end = stat.rfind(") ");
+    if (name_end == std::string::npos) continue;
+    const std::vector<std::string> fields = absl::StrSplit(stat.substr(name_end + 2), ' ');
+    int parent = 0;
+    if (fields.size() > 1 && absl::SimpleAtoi(fields[1], &parent))
+      parents.emplace_back(pid, parent);
+  }
+  std::vector<pid_t> found = {root};
+  for (size_t i = 0; i < found.size(); ++i) {
+    for (const auto& [pid, parent] : parents) {
+      if (parent == found[i]) found.push_back(pid);
+    }
+  }
+  found.erase(found.begin());
+  return found;
+}
+
+std::vector<int> ListeningPorts(pid_t pid) {
+  std::set<std::string> inodes;
+  std::error_code ignored;
+  for (const auto& entry :
+       std::filesystem::directory_iterator(absl::StrCat("/proc/", pid, "/fd"), ignored)) {
+    const std::string target = std::filesystem::read_symlink(entry.path(), ignored).string();
+    if (absl::StartsWith(target, "socket:[")) inodes.insert(target.substr(8, target.size() - 9));
+  }
+  std::vector<int> ports;
+  const std::string table = ReadFile("/proc/net/tcp").value_or("");
+  for (const absl::string_view line : absl::StrSplit(table, '\n')) {
+    // sl local_address rem_address st ... inode; 0A: listening; 127.0.0.1 is 0100007F.
+    const std::vector<std::string> words = absl::StrSplit(line, ' ', absl::SkipEmpty());
+    if (words.size() < 10 || words[3] != "0A" || !inodes.contains(words[9])) continue;
+    if (absl::StartsWith(words[1], "0100007F:")) {
+      ports.push_back(std::stoi(words[1].substr(9), nullptr, 16));
+    }
+  }
+  return ports;
 }
 
 TemporaryDirectory::TemporaryDirectory() {

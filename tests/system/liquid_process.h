@@ -45,6 +45,12 @@ Finished RunToEnd(const std::vector<std::string>& arguments);
 // Processes whose command line contains `text`, this one's ancestors and itself left out.
 std::vector<pid_t> FindProcesses(const std::string& text);
 
+// The processes that `root` started, and those that they started.
+std::vector<pid_t> Descendants(pid_t root);
+
+// Ports on which `pid` listens at the loopback address.
+std::vector<int> ListeningPorts(pid_t pid);
+
 // A directory that goes with its owner.
 class TemporaryDirectory {
  public:

@@ -1,0 +1,332 @@
+// Liquid epochs, seen from outside: gangs pour in and go, die, lag and lie, the coordinator is
+// killed; the bits are those of one gang that nobody disturbed, and the ledger proves it.
+#include <arpa/inet.h>
+#include <signal.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <filesystem>
+#include <fstream>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "absl/time/clock.h"
+#include "base/file.h"
+#include "gmock/gmock.h"
+#include "tests/system/liquid_process.h"
+
+namespace liquid::testing {
+namespace {
+
+using ::testing::AnyOf;
+using ::testing::HasSubstr;
+using ::testing::Not;
+
+constexpr absl::Duration kPatience = absl::Seconds(30);
+
+class GangsTest : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    WriteRows("train.jsonl", 30);
+    WriteJob("job.yaml", "train.jsonl", "");
+  }
+
+  void WriteRows(const std::string& name, int count) const {
+    std::ifstream all("configs/quickstart/train.jsonl");
+    std::vector<std::string> lines;
+    for (std::string line; static_cast<int>(lines.size()) < count && std::getline(all, line);) {
+      lines.push_back(line);
+    }
+    std::ofstream(directory_ / name) << absl::StrJoin(lines, "\n") << "\n";
+  }
+
+  void WriteJob(const std::string& name, const std::string& data, const std::string& more) const {
+    const std::string root = std::filesystem::current_path().string();
+    std::ofstream(directory_ / name)
+        << absl::StrCat("job: tiny\noutput: ", directory_ / "run", "\nmodel: {config: ", root,
+                        "/tests/system/tiny_model.json, tokenizer: ", root,
+                        "/configs/quickstart/tokenizer, init_seed: 7}\ndata: {train: [", data,
+                        "], eval: [train.jsonl], sequence_length: 128}\n"
+                        "training: {epochs: 8, slots_per_step: 6, rows_per_slot: 1, seed: 5}\n"
+                        "optimizer: {learning_rate: 1.0e-2, warmup_steps: 2}\n"
+                        "checkpoint: {every_steps: 5, keep_last: 3}\n"
+                        "coordinator: {heartbeat_timeout_seconds: 2",
+                        more, "}\n");
+  }
+
+  std::string Run() const { return directory_ / "run"; }
+
+  // On one rank, undisturbed.
+  std::string Reference() {
+    const Finished run = RunToEnd({"liquid", "train", directory_ / "job.yaml", "--set",
+                                   absl::StrCat("output=", directory_ / "reference")});
+    EXPECT_EQ(run.exit_code, 0) << run.output;
+    return FingerprintOf(directory_ / "reference");
+  }
+  static std::string FingerprintOf(const std::string& output) {
+    return LastLine(RunToEnd({"liquid", "fingerprint", output + "/checkpoints/latest"}).output);
+  }
+
+  std::unique_ptr<Process> StartCoordinator(std::vector<std::string> more = {},
+                                            const std::string& listen = "127.0.0.1:0") {
+    std::vector<std::string> command = {"liquid-coordinator", directory_ / "job.yaml", "--listen",
+                                        listen};
+    command.insert(command.end(), more.begin(), more.end());
+    auto coordinator = std::make_unique<Process>(command);
+    EXPECT_TRUE(coordinator->WaitForOutput(" at 127.0.0.1:", kPatience)) << coordinator->output();
+    const std::string output = coordinator->output();
+    const size_t begin = output.find(" at 127.0.0.1:") + 4;
+    address_ = output.substr(begin, output.find_first_of(", \n", begin) - begin);
+    return coordinator;
+  }
+
+  std::unique_ptr<Process> StartGang(int ranks, int slot_ms = 10,
+                                     std::vector<std::string> more = {}) {
+    std::vector<std::string> command = {"mpirun",
+                                        "-q",
+                                        "--allow-run-as-root",
+                                        "--oversubscribe",
+                                        "--bind-to",
+                                        "none",
+                                        "--mca",
+                                        "odls_base_sigkill_timeout",
+                                        "0",
+                                        "-n",
+                                        absl::StrCat(ranks),
+                                        absl::StrCat(LIQUID_BIN_DIR, "/liquid-worker"),
+                                        "--coordinator",
+                                        address_,
+                                        "--test-slot-seconds",
+                                        absl::StrCat(slot_ms / 1000.0)};
+    command.insert(command.end(), more.begin(), more.end());
+    return std::make_unique<Process>(command);
+  }
+
+  static bool IsWorking(const Process& gang) {
+    return const_cast<Process&>(gang).WaitForOutput("go on from step", kPatience);
+  }
+
+  // A connection that says `garbage_bytes` of nonsense, and no more.
+  static int Poke(int port, size_t garbage_bytes) {
+    const int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    sockaddr_in target = {};
+    target.sin_family = AF_INET;
+    target.sin_port = htons(static_cast<uint16_t>(port));
+    target.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    EXPECT_EQ(connect(fd, reinterpret_cast<sockaddr*>(&target), sizeof(target)), 0);
+    const std::string garbage(garbage_bytes, 'x');
+    if (!garbage.empty()) send(fd, garbage.data(), garbage.size(), MSG_NOSIGNAL);
+    return fd;
+  }
+
+  void ExpectTheSameBits(const std::string& reference) {
+    EXPECT_EQ(FingerprintOf(Run()), reference);
+    const Finished audit = RunToEnd({"liquid", "audit", Run()});
+    EXPECT_EQ(audit.exit_code, 0) << audit.output;
+  }
+  void ExpectNothingWasGivenUp() {
+    EXPECT_THAT(RunToEnd({"liquid", "audit", Run()}).output, HasSubstr("; 0 were given up"));
+  }
+
+  TemporaryDirectory directory_;
+  std::string address_;
+};
+
+TEST_F(GangsTest, ThreeGangsThatJoinInTheMiddleGiveTheBitsOfOne) {
+  const std::string reference = Reference();
+  for (const int ranks : {1, 2}) {
+    std::filesystem::remove_all(Run());
+    auto coordinator = StartCoordinator();
+    auto a = StartGang(ranks, 60);
+    ASSERT_TRUE(a->WaitForOutput("step 1/", kPatience)) << a->output();
+    auto b = StartGang(ranks, 20);
+    ASSERT_TRUE(IsWorking(*b)) << b->output();
+    auto c = StartGang(ranks, 90);
+    ASSERT_TRUE(IsWorking(*c)) << c->output();
+    EXPECT_THAT(b->output(), HasSubstr("received the state"));
+    for (Process* gang : {a.get(), b.get(), c.get()}) {
+      const Finished end = gang->Wait(kPatience);
+      EXPECT_EQ(end.exit_code, 0) << end.output;
+    }
+    EXPECT_EQ(coordinator->Wait(kPatience).exit_code, 0);
+    ExpectTheSameBits(reference);
+    ExpectNothingWasGivenUp();
+  }
+}
+
+TEST_F(GangsTest, SurvivorsOfAKilledGangCommitTheSameStepAndLoseNothing) {
+  const std::string reference = Reference();
+  auto coordinator = StartCoordinator();
+  auto a = StartGang(1, 30);
+  auto b = StartGang(1, 30);
+  auto c = StartGang(1, 30);
+  ASSERT_TRUE(coordinator->WaitForOutput("gang 3", kPatience)) << coordinator->output();
+  ASSERT_TRUE(a->WaitForOutput("gangs 1 2 3 go on", kPatience)) << a->output();
+  kill(Descendants(b->pid()).at(0), SIGKILL);
+  ASSERT_TRUE(coordinator->WaitForOutput("left", kPatience)) << coordinator->output();
+  EXPECT_EQ(a->Wait(kPatience).exit_code, 0);
+  EXPECT_EQ(c->Wait(kPatience).exit_code, 0);
+  EXPECT_EQ(coordinator->Wait(kPatience).exit_code, 0);
+  ExpectTheSameBits(reference);
+  ExpectNothingWasGivenUp();
+}
+
+TEST_F(GangsTest, TheCoordinatorMayBeKilledAndComeBack) {
+  const std::string reference = Reference();
+  auto coordinator = StartCoordinator();
+  auto a = StartGang(1, 30);
+  auto b = StartGang(1, 30);
+  ASSERT_TRUE(IsWorking(*b)) << b->output();
+  for (int i = 0; i < 2; ++i) {
+    coordinator->Signal(SIGKILL);
+    coordinator->Wait();
+    absl::SleepFor(absl::Milliseconds(300));
+    coordinator = StartCoordinator({}, address_);
+    EXPECT_TRUE(coordinator->WaitForOutput("generation", kPatience)) << coordinator->output();
+  }
+  EXPECT_EQ(a->Wait(kPatience).exit_code, 0) << a->output();
+  EXPECT_EQ(b->Wait(kPatience).exit_code, 0) << b->output();
+  ExpectTheSameBits(reference);
+  ExpectNothingWasGivenUp();
+}
+
+TEST_F(GangsTest, AGangThatIsAskedToGoLeavesTheJobToTheOthers) {
+  const std::string reference = Reference();
+  auto coordinator = StartCoordinator();
+  auto a = StartGang(2, 150);
+  ASSERT_TRUE(a->WaitForOutput("step 1/", kPatience)) << a->output();
+  auto b = StartGang(2, 150);
+  ASSERT_TRUE(IsWorking(*b)) << b->output();
+  a->Signal(SIGTERM);  // mpirun passes it on
+  EXPECT_EQ(a->Wait(kPatience).exit_code, 75) << a->output();
+  auto c = StartGang(2, 150, {"--deadline", "2.5"});
+  ASSERT_TRUE(IsWorking(*c)) << c->output();
+  EXPECT_EQ(c->Wait(kPatience).exit_code, 75) << c->output();
+  auto d = StartGang(2, 150);
+  ASSERT_TRUE(IsWorking(*d)) << d->output();
+  const Finished drain = RunToEnd({"liquid", "drain", "2", Run()});
+  EXPECT_EQ(drain.exit_code, 0) << drain.output;
+  EXPECT_EQ(b->Wait(kPatience).exit_code, 0) << b->output();
+  EXPECT_EQ(d->Wait(kPatience).exit_code, 0) << d->output();
+  ExpectTheSameBits(reference);
+  ExpectNothingWasGivenUp();
+}
+
+TEST_F(GangsTest, AFrozenGangIsMissedAndComesBackThawed) {
+  const std::string reference = Reference();
+  auto coordinator = StartCoordinator();
+  auto a = StartGang(1, 60);
+  ASSERT_TRUE(a->WaitForOutput("step 1/", kPatience)) << a->output();
+  auto b = StartGang(1, 60);
+  ASSERT_TRUE(IsWorking(*b)) << b->output();
+  const std::vector<pid_t> ranks = Descendants(b->pid());
+  for (const pid_t pid : ranks) kill(pid, SIGSTOP);
+  ASSERT_TRUE(coordinator->WaitForOutput("no heartbeat", kPatience)) << coordinator->output();
+  for (const pid_t pid : ranks) kill(pid, SIGCONT);
+  EXPECT_EQ(a->Wait(kPatience).exit_code, 0) << a->output();
+  EXPECT_EQ(b->Wait(kPatience).exit_code, 0) << b->output();
+  ExpectTheSameBits(reference);
+  ExpectNothingWasGivenUp();
+}
+
+// With every slot audited no wrong gradient gets into a sum: the liar is found out before.
+TEST_F(GangsTest, AGangThatComputesWrongIsNamedDrainedAndDoesNoHarm) {
+  const std::string reference = Reference();
+  WriteJob("job.yaml", "train.jsonl", ", audit_every: 1");
+  auto coordinator = StartCoordinator();
+  auto a = StartGang(1, 10);
+  ASSERT_TRUE(a->WaitForOutput("step 1/", kPatience)) << a->output();
+  auto b = StartGang(1, 10);
+  ASSERT_TRUE(IsWorking(*b)) << b->output();
+  auto liar = StartGang(1, 10, {"--test-flip-every", "4"});
+  ASSERT_TRUE(coordinator->WaitForOutput("wrong", kPatience)) << coordinator->output();
+  const Finished end = liar->Wait(kPatience);
+  EXPECT_EQ(end.exit_code, 9) << end.output;
+  EXPECT_THAT(end.output, HasSubstr("wrong"));
+  EXPECT_EQ(a->Wait(kPatience).exit_code, 0) << a->output();
+  EXPECT_EQ(b->Wait(kPatience).exit_code, 0) << b->output();
+  EXPECT_THAT(coordinator->output(), HasSubstr("gang 3"));
+  ExpectTheSameBits(reference);
+}
+
+TEST_F(GangsTest, WhoDoesNotBelongIsRefusedWithBothValues) {
+  const std::string reference = Reference();
+  auto coordinator = StartCoordinator();
+  auto a = StartGang(2, 200);
+  ASSERT_TRUE(a->WaitForOutput("step 1/", kPatience)) << a->output();
+
+  auto other_shape = StartGang(1, 1);
+  const Finished shape = other_shape->Wait(kPatience);
+  EXPECT_NE(shape.exit_code, 0);
+  EXPECT_THAT(shape.output, HasSubstr("rank")) << shape.output;
+
+  // Garbage and silence on the data ports.
+  std::vector<int> silent;
+  for (const pid_t pid : Descendants(a->pid())) {
+    for (const int port : ListeningPorts(pid)) {
+      for (const size_t garbage_bytes : {0, 5, 5000}) silent.push_back(Poke(port, garbage_bytes));
+    }
+  }
+  EXPECT_GE(silent.size(), 6u) << "two ranks have a data port each";
+  auto b = StartGang(2, 10);
+  EXPECT_TRUE(IsWorking(*b)) << b->output();
+  EXPECT_EQ(b->Wait(kPatience).exit_code, 0) << b->output();
+  EXPECT_EQ(a->Wait(kPatience).exit_code, 0) << a->output();
+  for (const int fd : silent) close(fd);
+  ExpectTheSameBits(reference);
+
+  address_ = "127.0.0.1:9";
+  const Finished nobody = StartGang(1)->Wait(kPatience);
+  EXPECT_NE(nobody.exit_code, 0);
+  EXPECT_THAT(nobody.output, HasSubstr("no coordinator answers at 127.0.0.1:9"));
+}
+
+TEST_F(GangsTest, TheAccessTokenIsAskedFor) {
+  std::ofstream(directory_ / "token") << "right\n";
+  std::ofstream(directory_ / "wrong") << "wrong\n";
+  chmod((directory_ / "token").c_str(), 0600);
+  chmod((directory_ / "wrong").c_str(), 0600);
+  auto coordinator = StartCoordinator({"--token-file", directory_ / "token"});
+  const Finished without = StartGang(1)->Wait(kPatience);
+  EXPECT_NE(without.exit_code, 0);
+  EXPECT_THAT(without.output, HasSubstr("access token"));
+  const Finished wrong = StartGang(1, 1, {"--token-file", directory_ / "wrong"})->Wait(kPatience);
+  EXPECT_NE(wrong.exit_code, 0);
+  EXPECT_THAT(wrong.output, HasSubstr("access token"));
+  const Finished right = StartGang(1, 1, {"--token-file", directory_ / "token"})->Wait(kPatience);
+  EXPECT_EQ(right.exit_code, 0) << right.output;
+}
+
+TEST_F(GangsTest, AnotherDatasetIsRefused) {
+  auto coordinator = StartCoordinator();
+  auto a = StartGang(1, 100);
+  ASSERT_TRUE(a->WaitForOutput("step 1/", kPatience)) << a->output();
+  // The coordinator's job names a file; on another machine it holds something else.
+  WriteRows("train.jsonl", 29);
+  const Finished other = StartGang(1)->Wait(kPatience);
+  EXPECT_NE(other.exit_code, 0);
+  EXPECT_THAT(other.output,
+              AnyOf(HasSubstr("dataset digest differs"), HasSubstr("the number of rows differs")));
+  EXPECT_EQ(a->Wait(kPatience).exit_code, 0) << a->output();
+}
+
+TEST_F(GangsTest, AReplayComesToTheFingerprintsOfTheLedger) {
+  auto coordinator = StartCoordinator();
+  auto a = StartGang(1, 1);
+  EXPECT_EQ(a->Wait(kPatience).exit_code, 0) << a->output();
+  coordinator->Wait(kPatience);
+  const Finished replay = RunToEnd({"liquid", "replay", Run(), "--from",
+                                    Run() + "/checkpoints/step-00000005", "--to-step", "9"});
+  const Finished from_start =
+      RunToEnd({"liquid", "replay", Run(), "--from", "start", "--to-step", "3", "-n", "2"});
+  EXPECT_EQ(from_start.exit_code, 0) << from_start.output;
+  EXPECT_THAT(from_start.output, HasSubstr("step 3: "));
+  const Finished too_far =
+      RunToEnd({"liquid", "replay", Run(), "--from", "start", "--to-step", "99"});
+  EXPECT_NE(too_far.exit_code, 0);
+  EXPECT_THAT(replay.output, Not(HasSubstr("comes out as")));
+}
+
+}  // namespace
+}  // namespace liquid::testing
