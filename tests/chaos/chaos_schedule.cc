@@ -133,7 +133,7 @@ class Schedule {
   void Drain(Gang& gang) {
     ++counts_.drains;
     if (Roll(2) == 0) {
-      gang.process->Signal(SIGTERM);
+      gang.process->Signal(SIGUSR1);  // which mpirun passes on
     } else {
       RunToEnd({"liquid", "drain", absl::StrCat(1 + Roll(counts_.joins)), Output()});
     }
