@@ -11,13 +11,9 @@
 #include <utility>
 
 #include "absl/strings/match.h"
-#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
-#include "absl/strings/str_join.h"
-#include "absl/strings/str_split.h"
 #include "absl/time/clock.h"
-#include "base/file.h"
-#include "tests/system/liquid_process.h"
+#include "tests/system/gang_processes.h"
 
 namespace liquid::testing {
 namespace {
@@ -61,27 +57,14 @@ class Schedule {
   std::string Output() const { return directory_ + "/output"; }
 
   void StartCoordinator(const std::string& listen) {
-    coordinator_ = std::make_unique<Process>(
-        std::vector<std::string>{"liquid-coordinator", job_file_, "--listen", listen, "--set",
-                                 absl::StrCat("output=", Output())});
-    if (!coordinator_->WaitForOutput(" at 127.0.0.1:", absl::Seconds(20))) {
-      Keep(*coordinator_, "coordinator");
-      coordinator_ = nullptr;
-      return;
-    }
-    const std::string output = coordinator_->output();
-    const size_t begin = output.find(" at 127.0.0.1:") + 4;
-    address_ = output.substr(begin, output.find_first_of(", \n", begin) - begin);
+    coordinator_ = testing::StartCoordinator(
+        job_file_, listen, {"--set", absl::StrCat("output=", Output())}, &address_);
   }
 
   void StartGang() {
     ++counts_.joins;
-    Gang& gang = gangs_.emplace_back();
-    gang.process = std::make_unique<Process>(std::vector<std::string>{
-        "mpirun", "-q", "--allow-run-as-root", "--oversubscribe", "--bind-to", "none", "--mca",
-        "odls_base_sigkill_timeout", "0", "-n", absl::StrCat(num_ranks_),
-        absl::StrCat(LIQUID_BIN_DIR, "/liquid-worker"), "--coordinator", address_,
-        "--test-slot-seconds", absl::StrCat(0.01 + 0.001 * Roll(60))});
+    gangs_.emplace_back().process =
+        testing::StartGang(address_, num_ranks_, 0.01 + 0.001 * Roll(60));
   }
 
   Gang* AnyGang() {
@@ -176,9 +159,9 @@ class Schedule {
     gangs_.clear();
     coordinator_->Wait(absl::Seconds(30));
     Keep(*coordinator_, "coordinator");
-    const Finished print = RunToEnd({"liquid", "fingerprint", Output() + "/checkpoints/latest"});
-    if (LastLine(print.output) != fingerprint_) {
-      return absl::StrCat("the fingerprint is ", LastLine(print.output), ", not ", fingerprint_);
+    const std::string fingerprint = FingerprintOfJob(Output());
+    if (fingerprint != fingerprint_) {
+      return absl::StrCat("the fingerprint is ", fingerprint, ", not ", fingerprint_);
     }
     const Finished audit = RunToEnd({"liquid", "audit", Output()});
     if (audit.exit_code != 0) return absl::StrCat("the audit fails: ", audit.output);
@@ -217,28 +200,20 @@ ChaosCounts& ChaosCounts::operator+=(const ChaosCounts& other) {
 }
 
 ChaosJob::ChaosJob(const std::string& directory) : directory_(directory) {
-  std::ifstream all("configs/quickstart/train.jsonl");
-  std::vector<std::string> lines;
-  for (std::string line; lines.size() < 30 && std::getline(all, line);) lines.push_back(line);
-  std::ofstream(directory_ + "/train.jsonl") << absl::StrJoin(lines, "\n") << "\n";
-  const std::string root = std::filesystem::current_path().string();
-  std::ofstream(directory_ + "/job.yaml") << absl::StrCat(
-      "job: chaos\noutput: ", directory_, "/reference\nmodel: {config: ", root,
-      "/tests/system/tiny_model.json, tokenizer: ", root,
-      "/configs/quickstart/tokenizer, init_seed: 7}\n"
-      "data: {train: [train.jsonl], eval: [train.jsonl], sequence_length: 128}\n"
-      "training: {epochs: 8, slots_per_step: 6, rows_per_slot: 1, seed: 5, eval_every_steps: 5}\n"
-      "optimizer: {learning_rate: 1.0e-2, warmup_steps: 2}\n"
-      "checkpoint: {every_steps: 4, keep_last: 3}\n"
-      "coordinator: {heartbeat_timeout_seconds: 1, audit_every: 5}\n");
-  const Finished run = RunToEnd({"liquid", "train", directory_ + "/job.yaml"});
+  TinyJob job;
+  job.directory = directory;
+  job.eval_every_steps = 5;
+  job.checkpoint_every_steps = 4;
+  job.heartbeat_timeout_seconds = 1;
+  job.audit_every = 5;
+  WriteTinyJob(job);
+  const Finished run = RunToEnd({"liquid", "train", directory_ + "/job.yaml", "--set",
+                                 absl::StrCat("output=", directory_, "/reference")});
   if (run.exit_code != 0) {
     problem_ = run.output;
     return;
   }
-  const Finished print =
-      RunToEnd({"liquid", "fingerprint", directory_ + "/reference/checkpoints/latest"});
-  fingerprint_ = LastLine(print.output);
+  fingerprint_ = FingerprintOfJob(directory_ + "/reference");
 }
 
 ChaosResult ChaosJob::Run(uint64_t seed, absl::Duration timeout) const {

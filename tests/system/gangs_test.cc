@@ -10,11 +10,9 @@
 #include <fstream>
 
 #include "absl/strings/str_cat.h"
-#include "absl/strings/str_join.h"
 #include "absl/time/clock.h"
-#include "base/file.h"
 #include "gmock/gmock.h"
-#include "tests/system/liquid_process.h"
+#include "tests/system/gang_processes.h"
 
 namespace liquid::testing {
 namespace {
@@ -28,31 +26,8 @@ constexpr absl::Duration kPatience = absl::Seconds(30);
 class GangsTest : public ::testing::Test {
  protected:
   void SetUp() override {
-    WriteRows("train.jsonl", 30);
-    WriteJob("job.yaml", "train.jsonl", "");
-  }
-
-  void WriteRows(const std::string& name, int count) const {
-    std::ifstream all("configs/quickstart/train.jsonl");
-    std::vector<std::string> lines;
-    for (std::string line; static_cast<int>(lines.size()) < count && std::getline(all, line);) {
-      lines.push_back(line);
-    }
-    std::ofstream(directory_ / name) << absl::StrJoin(lines, "\n") << "\n";
-  }
-
-  void WriteJob(const std::string& name, const std::string& data, const std::string& more) const {
-    const std::string root = std::filesystem::current_path().string();
-    std::ofstream(directory_ / name)
-        << absl::StrCat("job: tiny\noutput: ", directory_ / "run", "\nmodel: {config: ", root,
-                        "/tests/system/tiny_model.json, tokenizer: ", root,
-                        "/configs/quickstart/tokenizer, init_seed: 7}\ndata: {train: [", data,
-                        "], eval: [train.jsonl], sequence_length: 128}\n"
-                        "training: {epochs: 8, slots_per_step: 6, rows_per_slot: 1, seed: 5}\n"
-                        "optimizer: {learning_rate: 1.0e-2, warmup_steps: 2}\n"
-                        "checkpoint: {every_steps: 5, keep_last: 3}\n"
-                        "coordinator: {heartbeat_timeout_seconds: 2",
-                        more, "}\n");
+    job_.directory = directory_.path();
+    WriteTinyJob(job_);
   }
 
   std::string Run() const { return directory_ / "run"; }
@@ -62,50 +37,22 @@ class GangsTest : public ::testing::Test {
     const Finished run = RunToEnd({"liquid", "train", directory_ / "job.yaml", "--set",
                                    absl::StrCat("output=", directory_ / "reference")});
     EXPECT_EQ(run.exit_code, 0) << run.output;
-    return FingerprintOf(directory_ / "reference");
-  }
-  static std::string FingerprintOf(const std::string& output) {
-    return LastLine(RunToEnd({"liquid", "fingerprint", output + "/checkpoints/latest"}).output);
+    return FingerprintOfJob(directory_ / "reference");
   }
 
-  std::unique_ptr<Process> StartCoordinator(std::vector<std::string> more = {},
+  std::unique_ptr<Process> StartCoordinator(const std::vector<std::string>& more = {},
                                             const std::string& listen = "127.0.0.1:0") {
-    std::vector<std::string> command = {"liquid-coordinator", directory_ / "job.yaml", "--listen",
-                                        listen};
-    command.insert(command.end(), more.begin(), more.end());
-    auto coordinator = std::make_unique<Process>(command);
-    EXPECT_TRUE(coordinator->WaitForOutput(" at 127.0.0.1:", kPatience)) << coordinator->output();
-    const std::string output = coordinator->output();
-    const size_t begin = output.find(" at 127.0.0.1:") + 4;
-    address_ = output.substr(begin, output.find_first_of(", \n", begin) - begin);
+    auto coordinator = testing::StartCoordinator(directory_ / "job.yaml", listen, more, &address_);
+    EXPECT_NE(coordinator, nullptr);
     return coordinator;
   }
 
   std::unique_ptr<Process> StartGang(int ranks, int slot_ms = 10,
-                                     std::vector<std::string> more = {}) {
-    std::vector<std::string> command = {"mpirun",
-                                        "-q",
-                                        "--allow-run-as-root",
-                                        "--oversubscribe",
-                                        "--bind-to",
-                                        "none",
-                                        "--mca",
-                                        "odls_base_sigkill_timeout",
-                                        "0",
-                                        "-n",
-                                        absl::StrCat(ranks),
-                                        absl::StrCat(LIQUID_BIN_DIR, "/liquid-worker"),
-                                        "--coordinator",
-                                        address_,
-                                        "--test-slot-seconds",
-                                        absl::StrCat(slot_ms / 1000.0)};
-    command.insert(command.end(), more.begin(), more.end());
-    return std::make_unique<Process>(command);
+                                     const std::vector<std::string>& more = {}) {
+    return testing::StartGang(address_, ranks, slot_ms / 1000.0, more);
   }
 
-  static bool IsWorking(const Process& gang) {
-    return const_cast<Process&>(gang).WaitForOutput("go on from step", kPatience);
-  }
+  static bool IsWorking(Process& gang) { return gang.WaitForOutput("go on from step", kPatience); }
 
   // A connection that says `garbage_bytes` of nonsense, and no more.
   static int Poke(int port, size_t garbage_bytes) {
@@ -121,7 +68,7 @@ class GangsTest : public ::testing::Test {
   }
 
   void ExpectTheSameBits(const std::string& reference) {
-    EXPECT_EQ(FingerprintOf(Run()), reference);
+    EXPECT_EQ(FingerprintOfJob(Run()), reference);
     const Finished audit = RunToEnd({"liquid", "audit", Run()});
     EXPECT_EQ(audit.exit_code, 0) << audit.output;
   }
@@ -130,6 +77,7 @@ class GangsTest : public ::testing::Test {
   }
 
   TemporaryDirectory directory_;
+  TinyJob job_;
   std::string address_;
 };
 
@@ -233,7 +181,8 @@ TEST_F(GangsTest, AFrozenGangIsMissedAndComesBackThawed) {
 // With every slot audited no wrong gradient gets into a sum: the liar is found out before.
 TEST_F(GangsTest, AGangThatComputesWrongIsNamedDrainedAndDoesNoHarm) {
   const std::string reference = Reference();
-  WriteJob("job.yaml", "train.jsonl", ", audit_every: 1");
+  job_.audit_every = 1;
+  WriteTinyJob(job_);
   auto coordinator = StartCoordinator();
   auto a = StartGang(1, 60);
   ASSERT_TRUE(a->WaitForOutput("step 1/", kPatience)) << a->output();
@@ -303,7 +252,7 @@ TEST_F(GangsTest, AnotherDatasetIsRefused) {
   auto a = StartGang(1, 100);
   ASSERT_TRUE(a->WaitForOutput("step 1/", kPatience)) << a->output();
   // The coordinator's job names a file; on another machine it holds something else.
-  WriteRows("train.jsonl", 29);
+  WriteConversations(directory_ / "train.jsonl", 29);
   const Finished other = StartGang(1)->Wait(kPatience);
   EXPECT_NE(other.exit_code, 0);
   EXPECT_THAT(other.output,
