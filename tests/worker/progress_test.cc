@@ -26,7 +26,7 @@ StepReport MakeReport(int64_t step) {
   return report;
 }
 
-// What a Progress of `style` writes while `use` uses it.
+// What a ProgressView of `style` writes while `use` uses it.
 template <typename Use>
 std::string Written(ProgressStyle style, const Use& use) {
   char* text = nullptr;
@@ -58,7 +58,7 @@ TEST(ProgressTest, AnUnknownPeakIsNotAFigure) {
 }
 
 TEST(ProgressTest, PlainLinesAreThinnedButForTheFirstAndTheLast) {
-  const std::string text = Written(ProgressStyle::kPlain, [](Progress& progress) {
+  const std::string text = Written(ProgressStyle::kPlain, [](ProgressView& progress) {
     for (int step = 1; step <= 10; ++step) {
       progress.OnStep(MakeReport(step), absl::UnixEpoch() + absl::Milliseconds(100 * step));
     }
@@ -70,7 +70,7 @@ TEST(ProgressTest, PlainLinesAreThinnedButForTheFirstAndTheLast) {
 }
 
 TEST(ProgressTest, TheLiveLineIsRewrittenAndOtherLinesStandAboveIt) {
-  const std::string text = Written(ProgressStyle::kLive, [](Progress& progress) {
+  const std::string text = Written(ProgressStyle::kLive, [](ProgressView& progress) {
     progress.OnStep(MakeReport(1), absl::UnixEpoch());
     progress.Say("checkpoint written");
     progress.OnStep(MakeReport(2), absl::UnixEpoch());
@@ -84,7 +84,7 @@ TEST(ProgressTest, TheLiveLineIsRewrittenAndOtherLinesStandAboveIt) {
 
 TEST(ProgressTest, NoneIsSilent) {
   EXPECT_EQ(Written(ProgressStyle::kNone,
-                    [](Progress& progress) {
+                    [](ProgressView& progress) {
                       progress.OnStep(MakeReport(10), absl::UnixEpoch());
                       progress.Say("x");
                       progress.Finish();
