@@ -105,7 +105,7 @@ absl::Status JobMachine::CheckAdmission(const Join& join) const {
   LIQUID_RETURN_IF_ERROR(CheckJoin(options_.job, job_digest_, record_, join));
   if (record_.finished().has_value()) return absl::OkStatus();
   for (const auto& [number, member] : gangs_) {
-    if (!member.is_member || number == join.gang()) continue;
+    if ((!member.is_member && !member.is_waiting) || number == join.gang()) continue;
     if (!stop_reason_.empty() && join.gang() == 0) {
       return Refuse("the job is being stopped; join when it has started again");
     }
@@ -151,15 +151,13 @@ absl::StatusOr<int64_t> JobMachine::OnJoin(const Join& join, absl::Time now, Act
   const std::string reason =
       absl::StrCat(DescribeGang(member.status), was_here_before ? " came back" : " joined");
   const bool was_done = IsDone();
-  member.is_member = !was_done;
+  // Gangs that come together join together.
+  member.is_waiting = !was_done && !is_replaced && phase_ == Phase::kRegrouping;
+  member.is_member = !was_done && !member.is_waiting;
   gangs_[number] = std::move(member);
   ++version_;
-
-  Order order;
-  order.mutable_welcome()->set_generation(record_.generation());
-  order.mutable_welcome()->set_gang(number);
-  order.mutable_welcome()->set_num_steps(record_.opened().num_steps());
-  Send(number, std::move(order), actions);
+  if (Find(number)->is_waiting) return number;
+  SendWelcome(number, actions);
   if (was_done) {
     SendStop(Find(number), "the job is done", /*save=*/false, actions);
   } else if (phase_ == Phase::kGrace) {
@@ -169,6 +167,14 @@ absl::StatusOr<int64_t> JobMachine::OnJoin(const Join& join, absl::Time now, Act
     BeginRegroup(reason, is_replaced ? -1 : leased_step_, now, actions);
   }
   return number;
+}
+
+void JobMachine::SendWelcome(int64_t gang, Actions* actions) const {
+  Order order;
+  order.mutable_welcome()->set_generation(record_.generation());
+  order.mutable_welcome()->set_gang(gang);
+  order.mutable_welcome()->set_num_steps(record_.opened().num_steps());
+  Send(gang, std::move(order), actions);
 }
 
 // --- The end.
@@ -205,6 +211,7 @@ void JobMachine::FinishIfComplete(Actions* actions) {
   Record(std::move(entry), actions);
   BeIdle();
   for (auto& [number, member] : gangs_) {
+    if (std::exchange(member.is_waiting, false)) SendWelcome(number, actions);
     if (member.is_here) SendStop(&member, "the job is done", /*save=*/false, actions);
   }
 }
@@ -267,6 +274,7 @@ void JobMachine::OnLeave(int64_t gang, const Leave& leave, absl::Time now, Actio
 
 void JobMachine::OnLeaveRequest(int64_t gang, absl::Time now, Actions* actions) {
   Member& member = *Find(gang);
+  if (member.is_waiting) member.is_leaving = true;
   if (!member.is_member || member.is_leaving || member.was_told_to_stop) return;
   member.is_leaving = true;
   member.status.set_phase(GangStatus::DRAINING);
@@ -305,14 +313,18 @@ void JobMachine::StopIfAlone(const std::string& reason, Actions* actions) {
   }
 }
 
+// One that stays, and has the state already, if there is any.
 const Member* JobMachine::Writer() const {
-  const Member* fallback = nullptr;
+  const Member* writer = nullptr;
+  int best = -1;
   for (const auto& [number, member] : gangs_) {
     if (!member.is_member || !member.is_here || !member.is_working) continue;
-    if (!member.is_leaving) return &member;
-    if (fallback == nullptr) fallback = &member;
+    const int fitness = (member.is_leaving ? 0 : 2) + (member.had_state ? 1 : 0);
+    if (fitness <= best) continue;
+    best = fitness;
+    writer = &member;
   }
-  return fallback;
+  return writer;
 }
 
 bool JobMachine::AllAreLeaving() const {

@@ -295,7 +295,8 @@ absl::Status JobRecord::AddCheckpoint(const CheckpointReport& report) {
   if (report.directory().empty() || !report.error().empty()) {
     return Broken("checkpoint of step ", report.step(), " without a directory");
   }
-  last_checkpoint_ = report;
+  // One of an older step may have been on its way for long.
+  if (report.step() >= last_checkpoint_.step()) last_checkpoint_ = report;
   return absl::OkStatus();
 }
 

@@ -111,6 +111,11 @@ bool JobMachine::TakeLeaversBack() {
 void JobMachine::BeginRegroup(const std::string& reason, int64_t after_step, absl::Time now,
                               Actions* actions) {
   if (IsDone()) return;
+  for (auto& [number, member] : gangs_) {
+    if (!std::exchange(member.is_waiting, false)) continue;
+    member.is_member = true;
+    SendWelcome(number, actions);
+  }
   std::vector<int64_t> leavers = PartWithLeavers();
   if (std::none_of(gangs_.begin(), gangs_.end(),
                    [](const auto& item) { return item.second.is_member; })) {
@@ -220,7 +225,13 @@ void JobMachine::OnReady(int64_t gang, const Ready& ready, absl::Time now, Actio
   if (!member->ready.has_value()) --num_awaited_;
   member->ready = ready;
   member->status.set_applied_step(ready.applied_step());
-  if (num_awaited_ == 0) Form(now, actions);
+  if (num_awaited_ > 0) return;
+  const auto num_waiting = std::count_if(gangs_.begin(), gangs_.end(),
+                                         [](const auto& item) { return item.second.is_waiting; });
+  if (num_waiting == 0) return Form(now, actions);
+  const std::string reason = absl::StrCat(num_waiting, num_waiting == 1 ? " gang" : " gangs",
+                                          " more joined before work began");
+  BeginRegroup(reason, leased_step_, now, actions);
 }
 
 // --- A generation begins.

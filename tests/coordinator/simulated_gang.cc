@@ -325,7 +325,7 @@ void SimulatedGang::CarryOutDeferred() {
       }
     }
     if (order.has_stop()) {
-      if (!unpublished_.empty()) return;
+      if (unpublished_.contains(step)) return;  // what it made itself is not left behind
       surroundings_.Say(this, LeaveMessage(Leave::STOPPED, "", step));
       surroundings_.Abort(this);
       world.reset();
