@@ -1,6 +1,7 @@
 #include "cli/status_display.h"
 
 #include <cstdio>
+#include <utility>
 
 #include "absl/time/clock.h"
 #include "cli/status_text.h"
@@ -24,8 +25,11 @@ bool StatusDisplay::Show(const JobStatus& status) {
   const absl::Time now = absl::Now();
   const bool is_last = status.step() == status.num_steps();
   if (same_state && !is_last && now - last_shown_ < kPlainInterval) return true;
+  std::string line = StatusLine(status);
+  if (line == last_line_) return true;
   last_shown_ = now;
-  return PrintLine(StatusLine(status));
+  last_line_ = std::move(line);
+  return PrintLine(last_line_);
 }
 
 void StatusDisplay::Say(const std::string& line) {

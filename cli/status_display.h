@@ -11,7 +11,7 @@
 namespace liquid {
 
 // JSON: a line for every status. In a terminal: one line that is rewritten. In a pipe: a line for
-// each change of state, the last step, and else at most two a second.
+// each change of state, the last step, and else at most two a second, none twice.
 class StatusDisplay {
  public:
   explicit StatusDisplay(bool json) : json_(json), live_(!json && IsTerminal(stdout)) {}
@@ -29,6 +29,7 @@ class StatusDisplay {
   bool shown_any_ = false;
   JobStatus last_;
   absl::Time last_shown_ = absl::InfinitePast();
+  std::string last_line_;  // in a pipe
 };
 
 }  // namespace liquid

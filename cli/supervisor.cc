@@ -146,7 +146,9 @@ class Supervisor {
   void PlanRestart(Process& process, bool is_gone_for_good) {
     process.next_start.reset();
     if (is_gone_for_good) {
-      if (*process.code != 0) Tell(process, "");
+      const bool was_asked =
+          num_signals_ > 0 && *process.code == static_cast<int>(ExitCode::kPreempted);
+      if (*process.code != 0 && !was_asked) Tell(process, "");
       return;
     }
     const absl::Time now = absl::Now();

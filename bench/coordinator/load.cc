@@ -23,7 +23,7 @@
 namespace liquid {
 namespace {
 
-constexpr absl::Duration kGather = absl::Seconds(60);
+constexpr absl::Duration kGather = absl::Seconds(100);
 constexpr absl::Duration kHeartbeatInterval = absl::Milliseconds(1500);
 
 struct Flags {

@@ -178,9 +178,6 @@ class Leader final : public LoadGang, public grpc::ClientBidiReactor<GangMessage
   }
 
   void AnswerRegroup() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
-    GangMessage heartbeat;
-    heartbeat.mutable_heartbeat();
-    Send(std::move(heartbeat));
     if (!may_be_ready_ || !regroup_.has_value() || has_world_) return;
     if (applied_step_ < regroup_->after_step()) return;  // ReportWhatIsDue comes back here
     GangMessage message;
