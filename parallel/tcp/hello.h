@@ -21,7 +21,7 @@ inline constexpr char kConfirm = 'C';
 
 // On the wire as it is in memory: little-endian machines only.
 struct Hello {
-  static constexpr uint64_t kMagic = 0x4c49515549444441;  // "LIQUIDDA"
+  static constexpr uint64_t kMagic = 0x414444495551494c;  // "LIQUIDDA" on the wire
   static constexpr uint32_t kVersion = 1;                 // of everything on a data connection
 
   uint64_t magic = kMagic;

@@ -25,6 +25,8 @@ namespace {
 constexpr char kLend = 'L';
 constexpr char kReturn = 'R';
 constexpr char kQuit = 'Q';
+constexpr char kReady = 'S';  // from the sentinel: nothing that reaches the worker reaches it now
+constexpr int kPatienceSeconds = 5;
 struct Word {
   char what;
   int fd;
@@ -47,6 +49,9 @@ class Watch {
   Watch(pthread_mutex_t* life, int line) : life_(life), line_(line) {}
 
   [[noreturn]] void Run() {
+    Word ready{};
+    ready.what = kReady;
+    if (send(line_, &ready, sizeof(ready), MSG_NOSIGNAL) != sizeof(ready)) _exit(0);
     std::thread([this] {
       if (pthread_mutex_lock(life_) == EOWNERDEAD) EndAll();
       _exit(0);
@@ -159,8 +164,13 @@ absl::StatusOr<std::unique_ptr<Sentinel>> Sentinel::Start() {
   close(ends[1]);
   if (sentinel->process_ < 0) return Errno("fork");
   // A sentinel that hangs may not hang its worker.
-  const timeval patience{1, 0};
+  const timeval patience{kPatienceSeconds, 0};
   setsockopt(ends[0], SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof(patience));
+  setsockopt(ends[0], SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience));
+  Word word{};
+  if (recv(ends[0], &word, sizeof(word), 0) != sizeof(word) || word.what != kReady) {
+    return Errno("waiting for it to start");
+  }
   return sentinel;
 }
 
