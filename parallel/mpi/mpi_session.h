@@ -21,7 +21,10 @@ class MpiSession {
   int local_size() const { return local_size_; }  // ranks on this machine
 
   // All ranks of this mpirun. A dead peer ends every rank (mpirun sees to it), so a call cannot
-  // wait for it for ever; a call that waits for long sleeps instead of burning its core.
+  // wait for it for ever; a message that is waited for long sleeps instead of burning its core.
+  // Collectives on tensors are MPI's blocking ones (the others take about twice as long), so what
+  // MPI cannot do, they cannot: Abort() takes effect at the next piece of 2^20 elements, not while
+  // a piece waits for a peer, and Wait() knows no deadline, since all calls have run by then.
   std::unique_ptr<Communicator> CreateWorld();
 
   // Ends all ranks of this mpirun, at once, with `exit_code`.
