@@ -156,17 +156,27 @@ absl::StatusOr<int64_t> JobMachine::OnJoin(const Join& join, absl::Time now, Act
   member.is_member = !was_done && !member.is_waiting;
   gangs_[number] = std::move(member);
   ++version_;
-  if (Find(number)->is_waiting) return number;
+  const bool is_later = Find(number)->is_waiting || phase_ == Phase::kGrace;
+  if (is_later && !was_here_before) RecordAdmission(Find(number)->status, actions);
   SendWelcome(number, actions);
+  if (Find(number)->is_waiting) return number;
   if (was_done) {
     SendStop(Find(number), "the job is done", /*save=*/false, actions);
   } else if (phase_ == Phase::kGrace) {
-    if (!was_here_before) ChangeGeneration(reason, actions);  // its number is taken from now on
     EndGrace(now, actions);
   } else {
     BeginRegroup(reason, is_replaced ? -1 : leased_step_, now, actions);
   }
   return number;
+}
+
+// Its number is taken, before any generation has it.
+void JobMachine::RecordAdmission(const GangStatus& gang, Actions* actions) {
+  LedgerEntry entry;
+  entry.mutable_gang_admitted()->set_gang(gang.gang());
+  entry.mutable_gang_admitted()->set_name(gang.name());
+  entry.mutable_gang_admitted()->set_host(gang.host());
+  Record(std::move(entry), actions);
 }
 
 void JobMachine::SendWelcome(int64_t gang, Actions* actions) const {
@@ -211,7 +221,7 @@ void JobMachine::FinishIfComplete(Actions* actions) {
   Record(std::move(entry), actions);
   BeIdle();
   for (auto& [number, member] : gangs_) {
-    if (std::exchange(member.is_waiting, false)) SendWelcome(number, actions);
+    member.is_waiting = false;
     if (member.is_here) SendStop(&member, "the job is done", /*save=*/false, actions);
   }
 }

@@ -62,6 +62,12 @@ absl::Status JobRecord::Apply(const LedgerEntry& entry) {
       return absl::OkStatus();
     case LedgerEntry::kSteal:
       return AddSteal(entry.steal());
+    case LedgerEntry::kGangAdmitted:
+      if (entry.gang_admitted().gang() <= last_gang_) {
+        return Broken("gang ", entry.gang_admitted().gang(), " is new after gang ", last_gang_);
+      }
+      last_gang_ = entry.gang_admitted().gang();
+      return absl::OkStatus();
     case LedgerEntry::kWrongAnswer:
       if (entry.wrong_answer().votes_size() < 2) return Broken("a wrong answer without two votes");
       ++num_wrong_answers_;

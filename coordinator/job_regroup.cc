@@ -112,9 +112,7 @@ void JobMachine::BeginRegroup(const std::string& reason, int64_t after_step, abs
                               Actions* actions) {
   if (IsDone()) return;
   for (auto& [number, member] : gangs_) {
-    if (!std::exchange(member.is_waiting, false)) continue;
-    member.is_member = true;
-    SendWelcome(number, actions);
+    if (std::exchange(member.is_waiting, false)) member.is_member = true;
   }
   std::vector<int64_t> leavers = PartWithLeavers();
   if (std::none_of(gangs_.begin(), gangs_.end(),

@@ -22,7 +22,7 @@ struct Member {
   bool had_state = false;   // made the step of the last World itself
   bool is_working = false;  // was in the last World: it takes part in the steps leased since
   bool owes_work = false;   // no member, but the last step before the boundary has slots of it
-  bool is_waiting = false;  // came during a regroup: is welcomed with the next
+  bool is_waiting = false;  // came during a regroup: is a member of the next
   bool is_needed = false;   // a member again until the next World: nobody else has the state
   bool is_leaving = false;  // somebody wants it to go
   bool was_told_to_stop = false;

@@ -21,7 +21,7 @@ using ::liquid::testing::StepMessage;
 
 Job LargeJob(int64_t num_gangs) {
   return ScriptedJob("/o", {absl::StrCat("training.slots_per_step=", 4 * num_gangs),
-                            "training.rows_per_slot=1", "training.epochs=1000000000"});
+                            "training.rows_per_slot=1", "training.epochs=1000000"});
 }
 
 // Gangs that answer at once; what the machine appends is dropped.
