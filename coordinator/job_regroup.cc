@@ -119,10 +119,11 @@ void JobMachine::BeginRegroup(const std::string& reason, int64_t after_step, abs
                    [](const auto& item) { return item.second.is_member; })) {
     TakeLeaversBack();
   }
+  const bool is_broken = retry_at_.has_value();  // the step at hand will not end
   retry_at_.reset();
   ChangeGeneration(reason, actions);
   const bool had_a_boundary = phase_ == Phase::kRegrouping && regroup_after_ >= 0;
-  const bool is_at_once = after_step < 0 || num_working_ == 0 || !releases_.empty() ||
+  const bool is_at_once = after_step < 0 || is_broken || num_working_ == 0 || !releases_.empty() ||
                           !disputes_.empty() ||
                           (phase_ == Phase::kRegrouping && regroup_after_ < 0);
   regroup_after_ = is_at_once ? -1 : had_a_boundary ? regroup_after_ : after_step;
