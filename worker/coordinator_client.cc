@@ -21,9 +21,6 @@ namespace {
 constexpr absl::Duration kAnswerTimeout = absl::Seconds(30);  // of a coordinator that is connected
 constexpr absl::Duration kGoodbyeTimeout = absl::Seconds(5);
 constexpr absl::Duration kMaxRedialPause = absl::Seconds(2);
-// For how many heartbeat timeouts a lost coordinator is dialled.
-constexpr int kRedialTimeouts = 24;
-constexpr int kHeartbeatsPerTimeout = 4;
 
 // Is it no use to dial again after this?
 bool IsFinal(const absl::Status& status) {

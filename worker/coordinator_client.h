@@ -23,6 +23,9 @@ namespace liquid {
 // Thread-safe.
 class CoordinatorClient {
  public:
+  static constexpr int kHeartbeatsPerTimeout = 4;
+  static constexpr int kRedialTimeouts = 24;  // how long a lost coordinator is dialled
+
   struct Options {
     std::string address;           // HOST:PORT
     std::string token;             // access token; empty: none

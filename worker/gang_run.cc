@@ -159,10 +159,22 @@ std::string StartLine(const Job& job, const JobStream& stream, const JobData& da
                       const std::string& coordinator) {
   return absl::StrFormat(
       "%s: %d steps of %d rows of %d tokens; %.2f M parameters; %d ranks of %d threads, peak %.0f "
-      "GFLOP/s; coordinator %s, heartbeat timeout %g s",
+      "GFLOP/s; coordinator %s",
       job.job(), stream.num_steps(), stream.rows_per_step(), data.train.sequence_length(),
       static_cast<double>(join.num_parameters()) / 1e6, join.num_ranks(), threads, peak_flops / 1e9,
-      coordinator, job.coordinator().heartbeat_timeout_seconds());
+      coordinator);
+}
+
+// Everything that this gang waits for, shortest first; all of it derives from the job's one knob.
+std::string TimeoutLine(const Job& job) {
+  const absl::Duration heartbeat = HeartbeatTimeout(job);
+  const auto text = [](absl::Duration time) { return absl::FormatDuration(time); };
+  return absl::StrCat(
+      "timeouts: a heartbeat every ", text(heartbeat / CoordinatorClient::kHeartbeatsPerTimeout),
+      "; silent gangs are gone after ", text(heartbeat), "; connections stand within ",
+      text(GangWorld::kFormTimeouts * heartbeat), "; an exchange stalls after ",
+      text(GangWorld::kStallTimeouts * heartbeat), "; a lost coordinator is dialled for ",
+      text(CoordinatorClient::kRedialTimeouts * heartbeat));
 }
 
 }  // namespace
@@ -212,6 +224,7 @@ absl::StatusOr<ExitCode> RunGang(Communicator& world, const GangRunOptions& opti
   ProgressView progress(world.rank() == 0 ? options.progress : ProgressStyle::kNone, stdout,
                         stream.num_steps(), data.train.num_rows(), job.training().epochs());
   progress.Say(StartLine(job, stream, data, join, threads, peak_flops, options.coordinator));
+  progress.Say(TimeoutLine(job));
   if (!join.checkpoint().empty()) {
     progress.Say(absl::StrCat("resuming from checkpoint ", join.checkpoint(), ", step ",
                               state.applied_step, " of ", stream.num_steps()));

@@ -8,14 +8,6 @@
 #include "base/status.h"
 
 namespace liquid {
-namespace {
-
-// Of heartbeat timeouts. A member that does not come is missed by the coordinator after one, which
-// interrupts all who wait; these are for when it is gone as well.
-constexpr int kFormTimeouts = 2;
-constexpr int kStallTimeouts = 4;
-
-}  // namespace
 
 absl::Status GangWorld::Enter(const World& world, int64_t gang, int rank_in_gang) {
   Leave();

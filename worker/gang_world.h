@@ -20,6 +20,11 @@ namespace liquid {
 
 class GangWorld {
  public:
+  // In heartbeat timeouts. A member that does not come is missed by the coordinator after one,
+  // which interrupts all who wait; these are for when it is gone as well.
+  static constexpr int kFormTimeouts = 2;
+  static constexpr int kStallTimeouts = 4;
+
   // `port` and `sentinel` (may be null) must outlive this. All waiting derives from the job's one
   // knob, `heartbeat_timeout`.
   GangWorld(DataPort& port, Sentinel* sentinel, std::string job_digest, int slots_per_step,

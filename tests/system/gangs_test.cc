@@ -231,6 +231,26 @@ TEST_F(GangsTest, WhoDoesNotBelongIsRefusedWithBothValues) {
   EXPECT_THAT(nobody.output, HasSubstr("no coordinator answers at 127.0.0.1:9"));
 }
 
+TEST_F(GangsTest, AnEmbeddedCoordinatorTakesInFurtherGangs) {
+  const std::string reference = Reference();
+  Process host({absl::StrCat(LIQUID_BIN_DIR, "/liquid-worker"), "--config", directory_ / "job.yaml",
+                "--test-slot-seconds", "0.06"});
+  ASSERT_TRUE(
+      host.WaitForOutput("another gang joins with: mpirun -n 1 liquid-worker "
+                         "--coordinator 127.0.0.1:",
+                         kPatience))
+      << host.output();
+  ASSERT_TRUE(host.WaitForOutput("step 1/", kPatience)) << host.output();
+  const std::string output = host.output();
+  const size_t begin = output.find("--coordinator 127.0.0.1:") + 14;
+  address_ = output.substr(begin, output.find('\n', begin) - begin);
+  auto guest = StartGang(1, 60);
+  ASSERT_TRUE(IsWorking(*guest)) << guest->output();
+  EXPECT_EQ(host.Wait(kPatience).exit_code, 0) << host.output();
+  EXPECT_EQ(guest->Wait(kPatience).exit_code, 0) << guest->output();
+  ExpectTheSameBits(reference);
+}
+
 TEST_F(GangsTest, TheAccessTokenIsAskedFor) {
   std::ofstream(directory_ / "token") << "right\n";
   std::ofstream(directory_ / "wrong") << "wrong\n";
