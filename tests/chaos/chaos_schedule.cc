@@ -29,6 +29,10 @@ class Schedule {
         random_(seed),
         num_ranks_(1 + Roll(2)) {}
 
+  ~Schedule() {
+    for (Gang& gang : gangs_) gang.Thaw();
+  }
+
   ChaosResult Run(absl::Duration timeout) {
     const absl::Time start = absl::Now();
     StartCoordinator("127.0.0.1:0");
@@ -48,6 +52,11 @@ class Schedule {
 
  private:
   struct Gang {
+    void Thaw() {
+      for (const pid_t pid : frozen) kill(pid, SIGCONT);
+      frozen.clear();
+    }
+
     std::unique_ptr<Process> process;
     absl::Time frozen_until = absl::InfinitePast();
     std::vector<pid_t> frozen;
@@ -125,17 +134,17 @@ class Schedule {
   // What goes on without accidents: the frozen thaw, the dead are buried, somebody always works.
   void Tend() {
     for (Gang& gang : gangs_) {
-      if (gang.frozen.empty() || absl::Now() < gang.frozen_until) continue;
-      for (const pid_t pid : gang.frozen) kill(pid, SIGCONT);
-      gang.frozen.clear();
+      if (absl::Now() >= gang.frozen_until) gang.Thaw();
     }
     std::erase_if(gangs_, [this](Gang& gang) {
       siginfo_t info{};
       const bool ended = waitid(P_PID, static_cast<id_t>(gang.process->pid()), &info,
                                 WEXITED | WNOHANG | WNOWAIT) == 0 &&
                          info.si_pid != 0;
-      if (ended) Keep(*gang.process, "gang");
-      return ended;
+      if (!ended) return false;
+      gang.Thaw();
+      Keep(*gang.process, "gang");
+      return true;
     });
     if (coordinator_ == nullptr) StartCoordinator(address_);
     if (JobIsDone()) return;
@@ -152,7 +161,7 @@ class Schedule {
 
   std::string Judge() {
     for (Gang& gang : gangs_) {
-      for (const pid_t pid : gang.frozen) kill(pid, SIGCONT);
+      gang.Thaw();
       gang.process->Wait(absl::Seconds(30));
       Keep(*gang.process, "gang");
     }
