@@ -99,6 +99,8 @@ void SimulatedGang::TakeWorld(const World& new_world) {
   audited_.clear();
   digests_.clear();
   surroundings_.Enter(this, new_world);
+  committed_ = std::max(committed_, new_world.step());
+  PublishCheckpoints();
   const auto self =
       std::find_if(new_world.members().begin(), new_world.members().end(),
                    [this](const World::Member& member) { return member.gang() == number; });
