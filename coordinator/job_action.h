@@ -3,6 +3,7 @@
 #define LIQUID_COORDINATOR_JOB_ACTION_H_
 
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -11,6 +12,13 @@
 #include "proto/ledger.pb.h"
 
 namespace liquid {
+
+// The same order to many gangs is one object: a world lists them all.
+using SharedOrder = std::shared_ptr<const Order>;
+inline const SharedOrder& NoOrder() {
+  static const auto& none = *new SharedOrder(std::make_shared<const Order>());
+  return none;
+}
 
 struct Action {
   enum class Kind {
@@ -22,7 +30,7 @@ struct Action {
   Kind kind;
   LedgerEntry entry{};
   int64_t gang = 0;
-  Order order{};
+  SharedOrder order = NoOrder();  // never null
   absl::Status status{};
   std::string text{};
 };

@@ -188,8 +188,10 @@ void JobDriver::Execute(Actions actions) {
         if (action.entry.has_voided()) metrics_.Rebuild();
         break;
       case Action::Kind::kSend:
-        if (action.order.has_welcome()) {
-          action.order.mutable_welcome()->set_ledger_head(ledger_->head());
+        if (action.order->has_welcome()) {
+          Order welcome = *action.order;
+          welcome.mutable_welcome()->set_ledger_head(ledger_->head());
+          action.order = std::make_shared<const Order>(std::move(welcome));
         }
         if (const auto peer = peers_.find(action.gang); peer != peers_.end()) {
           peer->second->Send(action.order);

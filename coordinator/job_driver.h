@@ -25,7 +25,7 @@ namespace liquid {
 class GangPeer {
  public:
   virtual ~GangPeer() = default;
-  virtual void Send(const Order& order) = 0;
+  virtual void Send(SharedOrder order) = 0;
   virtual void Close(const absl::Status& status) = 0;  // after what was sent; the last call
 };
 

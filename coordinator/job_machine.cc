@@ -87,6 +87,10 @@ Member* JobMachine::Find(int64_t gang) {
 }
 
 void JobMachine::Send(int64_t gang, Order order, Actions* actions) const {
+  Send(gang, std::make_shared<const Order>(std::move(order)), actions);
+}
+
+void JobMachine::Send(int64_t gang, SharedOrder order, Actions* actions) const {
   actions->push_back({.kind = Action::Kind::kSend, .gang = gang, .order = std::move(order)});
 }
 

@@ -96,6 +96,7 @@ class JobMachine {
   // Events.
   void Record(LedgerEntry entry, Actions* actions);
   Member* Find(int64_t gang);
+  void Send(int64_t gang, SharedOrder order, Actions* actions) const;
   void Send(int64_t gang, Order order, Actions* actions) const;
   void Close(int64_t gang, const absl::Status& status, Actions* actions);
   void Violate(int64_t gang, const std::string& why, absl::Time now, Actions* actions);

@@ -142,6 +142,9 @@ void JobMachine::BeginRegroup(const std::string& reason, int64_t after_step, abs
   order.mutable_regroup()->set_generation(record_.generation());
   order.mutable_regroup()->set_after_step(regroup_after_);
   order.mutable_regroup()->set_reason(reason);
+  const auto shared = std::make_shared<const Order>(order);
+  order.mutable_regroup()->set_after_step(-1);
+  const auto at_once = std::make_shared<const Order>(order);
   for (auto& [number, member] : gangs_) {
     if (!member.is_member) continue;
     ++num_awaited_;
@@ -152,9 +155,7 @@ void JobMachine::BeginRegroup(const std::string& reason, int64_t after_step, abs
     member.regroup_sent = now;
     member.was_heard_since = false;
     member.was_told_to_stop = false;  // is told again if it is still to stop
-    if (!member.is_working) order.mutable_regroup()->set_after_step(-1);
-    Send(number, order, actions);
-    order.mutable_regroup()->set_after_step(regroup_after_);
+    Send(number, member.is_working ? shared : at_once, actions);
   }
   if (is_at_once) {  // the step that they owed will not come
     for (auto& [number, member] : gangs_) {
@@ -162,7 +163,7 @@ void JobMachine::BeginRegroup(const std::string& reason, int64_t after_step, abs
     }
   }
   for (const int64_t gang : leavers) {
-    Send(gang, order, actions);
+    Send(gang, shared, actions);
     SendStop(Find(gang), "it was drained", /*save=*/false, actions);
   }
   if (num_awaited_ == 0) return BeIdle();
@@ -371,8 +372,9 @@ void JobMachine::SendWorld(int64_t step, Actions* actions) {
     member.mutable_data_addresses()->Add(item.data_addresses.begin(), item.data_addresses.end());
   }
   ++version_;
+  const auto shared = std::make_shared<const Order>(std::move(order));
   for (const auto& [number, member] : gangs_) {
-    if (member.is_member) Send(number, order, actions);
+    if (member.is_member) Send(number, shared, actions);
   }
 }
 

@@ -1,6 +1,7 @@
 #include "coordinator/service.h"
 
 #include <deque>
+#include <memory>
 #include <optional>
 #include <string>
 #include <utility>
@@ -25,13 +26,13 @@ class Outbox {
  public:
   explicit Outbox(Reactor* reactor) : reactor_(reactor) {}
 
-  void Add(Message message) {
+  void Add(std::shared_ptr<const Message> message) {
     if (end_.has_value()) return;
     waiting_.push_back(std::move(message));
-    if (!writing_.has_value()) WriteNext();
+    if (writing_ == nullptr) WriteNext();
   }
   // As Add, but drops the oldest waiting message beyond `limit`.
-  void AddBounded(Message message, size_t limit) {
+  void AddBounded(std::shared_ptr<const Message> message, size_t limit) {
     if (waiting_.size() >= limit) waiting_.pop_front();
     Add(std::move(message));
   }
@@ -39,7 +40,7 @@ class Outbox {
   void End(const grpc::Status& status) {
     if (end_.has_value()) return;
     end_ = status;
-    if (!writing_.has_value()) reactor_->Finish(*end_);
+    if (writing_ == nullptr) reactor_->Finish(*end_);
   }
   // To be called when the reactor is told that a write is done.
   void Written(bool ok) {
@@ -57,12 +58,12 @@ class Outbox {
   void WriteNext() {
     writing_ = std::move(waiting_.front());
     waiting_.pop_front();
-    reactor_->StartWrite(&*writing_);
+    reactor_->StartWrite(writing_.get());
   }
 
   Reactor* const reactor_;
-  std::deque<Message> waiting_;
-  std::optional<Message> writing_;  // gRPC reads it until it says Written: it must not move
+  std::deque<std::shared_ptr<const Message>> waiting_;
+  std::shared_ptr<const Message> writing_;  // gRPC reads it until it says Written
   std::optional<grpc::Status> end_;
 };
 
@@ -71,9 +72,9 @@ class GangStream final : public grpc::ServerBidiReactor<GangMessage, Order>, pub
  public:
   explicit GangStream(JobDriver& driver) : driver_(driver), outbox_(this) { StartRead(&message_); }
 
-  void Send(const Order& order) override {
+  void Send(SharedOrder order) override {
     MutexLock lock(mutex_);
-    outbox_.Add(order);
+    outbox_.Add(std::move(order));
   }
 
   void Close(const absl::Status& status) override {
@@ -134,7 +135,7 @@ class WatchStream final : public grpc::ServerWriteReactor<JobStatus>, public Wat
 
   void Show(const JobStatus& status, bool is_last) override {
     MutexLock lock(mutex_);
-    outbox_.AddBounded(status, kMaxUnreadStatuses);
+    outbox_.AddBounded(std::make_shared<const JobStatus>(status), kMaxUnreadStatuses);
     if (is_last) outbox_.End(grpc::Status::OK);
   }
 

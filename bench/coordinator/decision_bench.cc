@@ -69,11 +69,11 @@ class Crowd {
     while (!actions.empty()) {
       Actions next;
       for (const Action& action : actions) {
-        if (action.order.has_plan()) {
-          plans_[action.gang][action.order.plan().step()] = action.order.plan();
-        } else if (action.order.has_regroup()) {
+        if (action.order->has_plan()) {
+          plans_[action.gang][action.order->plan().step()] = action.order->plan();
+        } else if (action.order->has_regroup()) {
           plans_[action.gang].clear();
-          machine_.OnMessage(action.gang, ReadyMessage(action.order.regroup().generation(), step_),
+          machine_.OnMessage(action.gang, ReadyMessage(action.order->regroup().generation(), step_),
                              now_, &next);
         }
       }

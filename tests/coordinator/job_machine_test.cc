@@ -49,8 +49,8 @@ TEST(JobMachineTest, EntriesComeBeforeTheOrdersThatRestOnThem) {
   for (const Action& action : scene.actions) {
     if (action.entry.has_lease()) leased = action.entry.lease().step();
     if (action.entry.has_commit()) committed = action.entry.commit().report().step();
-    EXPECT_LE(action.order.plan().step(), leased);
-    EXPECT_LE(action.order.committed().step(), committed);
+    EXPECT_LE(action.order->plan().step(), leased);
+    EXPECT_LE(action.order->committed().step(), committed);
   }
   EXPECT_EQ(leased, 3);
   EXPECT_EQ(committed, 1);
@@ -107,7 +107,7 @@ TEST(JobMachineTest, IsNotDoneWithoutTheLastCheckpoint) {
   // The checkpoint was written all the same, its report was lost: the next gang shows it.
   const int64_t next = scene.AddGang(7);
   EXPECT_EQ(scene.machine.state(), DONE);
-  EXPECT_EQ(scene.actions.back().order.stop().reason(), "the job is done");
+  EXPECT_EQ(scene.actions.back().order->stop().reason(), "the job is done");
   scene.Say(next, LeaveMessage(Leave::STOPPED));
   EXPECT_TRUE(scene.machine.has_ended());
   scene.Restart();

@@ -108,7 +108,7 @@ class Scene {
         gangs.erase(action.gang);
       }
       if (action.kind != Action::Kind::kSend || !gangs.contains(action.gang)) continue;
-      Receive(action.gang, action.order);
+      Receive(action.gang, *action.order);
     }
   }
   void Receive(int64_t number, const Order& order) {

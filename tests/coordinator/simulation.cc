@@ -183,7 +183,7 @@ void Simulation::Tell(const std::function<void(JobMachine*, Actions*)>& event) {
 
 void Simulation::CarryOut(const Actions& actions) {
   for (const Action& action : actions) {
-    if (action.order.has_world()) NoteHeld(action.order.world());
+    if (action.order->has_world()) NoteHeld(action.order->world());
   }
   for (const Action& action : actions) {
     if (action.kind == Action::Kind::kAppend) CheckEntry(action.entry);
@@ -192,10 +192,11 @@ void Simulation::CarryOut(const Actions& actions) {
     const auto peer = peers_.find(action.gang);
     if (peer == peers_.end()) continue;
     if (action.kind == Action::Kind::kSend) {
-      CheckOrder(action.gang, action.order);
+      CheckOrder(action.gang, *action.order);
       trace_.push_back(
-          absl::StrCat("  to gang ", action.gang, ": ", action.order.ShortDebugString()));
-      SendDown(peer->second, [order = action.order](SimulatedGang* gang) { gang->Receive(order); });
+          absl::StrCat("  to gang ", action.gang, ": ", action.order->ShortDebugString()));
+      SendDown(peer->second,
+               [order = action.order](SimulatedGang* gang) { gang->Receive(*order); });
     } else if (action.kind == Action::Kind::kClose) {
       const int64_t stream = peer->second;
       peers_.erase(peer);
