@@ -84,30 +84,30 @@ SlotSet JobMachine::ChooseKept(int64_t step) {
 }
 
 std::map<int64_t, SlotSet> JobMachine::DealSlots(int64_t step) {
-  std::vector<Worker> workers;
+  std::vector<GangSpeed> gangs;
   std::vector<Member*> members;
   SlotSet open(0, record_.opened().slots_per_step());
   for (auto& [number, member] : gangs_) {
     if (!member.is_working) continue;
     members.push_back(&member);
     open.Remove(member.held);
-    workers.push_back({.gang = number,
-                       .slots_per_second = member.status.slots_per_second(),
-                       .num_kept = member.held.size(),
-                       .needs_one = step - member.step_measured >= kStepsBetweenMeasurements,
-                       .num_before = member.num_slots});
+    gangs.push_back({.gang = number,
+                     .slots_per_second = member.status.slots_per_second(),
+                     .num_kept = member.held.size(),
+                     .needs_one = step - member.step_measured >= kStepsBetweenMeasurements,
+                     .num_before = member.num_slots});
   }
-  std::vector<int> counts = SplitSlots(record_.opened().slots_per_step(), workers);
+  std::vector<int> counts = SplitSlots(record_.opened().slots_per_step(), gangs);
   for (size_t i = 0; i < counts.size(); ++i) {
     if (counts[i] > 0) members[i]->step_measured = step;
     members[i]->num_slots = counts[i];
-    counts[i] -= workers[i].num_kept;
+    counts[i] -= gangs[i].num_kept;
   }
   std::vector<SlotSet> sets = CutSlots(open, counts);
   std::map<int64_t, SlotSet> shares;
   for (size_t i = 0; i < sets.size(); ++i) {
     sets[i].Add(std::exchange(members[i]->held, SlotSet()));
-    if (!sets[i].empty()) shares.emplace(workers[i].gang, std::move(sets[i]));
+    if (!sets[i].empty()) shares.emplace(gangs[i].gang, std::move(sets[i]));
   }
   return shares;
 }
@@ -117,9 +117,9 @@ void JobMachine::ChooseAudits(int64_t step, const std::map<int64_t, SlotSet>& sh
                               const SlotSet& kept, PlannedStep* planned) const {
   const int64_t every = options_.job.coordinator().audit_every();
   if (every <= 0 || num_working_ < 2) return;
-  std::vector<int64_t> workers;
+  std::vector<int64_t> gangs;
   for (const auto& [number, member] : gangs_) {
-    if (member.is_working) workers.push_back(number);
+    if (member.is_working) gangs.push_back(number);
   }
   for (const auto& [owner, slots] : shares) {
     for (const auto& [begin, end] : slots.ranges()) {
@@ -128,11 +128,10 @@ void JobMachine::ChooseAudits(int64_t step, const std::map<int64_t, SlotSet>& sh
             undecidable_.contains({step, slot})) {
           continue;
         }
-        const size_t place =
-            std::lower_bound(workers.begin(), workers.end(), owner) - workers.begin();
+        const size_t place = std::lower_bound(gangs.begin(), gangs.end(), owner) - gangs.begin();
         const uint64_t turn = AuditHash(record_.opened().seed() + 1, step, slot);
-        const size_t shift = 1 + static_cast<size_t>(turn % (workers.size() - 1));
-        const int64_t auditor = workers[(place + shift) % workers.size()];
+        const size_t shift = 1 + static_cast<size_t>(turn % (gangs.size() - 1));
+        const int64_t auditor = gangs[(place + shift) % gangs.size()];
         planned->auditors[slot] = auditor;
         planned->by_auditor[auditor].push_back(slot);
       }

@@ -14,18 +14,18 @@ namespace {
 constexpr double kWorthChanging = 1.05;
 constexpr double kWorthStealing = 0.95;  // of the time that the victim would take alone
 
-std::vector<double> RatesOf(const std::vector<Worker>& workers) {
+std::vector<double> RatesOf(const std::vector<GangSpeed>& gangs) {
   double sum = 0;
   int num_known = 0;
-  for (const Worker& worker : workers) {
-    if (worker.slots_per_second <= 0) continue;
-    sum += worker.slots_per_second;
+  for (const GangSpeed& gang : gangs) {
+    if (gang.slots_per_second <= 0) continue;
+    sum += gang.slots_per_second;
     ++num_known;
   }
   const double mean = num_known > 0 ? sum / num_known : 1;
   std::vector<double> rates;
-  for (const Worker& worker : workers) {
-    rates.push_back(worker.slots_per_second > 0 ? worker.slots_per_second : mean);
+  for (const GangSpeed& gang : gangs) {
+    rates.push_back(gang.slots_per_second > 0 ? gang.slots_per_second : mean);
   }
   return rates;
 }
@@ -37,40 +37,40 @@ double SecondsOf(const std::vector<int>& counts, const std::vector<double>& rate
 }
 
 // The counts of the step before, if they still are a split for this one.
-std::vector<int> SplitBefore(int num_slots, const std::vector<Worker>& workers) {
+std::vector<int> SplitBefore(int num_slots, const std::vector<GangSpeed>& gangs) {
   std::vector<int> counts;
   int sum = 0;
-  for (const Worker& worker : workers) {
-    if (worker.num_before < worker.num_kept + (worker.needs_one ? 1 : 0)) return {};
-    counts.push_back(worker.num_before);
-    sum += worker.num_before;
+  for (const GangSpeed& gang : gangs) {
+    if (gang.num_before < gang.num_kept + (gang.needs_one ? 1 : 0)) return {};
+    counts.push_back(gang.num_before);
+    sum += gang.num_before;
   }
   return sum == num_slots ? counts : std::vector<int>();
 }
 
 }  // namespace
 
-std::vector<int> SplitSlots(int num_slots, const std::vector<Worker>& workers) {
-  const std::vector<double> rates = RatesOf(workers);
+std::vector<int> SplitSlots(int num_slots, const std::vector<GangSpeed>& gangs) {
+  const std::vector<double> rates = RatesOf(gangs);
   double total = 0;
   for (const double rate : rates) total += rate;
   std::vector<int> counts;
   int left = num_slots;
-  for (const Worker& worker : workers) {
-    counts.push_back(worker.num_kept);
-    left -= worker.num_kept;
+  for (const GangSpeed& gang : gangs) {
+    counts.push_back(gang.num_kept);
+    left -= gang.num_kept;
   }
-  LIQUID_CHECK(left >= 0 && (left == 0 || !workers.empty()), left, " slots left");
-  for (size_t i = 0; i < workers.size() && left > 0; ++i) {
+  LIQUID_CHECK(left >= 0 && (left == 0 || !gangs.empty()), left, " slots left");
+  for (size_t i = 0; i < gangs.size() && left > 0; ++i) {
     const int quota = static_cast<int>(num_slots * (rates[i] / total));
-    const int more = std::max(quota, workers[i].needs_one ? 1 : 0) - counts[i];
+    const int more = std::max(quota, gangs[i].needs_one ? 1 : 0) - counts[i];
     const int taken = std::clamp(more, 0, left);
     counts[i] += taken;
     left -= taken;
   }
-  using Finish = std::pair<double, size_t>;  // with one slot more; place in `workers`
+  using Finish = std::pair<double, size_t>;  // with one slot more; place in `gangs`
   std::priority_queue<Finish, std::vector<Finish>, std::greater<Finish>> next;
-  for (size_t i = 0; i < workers.size() && left > 0; ++i) {
+  for (size_t i = 0; i < gangs.size() && left > 0; ++i) {
     next.emplace((counts[i] + 1) / rates[i], i);
   }
   for (; left > 0; --left) {
@@ -79,7 +79,7 @@ std::vector<int> SplitSlots(int num_slots, const std::vector<Worker>& workers) {
     ++counts[i];
     next.emplace((counts[i] + 1) / rates[i], i);
   }
-  const std::vector<int> before = SplitBefore(num_slots, workers);
+  const std::vector<int> before = SplitBefore(num_slots, gangs);
   const bool keep =
       !before.empty() && SecondsOf(before, rates) <= kWorthChanging * SecondsOf(counts, rates);
   return keep ? before : counts;

@@ -12,7 +12,7 @@
 namespace liquid {
 
 // One gang, as the scheduler sees it.
-struct Worker {
+struct GangSpeed {
   int64_t gang = 0;
   double slots_per_second = 0;  // 0: unknown, taken for the mean of the known
   int num_kept = 0;             // slots of this step that it has or is doing already
@@ -20,13 +20,13 @@ struct Worker {
   int num_before = -1;          // of the step before; -1: none
 };
 
-// How many slots each gets, those it keeps included, in the order of `workers`; together they are
+// How many slots each gets, those it keeps included, in the order of `gangs`; together they are
 // `num_slots` (at least the sum of num_kept). Nobody ends later than the best split of equal slots
 // has it: each gets its whole share of the total rate, and those left over go one by one to
 // whoever would finish one first, at equality to the lowest number. The split of the step before is
 // kept as long as it is not more than 5% slower: measurements waver, and who keeps its slots has
 // read their rows ahead. O(gangs log gangs).
-std::vector<int> SplitSlots(int num_slots, const std::vector<Worker>& workers);
+std::vector<int> SplitSlots(int num_slots, const std::vector<GangSpeed>& gangs);
 
 // Cuts `open` into `counts` slots for each: contiguous where `open` is, in the order of the counts,
 // whose sum is open.size().

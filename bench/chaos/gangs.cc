@@ -65,6 +65,11 @@ TinyJob MakeJob(const std::string& directory) {
   return job;
 }
 
+bool Missing(const char* what) {
+  std::fprintf(stderr, "%s: a gang did not come\n", what);
+  return false;
+}
+
 // Milliseconds from a kill -9 to the commit of the step that was running, less the time that the
 // survivors need for the lost slots.
 double KillOnce(const std::string& directory, uint64_t seed) {
@@ -93,7 +98,8 @@ double KillOnce(const std::string& directory, uint64_t seed) {
   return std::nan("");
 }
 
-void Kill(const std::string& directory) {
+// Each prints its figures; true if they are within their limits.
+bool Kill(const std::string& directory) {
   std::vector<double> all;
   for (uint64_t i = 0; i < 20; ++i) {
     const double ms = KillOnce(directory, i);
@@ -104,9 +110,10 @@ void Kill(const std::string& directory) {
       "slots' time: median %.0f ms, worst %.0f ms (limit 1000; up to 200 ms of it is the "
       "survivors' own work)\n",
       all.size(), Median(all), all.empty() ? 0 : *std::max_element(all.begin(), all.end()));
+  return all.size() == 20 && Median(all) < 1000;
 }
 
-void Slow(const std::string& directory) {
+bool Slow(const std::string& directory) {
   constexpr double kFast = 0.05;
   constexpr double kSlow = 5 * kFast;
   TinyJob job = MakeJob(directory);
@@ -117,7 +124,7 @@ void Slow(const std::string& directory) {
   const auto coordinator = StartCoordinator(directory + "/job.yaml", "127.0.0.1:0", {}, &address);
   const auto fast = StartGang(address, 1, kFast);
   const auto slow = StartGang(address, 1, kSlow);
-  if (!slow->WaitForOutput("go on from step", kPatience)) return;
+  if (!slow->WaitForOutput("go on from step", kPatience)) return Missing("slow");
   fast->Wait(kPatience);
   slow->Wait(kPatience);
   coordinator->Wait(kPatience);
@@ -138,9 +145,10 @@ void Slow(const std::string& directory) {
       job.slots_per_step * kFast * 1e3,
       FingerprintOfJob(directory + "/run") == FingerprintOfJob(directory + "/alone") ? "equal"
                                                                                      : "DIFFERENT");
+  return is_equal && mean / ideal < 1.2;
 }
 
-void Audit(const std::string& directory) {
+bool Audit(const std::string& directory) {
   TinyJob job = MakeJob(directory);
   job.epochs = 60;
   job.audit_every = 4;
@@ -149,7 +157,7 @@ void Audit(const std::string& directory) {
   auto coordinator = StartCoordinator(directory + "/job.yaml", "127.0.0.1:0", {}, &address);
   std::vector<std::unique_ptr<Process>> gangs;
   for (int i = 0; i < 2; ++i) gangs.push_back(StartGang(address, 1, 0.01));
-  if (!gangs[1]->WaitForOutput("go on from step", kPatience)) return;
+  if (!gangs[1]->WaitForOutput("go on from step", kPatience)) return Missing("audit");
   const auto liar = StartGang(address, 1, 0.01, {"--test-flip-every", "1"});
   const Finished end = liar->Wait(kPatience);
   const LedgerFacts facts = ReadFacts(directory + "/run");
@@ -176,6 +184,7 @@ void Audit(const std::string& directory) {
   std::printf("audit: %zu steps of %d slots, each computed by two gangs: %lld false alarms\n",
               clean.commits.size(), job.slots_per_step,
               static_cast<long long>(clean.num_audit_verdicts));
+  return facts.num_audit_verdicts == 1 && audits <= 10 && clean.num_audit_verdicts == 0;
 }
 
 }  // namespace
@@ -188,8 +197,9 @@ int main(int argc, char** argv) {
   }
   const std::string directory = std::string(argv[1]) + "/gangs";
   const std::string what = argc > 2 ? argv[2] : "";
-  if (what.empty() || what == "kill") liquid::testing::Kill(directory);
-  if (what.empty() || what == "slow") liquid::testing::Slow(directory);
-  if (what.empty() || what == "audit") liquid::testing::Audit(directory);
-  return 0;
+  bool ok = true;
+  if (what.empty() || what == "kill") ok &= liquid::testing::Kill(directory);
+  if (what.empty() || what == "slow") ok &= liquid::testing::Slow(directory);
+  if (what.empty() || what == "audit") ok &= liquid::testing::Audit(directory);
+  return ok ? 0 : 1;
 }

@@ -47,7 +47,8 @@ class TcpGroup final : public Communicator {
   ~TcpGroup() override;  // closes all connections: peers that still wait for us fail
 
   // Connects to all peers; OK once each of them has let this process in. The processes may come in
-  // any order. Unavailable, DeadlineExceeded (naming who is missing), Aborted.
+  // any order. Unavailable, DeadlineExceeded (naming who is missing), Aborted. A process
+  // may destroy its group only once all ranks of its gang have returned from here: else they fail.
   absl::Status Form(absl::Time deadline);
 
   // --- Communicator.

@@ -92,6 +92,7 @@ class Schedule {
     } else if (kind < 80) {
       if (gang != nullptr) Drain(*gang);
     } else if (kind < 88) {
+      if (coordinator_ == nullptr) return;
       ++counts_.coordinator_kills;
       coordinator_->Signal(SIGKILL);
       Keep(*coordinator_, "coordinator");

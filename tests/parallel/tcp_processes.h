@@ -2,6 +2,7 @@
 #ifndef LIQUID_TESTS_PARALLEL_TCP_PROCESSES_H_
 #define LIQUID_TESTS_PARALLEL_TCP_PROCESSES_H_
 
+#include <barrier>
 #include <functional>
 #include <memory>
 #include <string>
@@ -52,12 +53,16 @@ class TcpProcesses {
   // Runs `body` in a thread for each process, with its group, formed.
   void RunAll(const std::function<void(TcpGroup& group, int gang, int rank)>& body,
               int64_t generation = 1) {
+    int num_processes = 0;
+    for (const auto& ports : ports_) num_processes += static_cast<int>(ports.size());
+    std::barrier all_formed(num_processes);
     std::vector<std::jthread> threads;
     for (int gang = 0; gang < static_cast<int>(ports_.size()); ++gang) {
       for (int rank = 0; rank < static_cast<int>(ports_[gang].size()); ++rank) {
-        threads.emplace_back([this, &body, gang, rank, generation] {
+        threads.emplace_back([this, &body, &all_formed, gang, rank, generation] {
           const auto group = Group(gang, rank, generation);
           const absl::Status formed = group->Form(absl::Now() + absl::Seconds(20));
+          all_formed.arrive_and_wait();
           ASSERT_TRUE(formed.ok()) << formed;
           body(*group, gang, rank);
         });

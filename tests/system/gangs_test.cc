@@ -19,9 +19,8 @@ namespace {
 
 using ::testing::AnyOf;
 using ::testing::HasSubstr;
-using ::testing::Not;
 
-constexpr absl::Duration kPatience = absl::Seconds(30);
+constexpr absl::Duration kPatience = absl::Seconds(60);
 
 class GangsTest : public ::testing::Test {
  protected:
@@ -106,9 +105,9 @@ TEST_F(GangsTest, ThreeGangsThatJoinInTheMiddleGiveTheBitsOfOne) {
 TEST_F(GangsTest, SurvivorsOfAKilledGangCommitTheSameStepAndLoseNothing) {
   const std::string reference = Reference();
   auto coordinator = StartCoordinator();
-  auto a = StartGang(1, 30);
-  auto b = StartGang(1, 30);
-  auto c = StartGang(1, 30);
+  auto a = StartGang(1, 150);
+  auto b = StartGang(1, 150);
+  auto c = StartGang(1, 150);
   ASSERT_TRUE(coordinator->WaitForOutput("gang 3", kPatience)) << coordinator->output();
   ASSERT_TRUE(a->WaitForOutput("gangs 1 2 3 go on", kPatience)) << a->output();
   kill(Descendants(b->pid()).at(0), SIGKILL);
@@ -123,8 +122,8 @@ TEST_F(GangsTest, SurvivorsOfAKilledGangCommitTheSameStepAndLoseNothing) {
 TEST_F(GangsTest, TheCoordinatorMayBeKilledAndComeBack) {
   const std::string reference = Reference();
   auto coordinator = StartCoordinator();
-  auto a = StartGang(1, 30);
-  auto b = StartGang(1, 30);
+  auto a = StartGang(1, 150);
+  auto b = StartGang(1, 150);
   ASSERT_TRUE(IsWorking(*b)) << b->output();
   for (int i = 0; i < 2; ++i) {
     coordinator->Signal(SIGKILL);
@@ -142,16 +141,16 @@ TEST_F(GangsTest, TheCoordinatorMayBeKilledAndComeBack) {
 TEST_F(GangsTest, AGangThatIsAskedToGoLeavesTheJobToTheOthers) {
   const std::string reference = Reference();
   auto coordinator = StartCoordinator();
-  auto a = StartGang(2, 300);
+  auto a = StartGang(2, 400);
   ASSERT_TRUE(a->WaitForOutput("step 1/", kPatience)) << a->output();
-  auto b = StartGang(2, 300);
+  auto b = StartGang(2, 400);
   ASSERT_TRUE(IsWorking(*b)) << b->output();
   kill(Descendants(a->pid()).at(1), SIGTERM);  // any one rank is enough
   EXPECT_EQ(a->Wait(kPatience).exit_code, 75) << a->output();
-  auto c = StartGang(2, 300, {"--deadline", "3"});
+  auto c = StartGang(2, 400, {"--deadline", "6"});
   ASSERT_TRUE(IsWorking(*c)) << c->output();
   EXPECT_EQ(c->Wait(kPatience).exit_code, 75) << c->output();
-  auto d = StartGang(2, 300);
+  auto d = StartGang(2, 400);
   ASSERT_TRUE(IsWorking(*d)) << d->output();
   const Finished drain = RunToEnd({"liquid", "drain", "2", Run()});
   EXPECT_EQ(drain.exit_code, 0) << drain.output;
@@ -184,11 +183,11 @@ TEST_F(GangsTest, AGangThatComputesWrongIsNamedDrainedAndDoesNoHarm) {
   job_.audit_every = 1;
   WriteTinyJob(job_);
   auto coordinator = StartCoordinator();
-  auto a = StartGang(1, 60);
+  auto a = StartGang(1, 120);
   ASSERT_TRUE(a->WaitForOutput("step 1/", kPatience)) << a->output();
-  auto b = StartGang(1, 60);
+  auto b = StartGang(1, 120);
   ASSERT_TRUE(IsWorking(*b)) << b->output();
-  auto liar = StartGang(1, 60, {"--test-flip-every", "4"});
+  auto liar = StartGang(1, 120, {"--test-flip-every", "2"});
   ASSERT_TRUE(coordinator->WaitForOutput("wrong", kPatience)) << coordinator->output();
   const Finished end = liar->Wait(kPatience);
   EXPECT_EQ(end.exit_code, 9) << end.output;
@@ -208,7 +207,7 @@ TEST_F(GangsTest, WhoDoesNotBelongIsRefusedWithBothValues) {
   auto other_shape = StartGang(1, 1);
   const Finished shape = other_shape->Wait(kPatience);
   EXPECT_NE(shape.exit_code, 0);
-  EXPECT_THAT(shape.output, HasSubstr("rank")) << shape.output;
+  EXPECT_THAT(shape.output, HasSubstr("has 2, the gang has 1")) << shape.output;
 
   // Garbage and silence on the data ports.
   std::vector<int> silent;
@@ -287,6 +286,8 @@ TEST_F(GangsTest, AReplayComesToTheFingerprintsOfTheLedger) {
   coordinator->Wait(kPatience);
   const Finished replay = RunToEnd({"liquid", "replay", Run(), "--from",
                                     Run() + "/checkpoints/step-00000005", "--to-step", "9"});
+  EXPECT_EQ(replay.exit_code, 0) << replay.output;
+  EXPECT_THAT(replay.output, HasSubstr("step 9: "));
   const Finished from_start =
       RunToEnd({"liquid", "replay", Run(), "--from", "start", "--to-step", "3", "-n", "2"});
   EXPECT_EQ(from_start.exit_code, 0) << from_start.output;
@@ -294,7 +295,7 @@ TEST_F(GangsTest, AReplayComesToTheFingerprintsOfTheLedger) {
   const Finished too_far =
       RunToEnd({"liquid", "replay", Run(), "--from", "start", "--to-step", "99"});
   EXPECT_NE(too_far.exit_code, 0);
-  EXPECT_THAT(replay.output, Not(HasSubstr("comes out as")));
+  EXPECT_THAT(too_far.output, HasSubstr("99"));
 }
 
 }  // namespace
