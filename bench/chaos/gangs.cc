@@ -138,13 +138,13 @@ bool Slow(const std::string& directory) {
   for (const double one : seconds) mean += one / static_cast<double>(seconds.size());
   const Finished alone = RunToEnd({"liquid", "train", directory + "/job.yaml", "--set",
                                    absl::StrCat("output=", directory, "/alone")});
+  const bool is_equal =
+      FingerprintOfJob(directory + "/run") == FingerprintOfJob(directory + "/alone");
   std::printf(
       "slow: %zu steps; mean %.0f ms, median %.0f ms, ideal %.0f ms: %.1f%% over (limit "
       "20%%); the fast one alone: %.0f ms; fingerprint %s\n",
       seconds.size(), mean * 1e3, Median(seconds) * 1e3, ideal * 1e3, 100 * (mean / ideal - 1),
-      job.slots_per_step * kFast * 1e3,
-      FingerprintOfJob(directory + "/run") == FingerprintOfJob(directory + "/alone") ? "equal"
-                                                                                     : "DIFFERENT");
+      job.slots_per_step * kFast * 1e3, is_equal ? "equal" : "DIFFERENT");
   return is_equal && mean / ideal < 1.2;
 }
 
