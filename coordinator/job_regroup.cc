@@ -399,7 +399,8 @@ void JobMachine::SaveWhatIsDue(int64_t step, Actions* actions) {
   }
   Order order;
   order.mutable_save_checkpoint()->set_generation(record_.generation());
-  Send(Writer()->status.gang(), std::move(order), actions);
+  planned_checkpoint_ = {step, Writer()->status.gang()};
+  Send(planned_checkpoint_.second, std::move(order), actions);
 }
 
 }  // namespace liquid

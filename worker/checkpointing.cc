@@ -98,6 +98,7 @@ std::vector<PieceChecksum> FromBytes(const std::vector<std::string>& messages) {
 
 absl::StatusOr<std::string> Checkpointing::Restore(int64_t committed_step, TrainState& state) {
   restored_.reset();
+  saved_step_ = 0;
   const std::string& resume = job_.checkpoint().resume();
   if (resume == "never") return std::string();
   // Rank 0 looks, so that all try the same ones: newest first.

@@ -28,7 +28,6 @@ bool IsFinal(const absl::Status& status) {
     case absl::StatusCode::kUnavailable:
     case absl::StatusCode::kDeadlineExceeded:  // it missed our heartbeats
     case absl::StatusCode::kCancelled:
-    case absl::StatusCode::kAborted:
     case absl::StatusCode::kInternal:  // how gRPC calls many a broken connection
     case absl::StatusCode::kUnknown:
       return false;
@@ -206,6 +205,7 @@ absl::Status CoordinatorClient::DialAndJoin(const std::string& address) {
   }
   LIQUID_ASSIGN_OR_RETURN(const Welcome welcome, line->Join(join, heartbeat_timeout_));
   MutexLock lock(mutex_);
+  if (is_leaving_ || is_closed_) return absl::CancelledError("the gang leaves");
   join_.set_gang(welcome.gang());
   // What came, and was to go, over the old line is of no generation any more.
   orders_.clear();
@@ -280,9 +280,6 @@ absl::StatusOr<std::optional<Order>> CoordinatorClient::NextOrder(absl::Duration
   if (!orders_.empty()) {
     std::optional<Order> order = std::move(orders_.front());
     orders_.pop_front();
-    must_regroup_ = std::any_of(orders_.begin(), orders_.end(), [](const Order& other) {
-      return other.has_regroup() && other.regroup().after_step() < 0;
-    });
     UpdateWake();
     return order;
   }
@@ -314,6 +311,11 @@ int64_t CoordinatorClient::committed_step() {
 
 void CoordinatorClient::Send(const GangMessage& message) {
   MutexLock lock(mutex_);
+  if (message.has_ready()) {
+    must_regroup_ = std::any_of(orders_.begin(), orders_.end(), [](const Order& order) {
+      return order.has_regroup() && order.regroup().after_step() < 0;
+    });
+  }
   outgoing_.push_back(message);
   changed_.SignalAll();
 }

@@ -90,7 +90,7 @@ class CoordinatorClient {
   std::deque<Order> orders_ ABSL_GUARDED_BY(mutex_);
   std::deque<GangMessage> outgoing_ ABSL_GUARDED_BY(mutex_);
   int64_t committed_step_ ABSL_GUARDED_BY(mutex_) = 0;
-  bool must_regroup_ ABSL_GUARDED_BY(mutex_) = false;  // at once: the order waits in orders_
+  bool must_regroup_ ABSL_GUARDED_BY(mutex_) = false;  // at once: it is not answered yet
   bool is_closed_ ABSL_GUARDED_BY(mutex_) = false;     // no more orders will come
   bool is_leaving_ ABSL_GUARDED_BY(mutex_) = false;    // no more dialling
   absl::Status why_closed_ ABSL_GUARDED_BY(mutex_);

@@ -22,6 +22,8 @@
 namespace liquid {
 namespace {
 
+constexpr int kUnacknowledgedMs = 20000;
+
 // gRPC's codes are absl's, number for number.
 absl::Status FromGrpc(const grpc::Status& status) {
   return absl::Status(static_cast<absl::StatusCode>(status.error_code()), status.error_message());
@@ -57,6 +59,8 @@ int ConnectTo(const addrinfo& target, absl::Time deadline) {
   }
   const int one = 1;
   setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
+  // A host that has vanished does not acknowledge heartbeats.
+  setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &kUnacknowledgedMs, sizeof(kUnacknowledgedMs));
   return fd;
 }
 

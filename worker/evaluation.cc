@@ -47,7 +47,7 @@ absl::StatusOr<Evaluation::Outcome> Evaluation::Run(Communicator* rail) {
     } else {
       ++sums[3];
     }
-    sums[2] = StopRequested() ? 1 : 0;
+    sums[2] = rail == nullptr && StopRequested() ? 1 : 0;
   }
   const TensorView all(sums, DType::kI64, {4});
   world_.AllReduceSum(all);

@@ -21,7 +21,7 @@ class Evaluation {
   Evaluation(const Dataset& dataset, int rows_per_slot, TrainState& state, Communicator& world);
 
   struct Outcome {
-    // Nothing if a rank of some gang was asked to go meanwhile (signals.h): then all stop early.
+    // Nothing if a rank of the only gang was asked to go meanwhile (signals.h): it stops early.
     std::optional<EvalReport> report;
     absl::Status exchange_failure;  // other gangs could not be reached: no report either
   };

@@ -28,7 +28,8 @@ absl::Status Decode(const std::string& text) {
 }  // namespace
 
 absl::StatusOr<GangMember::Tick> GangMember::NextTick(absl::Duration timeout,
-                                                      const std::function<ExchangeNews()>& listen) {
+                                                      const std::function<ExchangeNews()>& listen,
+                                                      absl::Time wait_until) {
   TickWord mine;
   if (client_ != nullptr) {
     if (listen != nullptr) mine.set_news(listen());
@@ -39,6 +40,7 @@ absl::StatusOr<GangMember::Tick> GangMember::NextTick(absl::Duration timeout,
       mine.set_order((*order)->SerializeAsString());
     }
     mine.set_gang(client_->gang());
+    mine.set_is_over(absl::Now() >= wait_until);
   }
   mine.set_stop_requested(StopRequested() || absl::Now() >= leave_by_);
   LIQUID_ASSIGN_OR_RETURN(const std::vector<std::string> all,
@@ -53,6 +55,7 @@ absl::StatusOr<GangMember::Tick> GangMember::NextTick(absl::Duration timeout,
   if (!word.order().empty()) LIQUID_CHECK(tick.order.emplace().ParseFromString(word.order()));
   tick.gang = word.gang();
   tick.news = word.news();
+  tick.is_over = word.is_over();
   return tick;
 }
 

@@ -32,12 +32,15 @@ class GangMember {
     bool stop_requested = false;  // some rank was asked to go (signals.h, or the time limit)
     int64_t gang = 0;             // this gang's number
     ExchangeNews news = NOTHING_NEW;
+    bool is_over = false;  // the leader's `wait_until` has passed
   };
   // Collective. Waits for an order for at most `timeout`; or, on the leader, for what `listen`
   // waits for, if it is given: then only a look is taken at the orders. An error is that of the
   // line to the coordinator, lost for good, or of the gang itself.
+  // `wait_until` counts on the leader: one clock decides for all ranks.
   absl::StatusOr<Tick> NextTick(absl::Duration timeout,
-                                const std::function<ExchangeNews()>& listen = nullptr);
+                                const std::function<ExchangeNews()>& listen = nullptr,
+                                absl::Time wait_until = absl::InfiniteFuture());
 
   // The leader's message to the coordinator; nothing on other ranks.
   void Report(const GangMessage& message);

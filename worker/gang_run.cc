@@ -252,7 +252,8 @@ absl::StatusOr<ExitCode> RunGang(Communicator& world, const GangRunOptions& opti
                    .load_state = load_state,
                    .num_steps = stream.num_steps(),
                    .max_steps = options.max_steps,
-                   .leave_timeout = kLeaveTimeout});
+                   .leave_timeout = kLeaveTimeout,
+                   .trouble_timeout = HeartbeatTimeout(job)});
   BeginGracefulSignals();
   const absl::StatusOr<Leave::Reason> result = trainer.Run();
   progress.Finish();

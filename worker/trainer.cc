@@ -35,7 +35,7 @@ absl::StatusOr<Leave::Reason> Trainer::Run() {
     }
     gang_ = tick->gang;
     if (tick->order.has_value()) LIQUID_RETURN_IF_ERROR(Obey(*tick->order));
-    LIQUID_RETURN_IF_ERROR(ObeyLater());
+    LIQUID_RETURN_IF_ERROR(ObeyLater(tick->is_over));
     LIQUID_RETURN_IF_ERROR(LeaveIfAsked(*tick));
     if (leaving_.has_value()) break;
     if (regroup_.has_value() && parts_.state.applied_step >= regroup_->after_step()) {
@@ -53,7 +53,9 @@ absl::StatusOr<GangMember::Tick> Trainer::Look() {
   }
   const bool has_work =
       !is_in_trouble_ && parts_.world.is_inside() && plans_.contains(parts_.state.applied_step + 1);
-  return parts_.gang.NextTick(has_work ? absl::ZeroDuration() : kTick);
+  const absl::Time wait_until =
+      is_in_trouble_ ? trouble_since_ + parts_.trouble_timeout : absl::InfiniteFuture();
+  return parts_.gang.NextTick(has_work ? absl::ZeroDuration() : kTick, nullptr, wait_until);
 }
 
 // --- Orders.
@@ -245,11 +247,12 @@ absl::Status Trainer::ObeyAudit(const AuditTask& task) {
   return absl::OkStatus();
 }
 
-absl::Status Trainer::ObeyLater() {
+absl::Status Trainer::ObeyLater(bool waited_enough) {
   while (!later_.empty() && !leaving_.has_value()) {
     const Later& next = later_.front();
-    // Without a world the plans before it will not be carried out any more.
-    const bool is_due = parts_.state.applied_step >= next.after_step || is_in_trouble_;
+    // Others may have gone on without this gang, so that the plans before it cannot be carried out;
+    // but first it waits for a regroup that may need its state.
+    const bool is_due = parts_.state.applied_step >= next.after_step || waited_enough;
     if (!is_due) return absl::OkStatus();
     const Order order = next.order;
     later_.pop_front();
@@ -258,7 +261,11 @@ absl::Status Trainer::ObeyLater() {
       continue;
     }
     if (!order.stop().reason().empty()) Say(absl::StrCat("stopping: ", order.stop().reason()));
-    if (order.stop().save()) LIQUID_RETURN_IF_ERROR(SaveBeforeLeaving());
+    if (order.stop().save()) {
+      const absl::Status saved = SaveBeforeLeaving();
+      if (absl::IsAborted(saved)) return absl::OkStatus();  // a regroup first: it is ordered again
+      LIQUID_RETURN_IF_ERROR(saved);
+    }
     leaving_ = parts_.state.applied_step == parts_.num_steps ? Leave::JOB_DONE
                : asked_to_leave_                             ? Leave::PREEMPTED
                                                              : Leave::STOPPED;
@@ -292,7 +299,11 @@ absl::Status Trainer::LeaveIfAsked(const GangMember::Tick& tick) {
   LIQUID_ASSIGN_OR_RETURN(const std::string late,
                           parts_.gang.world().BroadcastMessage(is_late ? "late" : "", /*root=*/0));
   if (!is_alone && late.empty()) return absl::OkStatus();
-  if (is_alone) LIQUID_RETURN_IF_ERROR(SaveBeforeLeaving());
+  if (is_alone) {
+    const absl::Status saved = SaveBeforeLeaving();
+    if (absl::IsAborted(saved)) return absl::OkStatus();  // a regroup first
+    LIQUID_RETURN_IF_ERROR(saved);
+  }
   leaving_ = Leave::PREEMPTED;
   return absl::OkStatus();
 }
@@ -381,6 +392,7 @@ void Trainer::ReportDisagreement() {
 
 void Trainer::ReportTrouble(const absl::Status& why) {
   is_in_trouble_ = true;
+  trouble_since_ = absl::Now();
   if (paused_since_ == absl::InfiniteFuture()) paused_since_ = absl::Now();
   parts_.world.Leave();
   if (parts_.gang.is_leader() && !absl::IsAborted(why)) {
@@ -438,7 +450,9 @@ absl::Status Trainer::Evaluate() {
 
 absl::Status Trainer::SaveAndGoOn() {
   LIQUID_ASSIGN_OR_RETURN(const std::optional<SaveResult> result, Save());
-  if (result.has_value() && !result->failure.ok()) Say("training goes on without it");
+  if (result.has_value() && !result->failure.ok() && !absl::IsAborted(result->failure)) {
+    Say("training goes on without it");
+  }
   return absl::OkStatus();
 }
 
@@ -455,13 +469,19 @@ absl::StatusOr<std::optional<SaveResult>> Trainer::Save() {
     const int64_t step = parts_.state.applied_step;
     if (step == 0) return absl::OkStatus();
     const absl::Time deadline = absl::Now() + parts_.leave_timeout;
-    return parts_.gang.client()->WaitCommitted(
-        step, [deadline] { return StopRequested() && absl::Now() > deadline; });
+    return parts_.gang.client()->WaitCommitted(step, [this, deadline] {
+      return (asked_to_leave_ || StopRequested()) && absl::Now() > std::min(leave_at_, deadline);
+    });
   };
   LIQUID_ASSIGN_OR_RETURN(std::optional<SaveResult> result,
                           parts_.checkpointing.Save(parts_.state, may_publish));
   GangMessage message;
   CheckpointReport& report = *message.mutable_checkpoint();
+  if (result.has_value() && absl::IsAborted(result->failure)) {
+    Say(absl::StrCat("the checkpoint of step ", parts_.state.applied_step,
+                     " is put off: ", result->failure.message()));
+    return result;
+  }
   if (!result.has_value()) {
     if (!last_checkpoint_.has_value()) return result;
     report = *last_checkpoint_;

@@ -37,9 +37,10 @@ class Trainer {
     ProgressView& progress;
     // Collective: the state of the newest checkpoint of at most `max_step`, or of step 0.
     std::function<absl::Status(int64_t max_step)> load_state;
-    int64_t num_steps = 0;         // of the job
-    int64_t max_steps = 0;         // leave after so many, as if asked to; 0: no limit
-    absl::Duration leave_timeout;  // how long others are waited for when asked to go
+    int64_t num_steps = 0;           // of the job
+    int64_t max_steps = 0;           // leave after so many, as if asked to; 0: no limit
+    absl::Duration leave_timeout;    // how long others are waited for when asked to go
+    absl::Duration trouble_timeout;  // and in trouble, before a stop is obeyed all the same
   };
   explicit Trainer(Parts parts) : parts_(std::move(parts)) {}
 
@@ -60,7 +61,7 @@ class Trainer {
   absl::Status ObeyAudit(const AuditTask& task);
   void ObeyRegroup(const Regroup& order);
   void ObeyRelease(const Release& order);
-  absl::Status ObeyLater();  // what waits for the plans before it
+  absl::Status ObeyLater(bool waited_enough);  // what waits for the plans before it
 
   absl::Status ReceiveOrSendState(const World& order);
   void GetReady();
@@ -97,6 +98,7 @@ class Trainer {
   bool asked_to_leave_ = false;
   absl::Time leave_at_ = absl::InfiniteFuture();  // even if nobody answers
   bool is_in_trouble_ = false;                    // the exchange failed; a regroup is to come
+  absl::Time trouble_since_;
   bool is_announced_ = false;      // all gangs know what this one has done in the step
   bool progress_is_told_ = false;  // that nothing is left
   absl::Time last_progress_ = absl::InfinitePast();
