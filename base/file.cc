@@ -235,6 +235,13 @@ absl::Status ReplaceSymlink(const std::string& target, const std::string& path) 
   return status;
 }
 
+absl::StatusOr<std::string> ReadSymlink(const std::string& path) {
+  std::error_code error;
+  const fs::path target = fs::read_symlink(path, error);
+  if (error) return absl::NotFoundError(absl::StrCat(path, " is no symbolic link"));
+  return target.string();
+}
+
 absl::Status RemoveRecursively(const std::string& path) {
   std::error_code error;
   fs::remove_all(path, error);

@@ -83,6 +83,8 @@ absl::Status Rename(const std::string& from, const std::string& to);
 absl::Status ExchangePaths(const std::string& a, const std::string& b);
 // Makes `path` a symbolic link to `target`, atomically in place of the link that is there.
 absl::Status ReplaceSymlink(const std::string& target, const std::string& path);
+// What the symbolic link `path` points to; NotFound if it is none.
+absl::StatusOr<std::string> ReadSymlink(const std::string& path);
 absl::Status RemoveRecursively(const std::string& path);  // OK if there is nothing
 absl::StatusOr<std::vector<std::string>> ListDirectory(const std::string& path);  // names, sorted
 absl::StatusOr<int64_t> FreeBytes(const std::string& path);  // for us, on the disk of `path`

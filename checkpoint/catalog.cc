@@ -131,6 +131,13 @@ std::vector<std::string> RemoveOldCheckpoints(const std::string& root, int64_t n
   return warnings;
 }
 
+absl::Status PointLatestAt(const std::string& root, int64_t step) {
+  const std::string link = JoinPath(root, "latest");
+  if (step == 0) return RemoveRecursively(link);
+  LIQUID_RETURN_IF_ERROR(ReplaceSymlink(CheckpointName(step), link));
+  return SyncDirectory(root);
+}
+
 absl::Status RemoveLeftovers(const std::string& root) {
   LIQUID_ASSIGN_OR_RETURN(const std::vector<std::string> names, ListDirectory(root));
   absl::Status first_error;

@@ -45,6 +45,9 @@ absl::Status CheckComplete(const std::string& directory, int64_t step);
 // The newest complete one; NotFound names all that were skipped.
 absl::StatusOr<CheckpointEntry> FindLatestCheckpoint(const std::string& root);
 
+// Makes ROOT/latest point to the checkpoint of `step`; 0: removes the link.
+absl::Status PointLatestAt(const std::string& root, int64_t step);
+
 struct Retention {
   int keep_last = 0;             // 0: keep all
   int64_t keep_every_steps = 0;  // steps that are multiples are kept for ever; 0: none

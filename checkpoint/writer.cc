@@ -245,8 +245,10 @@ absl::Status CheckpointWriter::Publish() {
 }
 
 absl::Status CheckpointWriter::SetLatest() {
-  LIQUID_RETURN_IF_ERROR(ReplaceSymlink(CheckpointName(step_), JoinPath(root_, "latest")));
-  return SyncDirectory(root_);
+  // A gang that lagged behind may be late with an older step's checkpoint.
+  const auto linked = ReadSymlink(JoinPath(root_, "latest"));
+  if (linked.ok() && CheckpointStep(*linked).value_or(0) > step_) return absl::OkStatus();
+  return PointLatestAt(root_, step_);
 }
 
 absl::Status CheckpointWriter::Abandon() { return RemoveRecursively(temporary_); }

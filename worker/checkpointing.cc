@@ -96,11 +96,25 @@ std::vector<PieceChecksum> FromBytes(const std::vector<std::string>& messages) {
 
 }  // namespace
 
+// From where this run goes on. Later saves only move it forward.
+void Checkpointing::PointLatest(int64_t step) const {
+  const std::string root = RootOf(job_);
+  if (world_.rank() != 0 || !FileExists(root)) return;
+  const std::string target = JoinPath(root, CheckpointName(step));
+  if (step > 0 && !FileExists(target)) return;  // it was another directory's
+  if (const absl::Status status = PointLatestAt(root, step); !status.ok()) {
+    LogWarning(status.message());
+  }
+}
+
 absl::StatusOr<std::string> Checkpointing::Restore(int64_t committed_step, TrainState& state) {
   restored_.reset();
   saved_step_ = 0;
   const std::string& resume = job_.checkpoint().resume();
-  if (resume == "never") return std::string();
+  if (resume == "never") {
+    PointLatest(0);
+    return std::string();
+  }
   // Rank 0 looks, so that all try the same ones: newest first.
   std::string candidates = resume;
   if (resume == "auto") {
@@ -129,6 +143,7 @@ absl::StatusOr<std::string> Checkpointing::Restore(int64_t committed_step, Train
       report.set_step(saved_step_);
       report.set_directory(origin_.parent);
       report.set_manifest_digest(origin_.parent_manifest);
+      PointLatest(saved_step_);
       return origin_.parent;
     }
     const bool damaged = absl::IsDataLoss(status) || absl::IsNotFound(status);
@@ -136,6 +151,7 @@ absl::StatusOr<std::string> Checkpointing::Restore(int64_t committed_step, Train
     if (world_.rank() == 0) LogWarning("passed over: ", status.message());
   }
   state.Reset();  // one that was passed over may have left its traces
+  PointLatest(0);
   return std::string();
 }
 

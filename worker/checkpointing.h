@@ -52,6 +52,7 @@ class Checkpointing {
                                                  const std::function<absl::Status()>& may_publish);
 
  private:
+  void PointLatest(int64_t step) const;
   absl::StatusOr<CheckpointReader> Load(const std::string& directory,
                                         const TrainState& state) const;
   absl::StatusOr<CheckpointReport> WriteAndCommit(const TrainState& state,
