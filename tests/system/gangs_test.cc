@@ -142,16 +142,16 @@ TEST_F(GangsTest, AGangThatIsAskedToGoLeavesTheJobToTheOthers) {
   WriteTinyJob(job_);
   const std::string reference = Reference();
   auto coordinator = StartCoordinator();
-  auto a = StartGang(2, 400);
+  auto a = StartGang(2, 300);
   ASSERT_TRUE(a->WaitForOutput("step 1/", kPatience)) << a->output();
-  auto b = StartGang(2, 400);
+  auto b = StartGang(2, 300);
   ASSERT_TRUE(IsWorking(*b)) << b->output();
   kill(Descendants(a->pid()).at(1), SIGTERM);  // any one rank is enough
   EXPECT_EQ(a->Wait(kPatience).exit_code, 75) << a->output();
-  auto c = StartGang(2, 400, {"--deadline", "6"});
+  auto c = StartGang(2, 300, {"--deadline", "6"});
   ASSERT_TRUE(IsWorking(*c)) << c->output();
   EXPECT_EQ(c->Wait(kPatience).exit_code, 75) << c->output();
-  auto d = StartGang(2, 400);
+  auto d = StartGang(2, 300);
   ASSERT_TRUE(IsWorking(*d)) << d->output();
   const Finished drain = RunToEnd({"liquid", "drain", "2", Run()});
   EXPECT_EQ(drain.exit_code, 0) << drain.output;
