@@ -16,6 +16,7 @@
 #include "checkpoint/catalog.h"
 #include "checkpoint/writer.h"
 #include "worker/gang_member.h"
+#include "worker/job_setup.h"
 
 namespace liquid {
 namespace {
@@ -200,12 +201,9 @@ absl::StatusOr<CheckpointReport> Checkpointing::WriteAndCommit(
       bytes_by_name[tensor.spec.name] = static_cast<const std::byte*>(tensor.data);
     }
   }
-  const std::string config = job_.model().config().empty()
-                                 ? JoinPath(job_.model().from(), "config.json")
-                                 : job_.model().config();
   const bool is_leader = world_.rank() == 0;
   CheckpointWriter writer(RootOf(job_), state.applied_step, *plan_,
-                          FindCompanionFiles(config, job_.model().tokenizer()));
+                          FindCompanionFiles(ConfigPath(job_), job_.model().tokenizer()));
   // Whatever fails on any rank fails on all, and rank 0 cleans up.
   const auto agree = [&](const absl::Status& mine) {
     absl::Status all = AgreeOn(world_, mine);

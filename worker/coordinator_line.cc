@@ -16,6 +16,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "base/check.h"
+#include "base/host_address.h"
 #include "base/status.h"
 #include "proto/access_token_client.h"
 
@@ -35,11 +36,8 @@ absl::Status SplitAddress(const std::string& address, std::string* host, std::st
     return absl::InvalidArgumentError(
         absl::StrCat("'", address, "' is no address of a coordinator: HOST:PORT"));
   }
-  *host = address.substr(0, colon);
+  *host = HostOf(address);
   *port = address.substr(colon + 1);
-  if (host->size() > 2 && host->front() == '[' && host->back() == ']') {
-    *host = host->substr(1, host->size() - 2);
-  }
   return absl::OkStatus();
 }
 

@@ -8,6 +8,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "base/host_address.h"
 #include "base/log.h"
 #include "base/status.h"
 #include "base/version.h"
@@ -52,12 +53,6 @@ absl::StatusOr<Entrance> Enter(const GangRunOptions& options, Communicator& worl
   LIQUID_ASSIGN_OR_RETURN(const std::string bytes, ShareFromLeader(world, std::move(mine)));
   LIQUID_CHECK(entrance.opened.ParseFromString(bytes));
   return entrance;
-}
-
-std::string HostName() {
-  char host[256] = "localhost";
-  gethostname(host, sizeof(host) - 1);
-  return host;
 }
 
 absl::StatusOr<double> SumOverRanks(Communicator& world, double value) {
@@ -191,9 +186,7 @@ absl::StatusOr<ExitCode> RunGang(Communicator& world, const GangRunOptions& opti
   LIQUID_ASSIGN_OR_RETURN(const DataPorts ports, OpenDataPorts(options, world));
   LIQUID_ASSIGN_OR_RETURN(const JobData data, PrepareJobData(job, world));
   LIQUID_ASSIGN_OR_RETURN(const Workbench bench, CreateWorkbench(job, data, world));
-  const JobStream stream(
-      EpochOrder(job.training().seed(), data.train.num_rows(), job.data().shuffle()),
-      job.training().epochs(), job.training().slots_per_step(), job.training().rows_per_slot());
+  const JobStream stream = JobStreamOf(job, data.train);
   const TrainingState origin = OriginOf(entrance.opened, data);
   TrainState state(*bench.model, *bench.ops, *bench.pool);
   LIQUID_ASSIGN_OR_RETURN(const std::string probe, ProbeDigest(job, data.train, state, world));

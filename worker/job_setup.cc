@@ -17,11 +17,6 @@
 namespace liquid {
 namespace {
 
-std::string ConfigPath(const Job& job) {
-  return job.model().config().empty() ? JoinPath(job.model().from(), "config.json")
-                                      : job.model().config();
-}
-
 absl::Status CheckFits(const Job& job, const ModelConfig& config, const Dataset& dataset) {
   if (dataset.vocab_size() > config.vocab_size) {
     return absl::InvalidArgumentError(absl::StrCat(
@@ -59,6 +54,21 @@ absl::Status AsDataError(const absl::Status& status) {
 }
 
 }  // namespace
+
+std::string ConfigPath(const Job& job) {
+  return job.model().config().empty() ? JoinPath(job.model().from(), "config.json")
+                                      : job.model().config();
+}
+
+Recompute RecomputeOf(const Job& job) {
+  return job.model().recompute() == "block" ? Recompute::kBlock : Recompute::kNone;
+}
+
+JobStream JobStreamOf(const Job& job, const Dataset& dataset) {
+  const Training& training = job.training();
+  return JobStream(EpochOrder(training.seed(), dataset.num_rows(), job.data().shuffle()),
+                   training.epochs(), training.slots_per_step(), training.rows_per_slot());
+}
 
 absl::StatusOr<JobData> PrepareJobData(const Job& job, Communicator& world) {
   absl::StatusOr<Dataset> train = PrepareAndOpen(job, JobPart::kTrain, world);

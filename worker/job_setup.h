@@ -9,6 +9,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "data/dataset.h"
+#include "data/epoch_order.h"
 #include "kernels/ops.h"
 #include "model/model.h"
 #include "parallel/communicator.h"
@@ -16,6 +17,13 @@
 #include "tensor/pool.h"
 
 namespace liquid {
+
+// The model's config.json.
+std::string ConfigPath(const Job& job);
+// What its backward passes compute again.
+Recompute RecomputeOf(const Job& job);
+// Its rows of `dataset`, in order, and their division into steps and slots.
+JobStream JobStreamOf(const Job& job, const Dataset& dataset);
 
 struct JobData {
   Dataset train;

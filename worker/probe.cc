@@ -6,6 +6,7 @@
 #include "absl/strings/str_cat.h"
 #include "base/hash.h"
 #include "base/status.h"
+#include "worker/job_setup.h"
 
 namespace liquid {
 namespace {
@@ -37,7 +38,7 @@ absl::StatusOr<std::string> ProbeDigest(const Job& job, const Dataset& dataset, 
   std::vector<float> nll(tokens.size());
   Hash128 hash;
   state.model.ForwardBackward(
-      batch, kLossScale, job.model().recompute() == "block" ? Recompute::kBlock : Recompute::kNone,
+      batch, kLossScale, RecomputeOf(job),
       [&](int index, ConstTensorView gradient) {
         hash ^= HashTensor(state.fingerprint_keys[index], gradient.data);
       },

@@ -45,9 +45,7 @@ absl::Status Replay(Communicator& world, const ReplayOptions& options) {
   Job job = options.job;
   LIQUID_ASSIGN_OR_RETURN(const JobData data, PrepareJobData(job, world));
   LIQUID_ASSIGN_OR_RETURN(const Workbench bench, CreateWorkbench(job, data, world));
-  const JobStream stream(
-      EpochOrder(job.training().seed(), data.train.num_rows(), job.data().shuffle()),
-      job.training().epochs(), job.training().slots_per_step(), job.training().rows_per_slot());
+  const JobStream stream = JobStreamOf(job, data.train);
   TrainingState origin;
   origin.job_digest = options.job_digest;
   origin.dataset_digest = ToHex(data.train.digest());

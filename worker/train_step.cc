@@ -15,6 +15,7 @@
 #include "base/log.h"
 #include "base/status.h"
 #include "worker/gang_member.h"
+#include "worker/job_setup.h"
 #include "worker/learning_rate.h"
 
 namespace liquid {
@@ -63,7 +64,7 @@ TrainStep::TrainStep(const Job& job, const JobStream& stream, const Dataset& dat
       world_(world),
       peak_flops_(peak_flops),
       faults_(faults),
-      recompute_(job.model().recompute() == "block" ? Recompute::kBlock : Recompute::kNone),
+      recompute_(RecomputeOf(job)),
       gradient_sum_(job.training().gradient_sum() == "exact" ? GradientSumKind::kExact
                                                              : GradientSumKind::kFast,
                     ShapesOf(state.model), job.training().slots_per_step(), ops, device_stream,

@@ -320,13 +320,12 @@ bool Trainer::IsExchanging() const {
 absl::Status Trainer::Work(ExchangeNews news) {
   const auto plan = plans_.find(parts_.state.applied_step + 1);
   if (plan == plans_.end()) return absl::OkStatus();
-  const bool was_exchanging = news != NOTHING_NEW;
   if (news == EXCHANGE_FAILED) {
     ReportTrouble(parts_.world.failure());
     return absl::OkStatus();
   }
   if (news == ALL_DONE && parts_.step.slots().num_left() == 0) return FinishStep();
-  if (was_exchanging) return absl::OkStatus();
+  if (news == ALL_DONE) return absl::OkStatus();  // and given more in the same look
   if (!parts_.step.slots().has_plan(plan->second)) {
     is_announced_ = progress_is_told_ = false;
     LIQUID_RETURN_IF_ERROR(parts_.step.Take(plan->second));

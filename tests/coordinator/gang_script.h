@@ -62,12 +62,6 @@ inline Join JoinAt(const Job& job, int64_t step) {
   return join;
 }
 
-inline GangMessage JoinMessage(const Job& job, int64_t step) {
-  GangMessage message;
-  *message.mutable_join() = JoinAt(job, step);
-  return message;
-}
-
 // `checkpoint`: the state was loaded, not trained to.
 inline GangMessage ReadyMessage(int64_t generation, int64_t step, bool checkpoint = false) {
   GangMessage message;

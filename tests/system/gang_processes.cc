@@ -5,6 +5,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "cli/launch.h"
 
 namespace liquid::testing {
 
@@ -49,24 +50,13 @@ std::unique_ptr<Process> StartCoordinator(const std::string& job_file, const std
 
 std::unique_ptr<Process> StartGang(const std::string& address, int ranks, double slot_seconds,
                                    const std::vector<std::string>& more) {
-  std::vector<std::string> command = {"mpirun",
-                                      "-q",
-                                      "--allow-run-as-root",
-                                      "--oversubscribe",
-                                      "--bind-to",
-                                      "none",
-                                      "--mca",
-                                      "odls_base_sigkill_timeout",
-                                      "0",
-                                      "-n",
-                                      absl::StrCat(ranks),
-                                      absl::StrCat(LIQUID_BIN_DIR, "/liquid-worker"),
-                                      "--coordinator",
-                                      address,
-                                      "--test-slot-seconds",
-                                      absl::StrCat(slot_seconds)};
-  command.insert(command.end(), more.begin(), more.end());
-  return std::make_unique<Process>(command);
+  Launch launch;
+  launch.num_ranks = ranks;
+  launch.worker = absl::StrCat(LIQUID_BIN_DIR, "/liquid-worker");
+  launch.worker_arguments = {"--coordinator", address, "--test-slot-seconds",
+                             absl::StrCat(slot_seconds)};
+  launch.worker_arguments.insert(launch.worker_arguments.end(), more.begin(), more.end());
+  return std::make_unique<Process>(MpirunCommand(launch));
 }
 
 std::string FingerprintOfJob(const std::string& output) {
