@@ -29,7 +29,8 @@ absl::StatusOr<Leave::Reason> Trainer::Run() {
     if (!tick.ok()) {
       const absl::Status lost =
           Annotate(tick.status(), absl::StrCat("after step ", parts_.state.applied_step));
-      const absl::Status saved = SaveBeforeLeaving();
+      // Whom the coordinator sends away (a liar, say) has nothing that is worth keeping.
+      const absl::Status saved = absl::IsUnavailable(lost) ? SaveBeforeLeaving() : absl::OkStatus();
       if (!saved.ok()) LogWarning("the state is not saved: ", saved.message());
       return lost;
     }
@@ -169,7 +170,9 @@ absl::Status Trainer::ObeyWorld(const World& order) {
             : absl::StrFormat("paused %.1f ms", absl::ToDoubleMilliseconds(pause))));
   }
   paused_since_ = absl::InfiniteFuture();
-  return order.evaluate() ? Evaluate() : absl::OkStatus();
+  const bool saves = std::exchange(put_off_save_, std::nullopt) == parts_.state.applied_step;
+  if (order.evaluate()) LIQUID_RETURN_IF_ERROR(Evaluate());
+  return saves ? SaveAndGoOn() : absl::OkStatus();
 }
 
 // The i-th gang without the state has it from the (i modulo n)-th of the n that have it.
@@ -449,7 +452,9 @@ absl::Status Trainer::Evaluate() {
 
 absl::Status Trainer::SaveAndGoOn() {
   LIQUID_ASSIGN_OR_RETURN(const std::optional<SaveResult> result, Save());
-  if (result.has_value() && !result->failure.ok() && !absl::IsAborted(result->failure)) {
+  if (result.has_value() && absl::IsAborted(result->failure)) {
+    put_off_save_ = parts_.state.applied_step;
+  } else if (result.has_value() && !result->failure.ok()) {
     Say("training goes on without it");
   }
   return absl::OkStatus();

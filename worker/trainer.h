@@ -94,6 +94,7 @@ class Trainer {
   std::deque<Later> later_;
   std::deque<StepReport> unsettled_;  // not known to be in the ledger
   std::optional<CheckpointReport> last_checkpoint_;
+  std::optional<int64_t> put_off_save_;  // of this step, until the regroup is over
   std::optional<Leave::Reason> leaving_;
   bool asked_to_leave_ = false;
   absl::Time leave_at_ = absl::InfiniteFuture();  // even if nobody answers
