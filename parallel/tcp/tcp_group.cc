@@ -1,6 +1,6 @@
 #include "parallel/tcp/tcp_group.h"
 
-#include <cstring>
+#include <algorithm>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -86,7 +86,8 @@ void TcpGroup::AllReduceSum(TensorView inout) {
 
 void TcpGroup::ReduceScatterSum(ConstTensorView in, TensorView out) {
   if (size_ == 1) {
-    std::memcpy(out.data, in.data, static_cast<size_t>(out.NumBytes()));
+    const auto* const bytes = static_cast<const char*>(in.data);
+    std::copy_n(bytes, in.NumBytes(), static_cast<char*>(out.data));
     return;
   }
   sums_.Start(in, out, /*all_reduce=*/false);

@@ -77,6 +77,9 @@ void KillAtRandomMoments(bool same_step, unsigned seed) {
     const int64_t newest = CheckRoot(root.path());
     ASSERT_GE(newest, step);
     step = newest;
+    // As a worker does that goes on from it: two kills in a row may each come before `latest`
+    // moves.
+    ASSERT_THAT(PointLatestAt(root.path(), step), IsOk());
     ASSERT_FALSE(::testing::Test::HasFailure()) << "round " << round;
   }
   EXPECT_GT(num_interrupted, 10);  // else the kills came at the wrong moments
