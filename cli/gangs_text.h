@@ -10,7 +10,7 @@
 
 namespace liquid {
 
-// "working", "joining", "draining" or "silent".
+// "working", "joining", "draining", "silent" or "stuck".
 std::string PhaseName(GangStatus::Phase phase);
 
 // The part of a step's slots that each gang's speed earns it, in their order; together 1. 0 for

@@ -71,13 +71,15 @@ void JobMachine::OnStep(int64_t gang, const StepReport& report, absl::Time now, 
   }
   reports_.Add(gang, report);
   member->status.set_applied_step(report.step());
+  if (report.step() == record_.committed_step() + 1) member->done_at = now;
   int num_slots = 0;
   for (const SlotRange& range : report.slots()) num_slots += range.end() - range.begin();
   const double seconds =
       report.compute_seconds() > 0 ? report.compute_seconds() : report.step_seconds();
   if (num_slots > 0 && seconds > 0 && std::isfinite(seconds)) {
+    const bool is_guessed = std::exchange(member->is_rate_guessed, false);
     member->status.set_slots_per_second(
-        RunningAverage(member->status.slots_per_second(), num_slots / seconds));
+        RunningAverage(is_guessed ? 0 : member->status.slots_per_second(), num_slots / seconds));
   }
   CommitWhatIsReported(now, actions);
 }

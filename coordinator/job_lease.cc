@@ -94,7 +94,8 @@ std::map<int64_t, SlotSet> JobMachine::DealSlots(int64_t step) {
     gangs.push_back({.gang = number,
                      .slots_per_second = member.status.slots_per_second(),
                      .num_kept = member.held.size(),
-                     .needs_one = step - member.step_measured >= kStepsBetweenMeasurements,
+                     .needs_one = member.is_rate_guessed ||
+                                  step - member.step_measured >= kStepsBetweenMeasurements,
                      .num_before = member.num_slots});
   }
   std::vector<int> counts = SplitSlots(record_.opened().slots_per_step(), gangs);
@@ -192,6 +193,8 @@ void JobMachine::StartStep(absl::Time now) {
     member.num_left = share == lease->shares.end() ? 0 : share->second.size();
     member.left_at = now;
     member.step_rate = 0;
+    member.has_told = false;
+    member.done_at.reset();
     UpdateFinish(number, member);
     const std::optional<Progress> early = std::exchange(member.early, std::nullopt);
     if (early.has_value()) NoteProgress(number, &member, *early, now);
@@ -213,17 +216,20 @@ void JobMachine::NoteProgress(int64_t gang, Member* member, const Progress& prog
   if (progress.slots_per_second() > 0) member->step_rate = progress.slots_per_second();
   member->num_left = progress.slots_left();
   member->left_at = now;
+  member->has_told = true;
+  member->done_at.reset();
   UpdateFinish(gang, *member);
-  if (member->num_left == 0) idle_.insert(gang);
+  if (member->num_left > 0) return;
+  idle_.insert(gang);
+  member->done_at = now;
 }
 
 void JobMachine::OnProgress(int64_t gang, const Progress& progress, absl::Time now,
                             Actions* actions) {
   Member* member = Find(gang);
-  if (phase_ != Phase::kSteady || !member->is_working ||
-      progress.generation() != record_.generation()) {
-    return;
-  }
+  const bool is_at_work =
+      phase_ == Phase::kSteady || (phase_ == Phase::kRegrouping && regroup_after_ >= 0);
+  if (!is_at_work || !member->is_working || progress.generation() != formed_generation_) return;
   if (progress.step() > record_.committed_step() + 1) {
     member->early = progress;
     return;
@@ -322,6 +328,7 @@ void JobMachine::OnReleased(int64_t gang, const Released& released, absl::Time n
   UpdateFinish(gang, from);
   to.num_left = slots->size();
   to.left_at = now;
+  to.done_at.reset();
   UpdateFinish(asked.thief, to);
   StealForIdle(now, actions);
 }

@@ -3,10 +3,8 @@
 #include <algorithm>
 #include <utility>
 
-#include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
 #include "base/check.h"
-#include "base/exit_code.h"
 #include "base/status.h"
 #include "coordinator/admission.h"
 #include "proto/job_loader.h"
@@ -17,32 +15,6 @@ namespace {
 template <typename... Args>
 absl::Status Refuse(const Args&... args) {
   return absl::FailedPreconditionError(absl::StrCat(args...));
-}
-
-LedgerEntry OperatorEntry(const std::string& who, const std::string& what) {
-  LedgerEntry entry;
-  entry.mutable_operator_action()->set_who(who);
-  entry.mutable_operator_action()->set_what(what);
-  return entry;
-}
-
-std::string LeaveReason(const Leave& leave) {
-  switch (leave.reason()) {
-    case Leave::JOB_DONE:
-      return "its work is done";
-    case Leave::STOPPED:
-      return "stopped";
-    case Leave::PREEMPTED:
-      return "ended by a signal";
-    default:
-      return leave.error().empty() ? "an error that it did not name" : leave.error();
-  }
-}
-
-// Whether every other gang would meet the same error.
-bool IsOfTheJob(const Leave& leave) {
-  return leave.exit_code() == static_cast<int>(ExitCode::kDivergence) ||
-         leave.exit_code() == static_cast<int>(ExitCode::kData);
 }
 
 absl::Duration HeartbeatTimeout(const Job& job) {
@@ -150,7 +122,10 @@ absl::StatusOr<int64_t> JobMachine::OnJoin(const Join& join, absl::Time now, Act
   Member* old = Find(number);
   const bool is_replaced = old != nullptr && old->is_here;
   Member member = MakeMember(join, number, now);
-  if (old != nullptr) member.status.set_slots_per_second(old->status.slots_per_second());
+  if (old != nullptr) {
+    member.status.set_slots_per_second(old->status.slots_per_second());
+    member.is_rate_guessed = old->is_rate_guessed;
+  }
   Forget(number);
   const std::string reason =
       absl::StrCat(DescribeGang(member.status), was_here_before ? " came back" : " joined");
@@ -191,162 +166,6 @@ void JobMachine::SendWelcome(int64_t gang, Actions* actions) const {
   Send(gang, std::move(order), actions);
 }
 
-// --- The end.
-
-void JobMachine::Fail(const std::string& error, const absl::Status& status, int exit_code,
-                      Actions* actions) {
-  for (const auto& [number, member] : gangs_) Close(number, status, actions);
-  gangs_.clear();
-  ChangeGeneration("the job failed", actions);
-  BeIdle();
-  LedgerEntry entry;
-  JobFinished& finished = *entry.mutable_job_finished();
-  finished.set_state(FAILED);
-  finished.set_error(error);
-  finished.set_exit_code(exit_code);
-  finished.set_step(record_.committed_step());
-  finished.set_fingerprint(record_.FingerprintAfter(record_.committed_step()));
-  Record(std::move(entry), actions);
-}
-
-// All steps are committed, the last one is evaluated and saved: nothing is left to do.
-void JobMachine::FinishIfComplete(Actions* actions) {
-  const int64_t num_steps = record_.opened().num_steps();
-  if (record_.finished().has_value() || record_.committed_step() < num_steps ||
-      record_.last_checkpoint().step() < num_steps ||
-      (EvaluationIsDue(num_steps) && record_.last_eval().step() < num_steps)) {
-    return;
-  }
-  LedgerEntry entry;
-  JobFinished& finished = *entry.mutable_job_finished();
-  finished.set_state(DONE);
-  finished.set_step(num_steps);
-  finished.set_fingerprint(record_.FingerprintAfter(num_steps));
-  Record(std::move(entry), actions);
-  BeIdle();
-  for (auto& [number, member] : gangs_) {
-    member.is_waiting = false;
-    if (member.is_here) SendStop(&member, "the job is done", /*save=*/false, actions);
-  }
-}
-
-void JobMachine::SendStop(Member* member, const std::string& reason, bool save, Actions* actions) {
-  member->was_told_to_stop = true;
-  Order order;
-  order.mutable_stop()->set_generation(record_.generation());
-  order.mutable_stop()->set_reason(reason);
-  order.mutable_stop()->set_save(save);
-  Send(member->status.gang(), std::move(order), actions);
-}
-
-// Everybody, after the last plan; one of them saves.
-void JobMachine::StopAll(Actions* actions) {
-  const Member* writer = Writer();
-  for (auto& [number, member] : gangs_) {
-    if (!member.is_member || !member.is_here) continue;
-    SendStop(&member, stop_reason_, &member == writer, actions);
-  }
-}
-
-// --- Leaving.
-
-void JobMachine::OnDisconnected(int64_t gang, absl::Time now, Actions* actions) {
-  Remove({{gang, "its connection broke"}}, now, actions);
-}
-
-void JobMachine::OnLeave(int64_t gang, const Leave& leave, absl::Time now, Actions* actions) {
-  const Member& member = *Find(gang);
-  Close(gang, absl::OkStatus(), actions);
-  const bool is_done = record_.finished().has_value();
-  if (leave.reason() == Leave::ERROR && !is_done && member.is_member) {
-    int num_members = 0;
-    for (const auto& [number, other] : gangs_) num_members += other.is_member ? 1 : 0;
-    if (IsOfTheJob(leave) || num_members == 1) {
-      Forget(gang);
-      return Fail(LeaveReason(leave), absl::AbortedError(LeaveReason(leave)), leave.exit_code(),
-                  actions);
-    }
-  }
-  // One that was told to stop and has done all its plans owes nothing to the others.
-  const bool owes_nothing = member.was_told_to_stop && member.is_member &&
-                            phase_ == Phase::kSteady && leave.reason() != Leave::ERROR &&
-                            leave.applied_step() >= leased_step_;
-  const bool others_stay = std::any_of(gangs_.begin(), gangs_.end(), [gang](const auto& item) {
-    return item.first != gang && item.second.is_member;
-  });
-  const bool has_done_its_part =
-      !member.is_member && leave.reason() != Leave::ERROR && leave.applied_step() >= regroup_after_;
-  if ((owes_nothing && others_stay) || has_done_its_part) {
-    Forget(gang);
-    ++version_;
-    if (is_done) return;
-    CommitWhatIsReported(now, actions);
-    return SaveTheEnd(actions);
-  }
-  Remove({{gang, LeaveReason(leave)}}, now, actions);
-}
-
-void JobMachine::OnLeaveRequest(int64_t gang, absl::Time now, Actions* actions) {
-  Member& member = *Find(gang);
-  if (member.is_waiting) member.is_leaving = true;
-  if (!member.is_member || member.is_leaving || member.was_told_to_stop) return;
-  member.is_leaving = true;
-  member.status.set_phase(GangStatus::DRAINING);
-  ++version_;
-  if (phase_ == Phase::kGrace || phase_ == Phase::kIdle) return;
-  if (!AllAreLeaving()) {
-    DrainLeavers(now, actions);
-  } else if (phase_ == Phase::kSteady) {
-    StopIfAlone("it asked to go", actions);
-  }
-}
-
-// Those who are to go do the step at hand, and leave the rest to those who stay.
-void JobMachine::DrainLeavers(absl::Time now, Actions* actions) {
-  if (AllAreLeaving() || !stop_reason_.empty()) return;
-  int64_t applied = record_.committed_step();
-  std::string who;
-  for (const auto& [number, member] : gangs_) {
-    if (!member.is_member) continue;
-    if (member.is_working) applied = std::max(applied, member.status.applied_step());
-    if (member.is_leaving) {
-      absl::StrAppend(&who, who.empty() ? "" : ", ", DescribeGang(member.status));
-    }
-  }
-  if (who.empty()) return;
-  BeginRegroup(absl::StrCat(who, " is to go"), std::min(leased_step_, applied + 1), now, actions);
-}
-
-// With nobody to go on, those who leave save first.
-void JobMachine::StopIfAlone(const std::string& reason, Actions* actions) {
-  bool save = true;
-  for (auto& [number, member] : gangs_) {
-    if (!member.is_member || member.was_told_to_stop) continue;
-    SendStop(&member, reason, save, actions);
-    save = false;
-  }
-}
-
-// One that stays, and has the state already, if there is any.
-const Member* JobMachine::Writer() const {
-  const Member* writer = nullptr;
-  int best = -1;
-  for (const auto& [number, member] : gangs_) {
-    if (!member.is_member || !member.is_here || !member.is_working) continue;
-    const int fitness = (member.is_leaving ? 0 : 2) + (member.had_state ? 1 : 0);
-    if (fitness <= best) continue;
-    best = fitness;
-    writer = &member;
-  }
-  return writer;
-}
-
-bool JobMachine::AllAreLeaving() const {
-  return std::all_of(gangs_.begin(), gangs_.end(), [](const auto& item) {
-    return !item.second.is_member || !item.second.is_here || item.second.is_leaving;
-  });
-}
-
 // --- Time and messages.
 
 void JobMachine::OnTick(absl::Time now, Actions* actions) {
@@ -370,6 +189,7 @@ void JobMachine::OnTick(absl::Time now, Actions* actions) {
     BeginRegroup("the exchange between gangs failed again", -1, now, actions);
   }
   StealForIdle(now, actions);
+  GoOnWithoutTheStuck(now, actions);
 }
 
 void JobMachine::OnMessage(int64_t gang, const GangMessage& message, absl::Time now,
@@ -406,72 +226,6 @@ void JobMachine::OnMessage(int64_t gang, const GangMessage& message, absl::Time 
       break;
   }
   Violate(gang, "a message that has no place here", now, actions);
-}
-
-// --- People.
-
-absl::StatusOr<std::string> JobMachine::OnVerb(Verb verb, const std::string& who, absl::Time now,
-                                               Actions* actions) {
-  const JobState now_state = state();
-  const std::string is =
-      absl::StrCat("the job is ", absl::AsciiStrToLower(JobState_Name(now_state)));
-  const bool is_at_work = now_state == RUNNING || now_state == PAUSED;
-  switch (verb) {
-    case Verb::kPause:
-      if (now_state != RUNNING) return Refuse("cannot pause: ", is);
-      Record(OperatorEntry(who, "pause"), actions);
-      return absl::StrCat("pausing after step ", leased_step_);
-    case Verb::kResume:
-      if (!record_.is_paused() || now_state == DONE) return Refuse("cannot resume: ", is);
-      Record(OperatorEntry(who, "resume"), actions);
-      LeaseAhead(now, actions);
-      return absl::StrCat("going on after step ", record_.committed_step());
-    case Verb::kCheckpointNow: {
-      if (!is_at_work) return Refuse("cannot save: ", is);
-      Record(OperatorEntry(who, "checkpoint"), actions);
-      save_wanted_ = leased_step_;
-      Order order;
-      order.mutable_save_checkpoint()->set_generation(record_.generation());
-      if (phase_ == Phase::kSteady) Send(Writer()->status.gang(), std::move(order), actions);
-      return absl::StrCat("saving a checkpoint after step ", leased_step_);
-    }
-    case Verb::kStop:
-      if (has_ended() || now_state == DONE) return Refuse("cannot stop: ", is);
-      if (record_.is_open()) Record(OperatorEntry(who, "stop"), actions);
-      is_stopped_ = true;
-      if (!is_at_work) {  // whoever is SILENT need not come any more
-        const bool was_expected = !gangs_.empty();
-        gangs_.clear();
-        if (was_expected) ChangeGeneration("stopped", actions);
-        BeIdle();
-      } else {
-        stop_reason_ = absl::StrCat("stopped by ", who);
-        if (phase_ == Phase::kSteady) StopAll(actions);
-      }
-      ++version_;
-      return absl::StrCat("stopping after step ", leased_step_);
-  }
-  return Refuse("an unknown verb");
-}
-
-absl::StatusOr<std::string> JobMachine::OnDrain(int64_t gang, const std::string& who,
-                                                absl::Time now, Actions* actions) {
-  const Member* member = Find(gang);
-  if (state() == DONE) return Refuse("cannot drain: the job is done");
-  if (member == nullptr || !member->is_here || !member->is_member) {
-    return absl::NotFoundError(absl::StrCat("gang ", gang, " is not in the job now"));
-  }
-  if (member->is_leaving || member->was_told_to_stop) {
-    return Refuse("gang ", gang, " is leaving already");
-  }
-  const bool is_last = std::none_of(gangs_.begin(), gangs_.end(), [gang](const auto& item) {
-    return item.first != gang && item.second.is_member && item.second.is_here &&
-           !item.second.is_leaving;
-  });
-  if (is_last) return Refuse("cannot drain gang ", gang, ": it is the last gang; use stop");
-  Record(OperatorEntry(who, absl::StrCat("drain ", gang)), actions);
-  OnLeaveRequest(gang, now, actions);
-  return absl::StrCat("gang ", gang, " goes after its present step");
 }
 
 // --- What others see.

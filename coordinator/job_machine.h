@@ -5,8 +5,9 @@
 // (job_driver.h) carries the actions out in their order; an order may leave only after the entries
 // before it are on disk. The durable part of the state is a JobRecord, rebuilt from the ledger.
 //
-// Sources: job_machine.cc (events, people), job_regroup.cc (generations), job_lease.cc (leases and
-// steals), job_commit.cc (reports, commits, verdicts).
+// Sources: job_machine.cc (events, joining), job_people.cc, job_end.cc (ending, leaving),
+// job_regroup.cc (generations), job_lease.cc (leases, steals), job_hedge.cc (gangs that are stuck),
+// job_commit.cc (reports, commits, verdicts).
 #ifndef LIQUID_COORDINATOR_JOB_MACHINE_H_
 #define LIQUID_COORDINATOR_JOB_MACHINE_H_
 
@@ -157,6 +158,17 @@ class JobMachine {
   bool AskForSlots(int64_t thief, int64_t victim, absl::Time now, Actions* actions);
   void OnReleased(int64_t gang, const Released& released, absl::Time now, Actions* actions);
 
+  // Gangs that are stuck.
+  struct Standstill {
+    std::vector<int64_t> awaited;  // by all others
+    absl::Time since;              // the last of the others was ready
+  };
+  std::optional<Standstill> FindStandstill() const;
+  bool IsBusyOtherwise(int64_t gang, const Member& member) const;
+  absl::Duration Patience(const Member& member) const;
+  void GoOnWithoutTheStuck(absl::Time now, Actions* actions);
+  void TakeBack(int64_t gang, absl::Time now, Actions* actions);
+
   // Reports, commits, verdicts.
   void OnStep(int64_t gang, const StepReport& report, absl::Time now, Actions* actions);
   absl::Status CheckReport(int64_t gang, const StepReport& report) const;
@@ -187,6 +199,7 @@ class JobMachine {
   int64_t formed_generation_ = 0;       // of the last World
   int num_working_ = 0;
   int64_t leased_step_ = 0;
+  int64_t transfer_step_ = 0;               // the state is sent to somebody before it
   std::map<int64_t, PlannedStep> planned_;  // not committed
   StepReports reports_;
   EvalReport early_eval_;                                // of a step that is not committed yet

@@ -101,6 +101,7 @@ bool JobMachine::TakeLeaversBack() {
   for (auto& [number, member] : gangs_) {
     if (member.is_member || !member.is_here) continue;
     member.is_member = true;
+    member.is_stuck = false;
     member.is_needed = true;
     member.owes_work = false;
     found = true;
@@ -207,6 +208,7 @@ void JobMachine::OnTrouble(const Member& member, const Trouble& trouble, absl::T
 
 void JobMachine::OnReady(int64_t gang, const Ready& ready, absl::Time now, Actions* actions) {
   Member* member = Find(gang);
+  if (member->is_stuck) return TakeBack(gang, now, actions);
   if (phase_ != Phase::kRegrouping || !member->is_member ||
       ready.generation() != record_.generation()) {
     return;
@@ -224,6 +226,7 @@ void JobMachine::OnReady(int64_t gang, const Ready& ready, absl::Time now, Actio
   }
   if (!member->ready.has_value()) --num_awaited_;
   member->ready = ready;
+  member->ready_at = now;
   member->status.set_applied_step(ready.applied_step());
   if (num_awaited_ > 0) return;
   const auto num_waiting = std::count_if(gangs_.begin(), gangs_.end(),
@@ -351,10 +354,12 @@ void JobMachine::SendWorld(int64_t step, Actions* actions) {
   world.set_fingerprint(record_.FingerprintAfter(step));
   world.set_evaluate(step > 0 && EvaluationIsDue(step) && record_.last_eval().step() < step);
   num_working_ = 0;
+  transfer_step_ = 0;
   for (auto& [number, item] : gangs_) {
     if (!item.is_member) continue;
     ++num_working_;
     const bool has_state = item.ready->applied_step() == step;
+    if (!has_state) transfer_step_ = step + 1;
     item.is_working = true;
     item.is_needed = false;
     item.had_state = has_state;

@@ -22,6 +22,8 @@ void Print(const SimulationCounts& counts, double seconds) {
   } lines[] = {{"schedules", counts.schedules},
                {"gangs killed", counts.kills},
                {"gangs frozen", counts.freezes},
+               {"gangs stuck in a slot", counts.stuck},
+               {"regroups around stuck gangs", counts.hedges},
                {"joins", counts.joins},
                {"drains", counts.drains},
                {"streams broken", counts.broken_streams},

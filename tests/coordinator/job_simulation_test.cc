@@ -27,6 +27,18 @@ TEST(JobSimulationTest, EveryScheduleEndsWithEveryStepCommittedOnce) {
   EXPECT_GT(counts.kept_slots, 2000);
   EXPECT_GT(counts.late_messages, 500);
   EXPECT_GT(counts.liars_found, 100);
+  EXPECT_GT(counts.stuck, 1000);
+  EXPECT_GT(counts.hedges, 50);
+}
+
+TEST(JobSimulationTest, NobodyWaitsForAGangThatIsStuckInASlot) {
+  for (uint64_t seed = 1; seed <= 300 && !HasFailure(); ++seed) {
+    Simulation simulation(seed, /*min_epochs=*/20);
+    simulation.RunWithAStuckGang();
+    EXPECT_THAT(simulation.violations(), ::testing::IsEmpty()) << "seed " << seed << "\n"
+                                                               << simulation.Trace();
+    EXPECT_GE(simulation.counts().hedges, 1);
+  }
 }
 
 }  // namespace

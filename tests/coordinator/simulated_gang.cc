@@ -222,6 +222,7 @@ void SimulatedGang::ComputeNext(Plan* plan) {
   if (next < 0) {
     if (!has_spoken_) {
       has_spoken_ = true;
+      SayProgress(*plan, 0);
       surroundings_.Speak(this, {.step = step + 1, .done = done_, .digests = digests_});
     }
     return;
@@ -247,16 +248,18 @@ void SimulatedGang::FinishSlot(int slot, bool counts) {
     digests_[slot] = DigestOf(step + 1, slot);
   }
   const int left = SlotSet::FromRanges(plan.slots())->size() - done_.size();
-  if (left == 0 || surroundings_.Roll(3) == 0) {
-    GangMessage message;
-    Progress& progress = *message.mutable_progress();
-    progress.set_generation(plan.generation());
-    progress.set_step(plan.step());
-    progress.set_slots_left(left);
-    progress.set_slots_per_second(1 / absl::ToDoubleSeconds(slot_time_));
-    surroundings_.Say(this, message);
-  }
+  if (left > 0 && surroundings_.Roll(3) == 0) SayProgress(plan, left);
   Advance();
+}
+
+void SimulatedGang::SayProgress(const Plan& plan, int slots_left) {
+  GangMessage message;
+  Progress& progress = *message.mutable_progress();
+  progress.set_generation(plan.generation());
+  progress.set_step(plan.step());
+  progress.set_slots_left(slots_left);
+  progress.set_slots_per_second(1 / absl::ToDoubleSeconds(slot_time_));
+  surroundings_.Say(this, message);
 }
 
 void SimulatedGang::OnReduced(int64_t generation, int64_t of_step) {

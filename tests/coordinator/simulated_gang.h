@@ -70,6 +70,7 @@ class SimulatedGang {
   const bool is_liar;  // its digests are wrong now and then
   bool has_lied = false;
   bool is_frozen = false;
+  bool is_stuck = false;  // frozen, but for its heartbeats: inside a slot that takes long
   int64_t stream_id = 0;  // 0: not connected
   int64_t newest_generation = 0;
   std::optional<World> world;  // in whose exchange it is
@@ -80,6 +81,7 @@ class SimulatedGang {
   bool AnswerRegroup();
   void ComputeNext(Plan* plan);
   void FinishSlot(int slot, bool counts);
+  void SayProgress(const Plan& plan, int slots_left);
   void CarryOutDeferred();
   void PublishCheckpoints();
   void TakePlan(const Plan& plan);

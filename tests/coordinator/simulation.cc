@@ -11,13 +11,13 @@ namespace {
 constexpr int kSlots = 6;
 constexpr size_t kTraceLines = 400;
 
-Job SimulatedJob(uint64_t seed) {
+Job SimulatedJob(uint64_t seed, int min_epochs) {
   static const Job& base = *new Job(ScriptedJob(
       "/o", {absl::StrCat("training.slots_per_step=", kSlots), "training.rows_per_slot=1",
              "data.eval=[/e.jsonl]", "training.eval_every_steps=5"}));
   Job job = base;
   job.mutable_training()->set_seed(seed);
-  job.mutable_training()->set_epochs(4 + static_cast<double>(seed % 5));
+  job.mutable_training()->set_epochs(min_epochs + static_cast<double>(seed % 5));
   job.mutable_coordinator()->set_lease_window(static_cast<int>(1 + seed % 3));
   job.mutable_coordinator()->set_audit_every(seed % 3 == 0 ? 2 : 0);
   return job;
@@ -31,6 +31,8 @@ void SimulationCounts::Add(const SimulationCounts& other) {
   schedules += other.schedules;
   kills += other.kills;
   freezes += other.freezes;
+  stuck += other.stuck;
+  hedges += other.hedges;
   joins += other.joins;
   drains += other.drains;
   broken_streams += other.broken_streams;
@@ -48,9 +50,9 @@ void SimulationCounts::Add(const SimulationCounts& other) {
   violations += other.violations;
 }
 
-Simulation::Simulation(uint64_t seed)
+Simulation::Simulation(uint64_t seed, int min_epochs)
     : random_(seed),
-      job_(SimulatedJob(seed)),
+      job_(SimulatedJob(seed, min_epochs)),
       job_digest_(JobDigest(job_)),
       stream_(StreamOf(job_)),
       has_liars_(seed % 6 == 0) {
@@ -86,6 +88,34 @@ void Simulation::Run() {
       record_.FingerprintAfter(record_.committed_step()) != FingerprintOf(stream_.num_steps())) {
     Violation("another fingerprint at the end");
   }
+  counts_.commits = record_.committed_step();
+  counts_.generations = record_.generation();
+  counts_.violations = static_cast<int64_t>(violations_.size());
+}
+
+void Simulation::RunWithAStuckGang() {
+  has_accidents_ = false;
+  has_liars_ = false;
+  const int num_gangs = 2 + Roll(3);
+  for (int i = 0; i < num_gangs; ++i) At(Ms(1 + i), [this] { Spawn(); });
+  Tick();
+  const auto is_done = [this] { return machine_->state() == DONE; };
+  while (record_.committed_step() < 6 && now_ < absl::FromUnixSeconds(1030)) RunUntil(now_ + Ms(5));
+  RunUntil(now_ + Ms(Roll(200)));
+  if (is_done()) return Violation("done before anything happened");
+  constexpr absl::Duration kStuck = absl::Seconds(60);
+  Stick(gangs_.back().get(), kStuck);
+  const absl::Time stuck_at = now_;
+  const int64_t step = record_.committed_step();
+  // What was leased, and one step more: a second of waiting, and half a second for each step.
+  RunUntil(stuck_at + absl::Seconds(5));
+  if (record_.committed_step() <= step + job_.coordinator().lease_window()) {
+    Violation(absl::StrCat("step ", record_.committed_step() + 1, " waits for a stuck gang"));
+  }
+  while (!is_done() && now_ < stuck_at + kStuck && violations_.empty()) RunUntil(now_ + Ms(200));
+  if (violations_.empty() && !is_done()) Violation("the job waits for a stuck gang");
+  RunUntil(stuck_at + kStuck + absl::Seconds(10));
+  if (violations_.empty() && !Live().empty()) Violation("a gang that was stuck stays for ever");
   counts_.commits = record_.committed_step();
   counts_.generations = record_.generation();
   counts_.violations = static_cast<int64_t>(violations_.size());
@@ -142,7 +172,7 @@ void Simulation::After(absl::Duration delay, SimulatedGang* gang, std::function<
 
 void Simulation::Thaw(SimulatedGang* gang) {
   if (!gang->is_frozen) return;
-  gang->is_frozen = false;
+  gang->is_frozen = gang->is_stuck = false;
   for (const auto& action : std::exchange(backlog_[gang->id], {})) {
     if (FindLive(gang->id) != nullptr) action();
   }
@@ -227,7 +257,8 @@ void Simulation::CheckEntry(const LedgerEntry& entry) {
       const auto peer = peers_.find(member.gang());
       if (peer == peers_.end()) continue;
       const SimulatedGang* gang = FindLive(streams_[peer->second].gang);
-      if (gang == nullptr || gang->is_frozen || gang->number != member.gang()) continue;
+      const bool is_lost = gang == nullptr || (gang->is_frozen && !gang->is_stuck);
+      if (is_lost || gang->number != member.gang()) continue;
       if (gang->step >= entry.voided().from_step() && gang->step <= entry.voided().to_step()) {
         Violation(
             absl::StrCat("steps are voided while gang ", member.gang(), " has step ", gang->step));
@@ -239,6 +270,7 @@ void Simulation::CheckEntry(const LedgerEntry& entry) {
     Violation("a commit with another fingerprint");
   }
   if (entry.has_lease()) CheckKept(entry.lease());
+  counts_.hedges += entry.generation().reason().starts_with("hedge") ? 1 : 0;
   counts_.steals += entry.has_steal() ? 1 : 0;
   counts_.undecided += entry.has_wrong_answer() && entry.wrong_answer().liar() == 0 ? 1 : 0;
   if (entry.has_job_finished() && entry.job_finished().state() == FAILED) {
@@ -301,7 +333,7 @@ void Simulation::Tick() {
   for (SimulatedGang* gang : Live()) {
     const auto stream = streams_.find(gang->stream_id);
     const bool is_heard = stream != streams_.end() && stream->second.up_end == INT64_MAX &&
-                          stream->second.number != 0 && !gang->is_frozen;
+                          stream->second.number != 0 && (!gang->is_frozen || gang->is_stuck);
     GangMessage heartbeat;
     heartbeat.mutable_heartbeat();
     if (is_heard) Say(gang, heartbeat);

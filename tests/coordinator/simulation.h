@@ -27,6 +27,8 @@ struct SimulationCounts {
   int64_t schedules = 0;
   int64_t kills = 0;
   int64_t freezes = 0;
+  int64_t stuck = 0;   // in a slot, for long
+  int64_t hedges = 0;  // regroups around those
   int64_t joins = 0;
   int64_t drains = 0;
   int64_t broken_streams = 0;
@@ -47,10 +49,12 @@ struct SimulationCounts {
 
 class Simulation final : public Surroundings {
  public:
-  explicit Simulation(uint64_t seed);
+  explicit Simulation(uint64_t seed, int min_epochs = 4);
 
   // Accidents for a while; then none any more, and whoever is there, or comes, must finish the job.
   void Run();
+  // No accident but one: a gang is stuck in a slot for longer than the whole job takes the others.
+  void RunWithAStuckGang();
 
   const SimulationCounts& counts() const { return counts_; }
   const std::vector<std::string>& violations() const { return violations_; }
@@ -124,6 +128,7 @@ class Simulation final : public Surroundings {
   void Closed(SimulatedGang* gang, const absl::Status& status);
   void Thaw(SimulatedGang* gang);
   void Accident();
+  void Stick(SimulatedGang* gang, absl::Duration how_long);
   void TryToReduce(Exchange* exchange);
   bool FindDisagreement(Exchange* exchange, int64_t step);
 

@@ -67,7 +67,18 @@ void Simulation::Accident() {
     });
   } else if (kind < 48) {
     gang->AskToLeave();
+  } else if (kind < 53 && !gang->is_frozen) {
+    Stick(gang, Ms(Roll(12000)));
   }
+}
+
+void Simulation::Stick(SimulatedGang* gang, absl::Duration how_long) {
+  ++counts_.stuck;
+  trace_.push_back(absl::StrCat("gang ", gang->number, " is stuck"));
+  gang->is_frozen = gang->is_stuck = true;
+  At(how_long, [this, id = gang->id] {
+    if (SimulatedGang* stuck = FindLive(id); stuck != nullptr) Thaw(stuck);
+  });
 }
 
 // --- What gangs tell each other.
