@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <map>
 #include <optional>
+#include <set>
 #include <string>
 #include <utility>
 #include <vector>
@@ -138,7 +139,8 @@ class Scene {
   }
   void AnswerRegroup(int64_t number) {
     SceneGang& gang = gangs.at(number);
-    if (!answers || !gang.regroup.has_value() || !gang.plans.empty()) return;
+    if (!answers || stuck.contains(number) || !gang.regroup.has_value() || !gang.plans.empty())
+      return;
     GangMessage message = ReadyMessage(gang.regroup->generation(), gang.step, gang.was_loaded);
     *message.mutable_ready()->mutable_held() = gang.held;
     for (const StepReport& report : gang.unsettled) {
@@ -208,7 +210,8 @@ class Scene {
   std::map<int64_t, absl::Status> closed;
   std::vector<std::pair<int64_t, int64_t>> to_save;  // gang, step
   size_t delivered = 0;
-  bool answers = true;  // regroups are answered as soon as they can be
+  std::set<int64_t> stuck;  // in a slot: these do not answer
+  bool answers = true;      // regroups are answered as soon as they can be
 };
 
 }  // namespace liquid::testing

@@ -178,6 +178,35 @@ TEST_F(GangsTest, AFrozenGangIsMissedAndComesBackThawed) {
   ExpectNothingWasGivenUp();
 }
 
+// Long before it is missed: its last slots are done by the others too, and whoever is first wins.
+TEST_F(GangsTest, NobodyWaitsForAGangThatIsStuckInASlot) {
+  job_.heartbeat_timeout_seconds = 8;  // a hedge after 1.6 s
+  job_.epochs = 14;
+  WriteTinyJob(job_);
+  const std::string reference = Reference();
+  auto coordinator = StartCoordinator();
+  auto a = StartGang(1, 80);
+  ASSERT_TRUE(a->WaitForOutput("step 1/", kPatience)) << a->output();
+  auto b = StartGang(1, 80);
+  ASSERT_TRUE(IsWorking(*b)) << b->output();
+  absl::SleepFor(absl::Milliseconds(600));  // it has reported a step, and is in the next
+  const std::vector<pid_t> ranks = Descendants(b->pid());
+  const absl::Time stuck_at = absl::Now();
+  for (const pid_t pid : ranks) kill(pid, SIGSTOP);
+  EXPECT_TRUE(coordinator->WaitForOutput("is stuck in a slot", kPatience)) << coordinator->output();
+  EXPECT_LT(absl::Now() - stuck_at, absl::Seconds(5));
+  EXPECT_TRUE(a->WaitForOutput("checkpoint step-00000010", kPatience)) << a->output();
+  EXPECT_LT(absl::Now() - stuck_at, absl::Seconds(8));
+  const Finished gangs = RunToEnd({"liquid", "gangs", Run()});
+  EXPECT_THAT(gangs.output, HasSubstr("stuck"));
+  for (const pid_t pid : ranks) kill(pid, SIGCONT);
+  EXPECT_TRUE(coordinator->WaitForOutput("is no longer stuck", kPatience)) << coordinator->output();
+  EXPECT_EQ(a->Wait(kPatience).exit_code, 0) << a->output();
+  EXPECT_EQ(b->Wait(kPatience).exit_code, 0) << b->output();
+  ExpectTheSameBits(reference);
+  ExpectNothingWasGivenUp();
+}
+
 // With every slot audited no wrong gradient gets into a sum: the liar is found out before.
 TEST_F(GangsTest, AGangThatComputesWrongIsNamedDrainedAndDoesNoHarm) {
   const std::string reference = Reference();
