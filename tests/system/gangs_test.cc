@@ -181,7 +181,7 @@ TEST_F(GangsTest, AFrozenGangIsMissedAndComesBackThawed) {
 // Long before it is missed: its last slots are done by the others too, and whoever is first wins.
 TEST_F(GangsTest, NobodyWaitsForAGangThatIsStuckInASlot) {
   job_.heartbeat_timeout_seconds = 8;  // a hedge after 1.6 s
-  job_.epochs = 14;
+  job_.epochs = 12;
   WriteTinyJob(job_);
   const std::string reference = Reference();
   auto coordinator = StartCoordinator();
