@@ -220,7 +220,8 @@ void JobMachine::OnEval(int64_t gang, const EvalReport& report, absl::Time now, 
 void JobMachine::OnAuditResult(int64_t gang, const AuditResult& result, absl::Time now,
                                Actions* actions) {
   const Member* member = Find(gang);
-  if (!member->is_working || result.generation() < formed_generation_) return;
+  const bool takes_part = member->is_working || member->owes_work;
+  if (!takes_part || result.generation() < formed_generation_) return;
   const std::pair<int64_t, int> key(result.step(), result.slot());
   if (phase_ == Phase::kRegrouping && regroup_after_ >= 0 && !result.theirs().empty()) {
     // The step cannot end, so the boundary is never reached.
@@ -239,27 +240,16 @@ void JobMachine::OnAuditResult(int64_t gang, const AuditResult& result, absl::Ti
 
 void JobMachine::OpenDispute(int64_t gang, const AuditResult& result) {
   const auto planned = planned_.find(result.step());
-  const JobRecord::StepLease* lease = record_.FindLease(result.step());
-  if (planned == planned_.end() || lease == nullptr || result.digest() == result.theirs()) return;
-  // The sender tells of itself, unless it is neither of the two who computed the slot.
-  const auto auditor = planned->second.auditors.find(result.slot());
-  if (auditor == planned->second.auditors.end()) return;
-  int64_t owner = 0;
-  for (const auto& [number, slots] : lease->shares) {
-    if (slots.Contains(result.slot())) owner = number;
-  }
-  int64_t first = gang;
-  if (gang != owner && gang != auditor->second) {
-    first = result.other_gang() == owner ? auditor->second : owner;
-  }
-  const Member* one = Find(first);
+  if (planned == planned_.end() || result.digest() == result.theirs()) return;
+  if (!planned->second.auditors.contains(result.slot())) return;
+  const Member* one = Find(gang);
   const Member* other = Find(result.other_gang());
   if (one == nullptr || other == nullptr || one == other || !one->is_working ||
       !other->is_working) {
     return;
   }
   disputes_.emplace(std::pair(result.step(), result.slot()),
-                    Dispute(first, result.digest(), result.other_gang(), result.theirs()));
+                    Dispute(gang, result.digest(), result.other_gang(), result.theirs()));
 }
 
 void JobMachine::AdvanceDispute(int64_t step, int slot, absl::Time now, Actions* actions) {

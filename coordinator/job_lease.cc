@@ -13,6 +13,13 @@ constexpr int64_t kStepsBetweenMeasurements = 20;
 // How many of those who end last are looked at for slots to steal.
 constexpr int kVictimsToConsider = 8;
 
+// One of `gangs` (ascending, two at least, `owner` among them) that is not the owner.
+int64_t AuditorOf(int64_t owner, const std::vector<int64_t>& gangs, uint64_t turn) {
+  const size_t place = std::lower_bound(gangs.begin(), gangs.end(), owner) - gangs.begin();
+  const size_t shift = 1 + static_cast<size_t>(turn % (gangs.size() - 1));
+  return gangs[(place + shift) % gangs.size()];
+}
+
 }  // namespace
 
 // --- Leases.
@@ -31,7 +38,7 @@ void JobMachine::LeaseAhead(absl::Time now, Actions* actions) {
 }
 
 void JobMachine::LeaseStep(int64_t step, absl::Time now, Actions* actions) {
-  const SlotSet kept = ChooseKept(step);
+  ChooseKept(step);
   const std::map<int64_t, SlotSet> shares = DealSlots(step);
   reports_.ForgetFrom(step);  // of an older lease
   LedgerEntry entry;
@@ -54,7 +61,7 @@ void JobMachine::LeaseStep(int64_t step, absl::Time now, Actions* actions) {
     planned.writer = Writer()->status.gang();
     planned_checkpoint_ = {step, planned.writer};
   }
-  ChooseAudits(step, shares, kept, &planned);
+  ChooseAudits(step, shares, &planned);
   for (const auto& [number, member] : gangs_) {
     if (!member.is_working) continue;
     const auto share = shares.find(number);
@@ -64,7 +71,7 @@ void JobMachine::LeaseStep(int64_t step, absl::Time now, Actions* actions) {
 
 // What gangs hold of the step since before the last regroup, as far as it fits together: a gang
 // keeps all of it or nothing. Those who may not keep theirs no longer hold anything.
-SlotSet JobMachine::ChooseKept(int64_t step) {
+void JobMachine::ChooseKept(int64_t step) {
   SlotSet kept;
   std::vector<Member*> holders;
   for (auto& [number, member] : gangs_) {
@@ -80,7 +87,6 @@ SlotSet JobMachine::ChooseKept(int64_t step) {
     if (fits) kept.Add(member->held);
     if (!fits) member->held = SlotSet();
   }
-  return kept;
 }
 
 std::map<int64_t, SlotSet> JobMachine::DealSlots(int64_t step) {
@@ -115,7 +121,7 @@ std::map<int64_t, SlotSet> JobMachine::DealSlots(int64_t step) {
 
 // Another gang computes the slot too, for its digest.
 void JobMachine::ChooseAudits(int64_t step, const std::map<int64_t, SlotSet>& shares,
-                              const SlotSet& kept, PlannedStep* planned) const {
+                              PlannedStep* planned) const {
   const int64_t every = options_.job.coordinator().audit_every();
   if (every <= 0 || num_working_ < 2) return;
   std::vector<int64_t> gangs;
@@ -125,18 +131,48 @@ void JobMachine::ChooseAudits(int64_t step, const std::map<int64_t, SlotSet>& sh
   for (const auto& [owner, slots] : shares) {
     for (const auto& [begin, end] : slots.ranges()) {
       for (int slot = begin; slot < end; ++slot) {
-        if (!IsAudited(record_.opened().seed(), step, slot, every) || kept.Contains(slot) ||
+        if (!IsAudited(record_.opened().seed(), step, slot, every) ||
             undecidable_.contains({step, slot})) {
           continue;
         }
-        const size_t place = std::lower_bound(gangs.begin(), gangs.end(), owner) - gangs.begin();
-        const uint64_t turn = AuditHash(record_.opened().seed() + 1, step, slot);
-        const size_t shift = 1 + static_cast<size_t>(turn % (gangs.size() - 1));
-        const int64_t auditor = gangs[(place + shift) % gangs.size()];
+        const int64_t auditor =
+            AuditorOf(owner, gangs, AuditHash(record_.opened().seed() + 1, step, slot));
         planned->auditors[slot] = auditor;
         planned->by_auditor[auditor].push_back(slot);
       }
     }
+  }
+}
+
+// `auditor` gets `slots` as its own: what it audits of them is another's to audit now. Not one's
+// that is asked to give slots back: a plan may not cross its answer.
+void JobMachine::MoveAudits(int64_t auditor, const SlotSet& slots, int64_t step, absl::Time now,
+                            Actions* actions) {
+  PlannedStep& planned = planned_.at(step);
+  std::vector<int> moved;
+  std::erase_if(planned.by_auditor[auditor], [&](int slot) {
+    if (slots.Contains(slot)) moved.push_back(slot);
+    return slots.Contains(slot);
+  });
+  std::vector<int64_t> gangs;
+  for (const auto& [number, member] : gangs_) {
+    if (member.is_working && (number == auditor || !member.is_asked)) gangs.push_back(number);
+  }
+  std::set<int64_t> told;
+  for (const int slot : moved) {
+    const int64_t next =
+        AuditorOf(auditor, gangs, AuditHash(record_.opened().seed() + 1, step, slot));
+    planned.auditors[slot] = next;
+    planned.by_auditor[next].push_back(slot);
+    told.insert(next);
+  }
+  const auto& shares = record_.FindLease(step)->shares;
+  for (const int64_t gang : told) {
+    const auto share = shares.find(gang);
+    SendPlan(gang, step, share == shares.end() ? nullptr : &share->second, actions);
+    Member& member = *Find(gang);
+    member.done_at.reset();
+    member.left_at = std::max(member.left_at, now);
   }
 }
 
@@ -314,11 +350,7 @@ void JobMachine::OnReleased(int64_t gang, const Released& released, absl::Time n
   *steal.mutable_slots() = slots->ToRanges();
   Record(std::move(entry), actions);
 
-  // An audit stays with its slot, unless the thief is the auditor.
-  PlannedStep& planned = planned_.at(asked.step);
-  std::vector<int>& audits = planned.by_auditor[asked.thief];
-  std::erase_if(
-      audits, [&](int slot) { return slots->Contains(slot) && planned.auditors.erase(slot) > 0; });
+  MoveAudits(asked.thief, *slots, asked.step, now, actions);
   SendPlan(asked.thief, asked.step, &record_.FindLease(asked.step)->shares.at(asked.thief),
            actions);
   const double elapsed = absl::ToDoubleSeconds(now - from.left_at);

@@ -37,12 +37,17 @@ void JobMachine::Start(absl::Time now, Actions* actions) {
     return ChangeGeneration("the coordinator was started again", actions);
   }
   phase_ = Phase::kGrace;
+  if (record_.stop_ordered_by().has_value()) {
+    is_stopped_ = true;
+    stop_reason_ = absl::StrCat("stopped by ", *record_.stop_ordered_by());
+  }
   grace_end_ = now + HeartbeatTimeout(options_.job);
   for (const GangStatus& gang : record_.gangs()) {
     Member& member = gangs_[gang.gang()];
     member.status = gang;
     member.status.set_phase(GangStatus::SILENT);
     member.is_here = false;
+    member.is_leaving = record_.was_drained(gang.gang());
   }
 }
 
@@ -126,6 +131,7 @@ absl::StatusOr<int64_t> JobMachine::OnJoin(const Join& join, absl::Time now, Act
     member.status.set_slots_per_second(old->status.slots_per_second());
     member.is_rate_guessed = old->is_rate_guessed;
   }
+  member.is_leaving = record_.was_drained(number);
   Forget(number);
   const std::string reason =
       absl::StrCat(DescribeGang(member.status), was_here_before ? " came back" : " joined");

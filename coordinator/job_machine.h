@@ -144,9 +144,11 @@ class JobMachine {
   void LeaseAhead(absl::Time now, Actions* actions);
   void LeaseStep(int64_t step, absl::Time now, Actions* actions);
   std::map<int64_t, SlotSet> DealSlots(int64_t step);
-  SlotSet ChooseKept(int64_t step);
-  void ChooseAudits(int64_t step, const std::map<int64_t, SlotSet>& shares, const SlotSet& kept,
+  void ChooseKept(int64_t step);
+  void ChooseAudits(int64_t step, const std::map<int64_t, SlotSet>& shares,
                     PlannedStep* planned) const;
+  void MoveAudits(int64_t auditor, const SlotSet& slots, int64_t step, absl::Time now,
+                  Actions* actions);
   void SendPlan(int64_t gang, int64_t step, const SlotSet* slots, Actions* actions) const;
   bool EvaluationIsDue(int64_t step) const;
   bool CheckpointIsDue(int64_t step, absl::Time now) const;

@@ -4,6 +4,7 @@
 #include <cmath>
 #include <set>
 
+#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "base/check.h"
 #include "base/status.h"
@@ -52,7 +53,7 @@ absl::Status JobRecord::Apply(const LedgerEntry& entry) {
     case LedgerEntry::kCheckpoint:
       return AddCheckpoint(entry.checkpoint().report());
     case LedgerEntry::kOperatorAction:
-      Act(entry.operator_action().what());
+      Act(entry.operator_action());
       return absl::OkStatus();
     case LedgerEntry::kJobFinished:
       return Finish(entry.job_finished());
@@ -78,7 +79,11 @@ absl::Status JobRecord::Apply(const LedgerEntry& entry) {
   return Broken("an entry of an unknown kind");
 }
 
-void JobRecord::Act(const std::string& what) {
+void JobRecord::Act(const OperatorAction& action) {
+  const std::string& what = action.what();
+  if (what == "stop" && !gangs_.empty()) stop_ordered_by_ = action.who();
+  int64_t gang = 0;
+  if (what.starts_with("drain ") && absl::SimpleAtoi(what.substr(6), &gang)) drained_.insert(gang);
   // A stop ends a pause: whoever starts the job again wants it to run.
   if (what == "pause") is_paused_ = true;
   if (what == "resume" || what == "stop") is_paused_ = false;
@@ -151,6 +156,7 @@ absl::Status JobRecord::ChangeGeneration(const GenerationChange& change) {
   last_gang_ = std::max(last_gang_, last);
   gangs_.assign(change.gangs().begin(), change.gangs().end());
   if (!gangs_.empty()) finished_.reset();
+  if (gangs_.empty()) stop_ordered_by_.reset();
   return absl::OkStatus();
 }
 

@@ -9,6 +9,7 @@
 #include <cstdint>
 #include <map>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -62,6 +63,10 @@ class JobRecord {
   }
 
   bool is_paused() const { return is_paused_; }
+  // Who ordered a stop that is not carried out: gangs of that time are still members.
+  const std::optional<std::string>& stop_ordered_by() const { return stop_ordered_by_; }
+  // Whether that gang was told to go. Numbers are never reused, so it holds for ever.
+  bool was_drained(int64_t gang) const { return drained_.contains(gang); }
   // DONE or FAILED once finished; a FAILED job is no longer so when a gang joins it again.
   const std::optional<JobFinished>& finished() const { return finished_; }
 
@@ -82,7 +87,7 @@ class JobRecord {
   absl::Status AddSteal(const Steal& steal);
   void AddCommit(const Commit& commit);
   absl::Status CheckLeased(const Commit& commit) const;
-  void Act(const std::string& what);
+  void Act(const OperatorAction& action);
   absl::Status Void(const Voided& voided);
   absl::Status AddCheckpoint(const CheckpointReport& report);
   absl::Status Finish(const JobFinished& finished);
@@ -97,6 +102,8 @@ class JobRecord {
   std::vector<std::string> fingerprints_;
   std::map<int64_t, StepLease> leases_;  // by step, not yet committed
   bool is_paused_ = false;
+  std::optional<std::string> stop_ordered_by_;
+  std::set<int64_t> drained_;
   std::optional<JobFinished> finished_;
   StepReport last_step_;
   EvalReport last_eval_;

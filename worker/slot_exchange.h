@@ -11,9 +11,10 @@
 
 namespace liquid {
 
-// A reduction may begin when every gang has spoken and each slot is done exactly once: then each of
-// them knows it, from the same words, and none is given more. So whatever a coordinator may order,
-// no sum is ever built of too many slots or of too few.
+// A reduction may begin when every gang has spoken, each slot is done exactly once, and a slot
+// whose owner gives its digest (it is audited) has another gang's digest too: then each of them
+// knows it, from the same words, and none is given more. So whatever a coordinator may order, no
+// sum is ever built of too many slots or of too few.
 class SlotExchange {
  public:
   SlotExchange(int num_gangs, int slots_per_step)

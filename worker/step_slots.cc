@@ -51,16 +51,21 @@ absl::StatusOr<bool> StepSlots::Take(const Plan& plan) {
       plan.step() == step_ && std::includes(slots.begin(), slots.end(), done_.begin(), done_.end());
   const bool nothing_lost = keeps || done_.empty();
   if (!keeps) Forget();
-  if (plan.generation() != generation_) digests_.clear();
   step_ = plan.step();
   generation_ = plan.generation();
   todo_.clear();
-  const std::set<int> digested(plan.digest_slots().begin(), plan.digest_slots().end());
+  digested_ = std::set<int>(plan.digest_slots().begin(), plan.digest_slots().end());
   for (const int slot : slots) {
     if (!done_.contains(slot)) {
-      todo_.push_back({.slot = slot, .counts = true, .wants_digest = digested.contains(slot)});
+      todo_.push_back({.slot = slot, .counts = true, .wants_digest = digested_.contains(slot)});
     }
   }
+  for (const int slot : slots) {  // of a time when nobody wanted its digest
+    if (done_.contains(slot) && digested_.contains(slot) && !digests_.contains(slot)) {
+      todo_.push_back({.slot = slot, .counts = false, .wants_digest = true});
+    }
+  }
+  digested_.insert(plan.audit_slots().begin(), plan.audit_slots().end());
   for (const int slot : plan.audit_slots()) {
     if (!digests_.contains(slot)) {
       todo_.push_back({.slot = slot, .counts = false, .wants_digest = true});
@@ -105,7 +110,9 @@ SlotsDone StepSlots::ToMessage() const {
   SlotsDone message;
   message.set_step(step_);
   *message.mutable_slots() = ToRanges(done_);
-  for (const auto& [slot, digest] : digests_) (*message.mutable_digests())[slot] = digest;
+  for (const auto& [slot, digest] : digests_) {
+    if (digested_.contains(slot)) (*message.mutable_digests())[slot] = digest;
+  }
   return message;
 }
 

@@ -58,10 +58,11 @@ class StepSlots {
  private:
   const int slots_per_step_;
   int64_t step_ = 0;
-  int64_t generation_ = 0;  // of the latest plan: digests are compared within one
+  int64_t generation_ = 0;  // of the latest plan
+  std::set<int> digested_;  // the slots of which it wants digests
   std::deque<Task> todo_;   // by number, audits last
   std::set<int> done_;
-  std::map<int, std::string> digests_;
+  std::map<int, std::string> digests_;  // of this step, whichever plan wanted them
 };
 
 }  // namespace liquid

@@ -35,6 +35,7 @@ void Print(const SimulationCounts& counts, double seconds) {
                {"steps voided (all gangs gone)", counts.voided_steps},
                {"slots kept over a regroup", counts.kept_slots},
                {"steals", counts.steals},
+               {"slots audited", counts.audits},
                {"liars started", counts.liars},
                {"liars found", counts.liars_found},
                {"disputes of two gangs alone", counts.undecided},

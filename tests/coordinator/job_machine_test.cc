@@ -341,6 +341,41 @@ TEST(JobMachineTest, AStopEndsTheJobForNowAndAnyPause) {
   EXPECT_THAT(scene.PlannedSteps(next), ElementsAre(3, 4));
 }
 
+TEST(JobMachineTest, AStopThatWasOrderedIsCarriedOutThoughTheCoordinatorIsKilled) {
+  Scene scene;
+  const int64_t gang = scene.AddGang(0);
+  EXPECT_THAT(scene.Ask(Verb::kStop), IsOk());
+  scene.Restart();
+  EXPECT_FALSE(scene.machine.has_ended());
+  scene.AddGang(0, gang);
+  ASSERT_TRUE(scene.gangs.at(gang).stop.has_value());
+  EXPECT_EQ(scene.gangs.at(gang).stop->reason(), "stopped by ann");
+  EXPECT_THAT(scene.PlannedSteps(gang), IsEmpty());
+  scene.Say(gang, LeaveMessage(Leave::STOPPED, "", 0));
+  EXPECT_TRUE(scene.machine.has_ended());
+  scene.Restart();  // it is carried out: the next start goes on
+  EXPECT_FALSE(scene.machine.has_ended());
+  EXPECT_THAT(scene.PlannedSteps(scene.AddGang(0)), ElementsAre(1, 2));
+}
+
+TEST(JobMachineTest, ADrainThatWasOrderedIsCarriedOutThoughTheCoordinatorIsKilled) {
+  Scene scene;
+  const int64_t a = scene.AddGang(0);
+  const int64_t b = scene.AddGang(-1);
+  scene.Work();
+  scene.Work();
+  scene.answers = false;
+  EXPECT_THAT(scene.Drain(b), IsOk());
+  scene.Restart();
+  scene.answers = true;
+  scene.AddGang(2, a);
+  scene.AddGang(2, b);
+  scene.Tick(absl::Seconds(5));
+  ASSERT_TRUE(scene.gangs.at(b).stop.has_value());
+  EXPECT_EQ(scene.gangs.at(b).stop->reason(), "it was drained");
+  EXPECT_EQ(scene.gangs.at(a).world->members_size(), 1);
+}
+
 TEST(JobMachineTest, AGangThatDiesWhileItIsToStopHasStopped) {
   Scene scene;
   const int64_t gang = scene.AddGang(0);

@@ -27,6 +27,7 @@ TEST(JobSimulationTest, EveryScheduleEndsWithEveryStepCommittedOnce) {
   EXPECT_GT(counts.kept_slots, 2000);
   EXPECT_GT(counts.late_messages, 500);
   EXPECT_GT(counts.liars_found, 100);
+  EXPECT_GT(counts.audits, 10000);
   EXPECT_GT(counts.stuck, 1000);
   EXPECT_GT(counts.hedges, 50);
 }

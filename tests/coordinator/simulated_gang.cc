@@ -35,6 +35,7 @@ void SimulatedGang::Receive(const Order& order) {
       step = *std::prev(it);  // 0, the start, is always there
       loaded_from_ = step;
       done_ = SlotSet();
+      digests_.clear();
       unsettled.clear();
       return SayReady(order.load_state().generation(), step);
     }
@@ -81,6 +82,7 @@ void SimulatedGang::TakeRegroup(const Regroup& regroup) {
     if (world.has_value() && !is_member_ && surroundings_.Roll(2) == 0) {
       step = -1;  // it was receiving a state: that is torn
       done_ = SlotSet();
+      digests_.clear();
     }
     surroundings_.Abort(this);
     world.reset();
@@ -96,8 +98,6 @@ void SimulatedGang::TakeWorld(const World& new_world) {
   world = new_world;
   is_member_ = false;
   has_spoken_ = false;
-  audited_.clear();
-  digests_.clear();
   surroundings_.Enter(this, new_world);
   committed_ = std::max(committed_, new_world.step());
   PublishCheckpoints();
@@ -114,6 +114,7 @@ void SimulatedGang::TakeWorld(const World& new_world) {
   } else {
     step = -1;
     done_ = SlotSet();
+    digests_.clear();
     surroundings_.After(absl::Milliseconds(20), this, [this, generation] {
       if (!world.has_value() || world->generation() != generation) return;
       if (!surroundings_.CanReceiveState(this)) return OnPeerLost(generation);
@@ -213,8 +214,10 @@ void SimulatedGang::ComputeNext(Plan* plan) {
   SlotSet left = mine;
   left.Remove(done_);
   if (!left.empty()) next = left.ranges().begin()->first;
-  for (const int slot : plan->audit_slots()) {
-    if (next < 0 && !audited_.contains(slot)) {
+  std::set<int> wanted(plan->audit_slots().begin(), plan->audit_slots().end());
+  wanted.insert(plan->digest_slots().begin(), plan->digest_slots().end());
+  for (const int slot : wanted) {
+    if (next < 0 && !digests_.contains(slot)) {
       next = slot;
       counts = false;
     }
@@ -223,7 +226,9 @@ void SimulatedGang::ComputeNext(Plan* plan) {
     if (!has_spoken_) {
       has_spoken_ = true;
       SayProgress(*plan, 0);
-      surroundings_.Speak(this, {.step = step + 1, .done = done_, .digests = digests_});
+      SlotsWord word{.step = step + 1, .done = done_, .digests = digests_};
+      std::erase_if(word.digests, [&](const auto& item) { return !wanted.contains(item.first); });
+      surroundings_.Speak(this, word);
     }
     return;
   }
@@ -238,11 +243,7 @@ void SimulatedGang::FinishSlot(int slot, bool counts) {
   const auto found = plans_.find(step + 1);
   if (found == plans_.end()) return Advance();
   const Plan& plan = found->second;
-  if (counts) {
-    done_.Add(slot, slot + 1);
-  } else {
-    audited_.insert(slot);
-  }
+  if (counts) done_.Add(slot, slot + 1);
   const auto& wanted = plan.digest_slots();
   if (!counts || std::find(wanted.begin(), wanted.end(), slot) != wanted.end()) {
     digests_[slot] = DigestOf(step + 1, slot);
@@ -272,7 +273,6 @@ void SimulatedGang::OnReduced(int64_t generation, int64_t of_step) {
   step = of_step;
   loaded_from_ = -1;
   done_ = SlotSet();
-  audited_.clear();
   digests_.clear();
   has_spoken_ = false;
   GangMessage message;
@@ -360,6 +360,7 @@ void SimulatedGang::OnDisagreement(int64_t generation, int slot, int64_t first,
                                    const std::string& digest, int64_t other,
                                    const std::string& theirs) {
   if (!world.has_value() || world->generation() != generation) return;
+  if (number != first && number != other) return;  // it is theirs to tell
   GangMessage message;
   AuditResult& result = *message.mutable_audit_result();
   result.set_generation(world->generation());

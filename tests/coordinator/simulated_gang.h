@@ -97,7 +97,6 @@ class SimulatedGang {
   std::map<int64_t, Plan> plans_;   // not done
   std::optional<Regroup> regroup_;  // not answered
   SlotSet done_;                    // of step + 1
-  std::set<int> audited_;
   std::map<int, std::string> digests_;
   int slot_at_hand_ = -1;
   int work_ = 0;  // work begun under another number is abandoned

@@ -19,7 +19,7 @@ Job SimulatedJob(uint64_t seed, int min_epochs) {
   job.mutable_training()->set_seed(seed);
   job.mutable_training()->set_epochs(min_epochs + static_cast<double>(seed % 5));
   job.mutable_coordinator()->set_lease_window(static_cast<int>(1 + seed % 3));
-  job.mutable_coordinator()->set_audit_every(seed % 3 == 0 ? 2 : 0);
+  job.mutable_coordinator()->set_audit_every(seed % 6 == 0 ? 2 : seed % 6 == 3 ? 1 : 0);
   return job;
 }
 
@@ -41,6 +41,7 @@ void SimulationCounts::Add(const SimulationCounts& other) {
   generations += other.generations;
   commits += other.commits;
   steals += other.steals;
+  audits += other.audits;
   voided_steps += other.voided_steps;
   kept_slots += other.kept_slots;
   late_messages += other.late_messages;
@@ -272,6 +273,9 @@ void Simulation::CheckEntry(const LedgerEntry& entry) {
   if (entry.has_lease()) CheckKept(entry.lease());
   counts_.hedges += entry.generation().reason().starts_with("hedge") ? 1 : 0;
   counts_.steals += entry.has_steal() ? 1 : 0;
+  if (entry.has_wrong_answer() && entry.wrong_answer().liar() == 0) {
+    undecided_.emplace(entry.wrong_answer().step(), entry.wrong_answer().slot());
+  }
   counts_.undecided += entry.has_wrong_answer() && entry.wrong_answer().liar() == 0 ? 1 : 0;
   if (entry.has_job_finished() && entry.job_finished().state() == FAILED) {
     Violation("the job failed: " + entry.job_finished().error());

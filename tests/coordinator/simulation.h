@@ -37,6 +37,7 @@ struct SimulationCounts {
   int64_t generations = 0;
   int64_t commits = 0;
   int64_t steals = 0;
+  int64_t audits = 0;  // slots that two gangs computed
   int64_t voided_steps = 0;
   int64_t kept_slots = 0;     // over regroups, by survivors
   int64_t late_messages = 0;  // of streams that were over
@@ -131,6 +132,8 @@ class Simulation final : public Surroundings {
   void Stick(SimulatedGang* gang, absl::Duration how_long);
   void TryToReduce(Exchange* exchange);
   bool FindDisagreement(Exchange* exchange, int64_t step);
+  bool IsAuditMissing(const Exchange& exchange, int64_t step) const;
+  void CheckAudits(const Exchange& exchange, int64_t step);
 
   std::mt19937_64 random_;
   absl::Time now_ = absl::FromUnixSeconds(1000);
@@ -158,6 +161,7 @@ class Simulation final : public Surroundings {
   std::map<int, std::vector<std::function<void()>>> backlog_;  // of frozen ones
   std::map<int64_t, Exchange> exchanges_;                      // by generation
   std::set<int64_t> checkpoints_ = {0};
+  std::set<std::pair<int64_t, int>> undecided_;  // step, slot
   bool has_liars_ = false;
   SimulationCounts counts_;
   std::vector<std::string> violations_;

@@ -2,6 +2,7 @@
 #include <algorithm>
 
 #include "absl/strings/str_cat.h"
+#include "coordinator/slot_audit.h"
 #include "tests/coordinator/gang_script.h"
 #include "tests/coordinator/simulation.h"
 
@@ -141,6 +142,8 @@ void Simulation::TryToReduce(Exchange* exchange) {
   }
   if (FindDisagreement(exchange, step)) return;
   if (num_done != kSlots || !(all == SlotSet(0, kSlots)) || exchange->reduced_step >= step) return;
+  if (IsAuditMissing(*exchange, step)) return;
+  CheckAudits(*exchange, step);
   exchange->reduced_step = step;
   const int64_t generation = exchange->world.generation();
   for (const auto& [number, id] : exchange->entered) {
@@ -151,6 +154,38 @@ void Simulation::TryToReduce(Exchange* exchange) {
       const bool is_lost = exchanges_[generation].is_broken && Roll(2) == 0;
       if (!is_lost) member->OnReduced(generation, step);
     });
+  }
+}
+
+// A slot whose owner gives its digest waits for another gang's.
+bool Simulation::IsAuditMissing(const Exchange& exchange, int64_t step) const {
+  std::map<int, int> num_digests;
+  std::vector<int> audited;
+  for (const auto& [number, word] : exchange.words) {
+    if (word.step != step) continue;
+    for (const auto& [slot, digest] : word.digests) {
+      ++num_digests[slot];
+      if (word.done.Contains(slot)) audited.push_back(slot);
+    }
+  }
+  return std::any_of(audited.begin(), audited.end(),
+                     [&](int slot) { return num_digests[slot] < 2; });
+}
+
+// Every slot that is to be audited is so, after steals and regroups too.
+void Simulation::CheckAudits(const Exchange& exchange, int64_t step) {
+  if (exchange.world.members_size() < 2) return;
+  for (int slot = 0; slot < kSlots; ++slot) {
+    const bool is_due =
+        IsAudited(job_.training().seed(), step, slot, job_.coordinator().audit_every()) &&
+        !undecided_.contains({step, slot});
+    if (!is_due) continue;
+    ++counts_.audits;
+    const auto num_digests =
+        std::count_if(exchange.words.begin(), exchange.words.end(),
+                      [slot](const auto& word) { return word.second.digests.contains(slot); });
+    if (num_digests < 2)
+      Violation(absl::StrCat("slot ", slot, " of step ", step, " is not audited"));
   }
 }
 

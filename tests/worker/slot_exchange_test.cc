@@ -39,6 +39,19 @@ TEST(SlotExchangeTest, AGangThatIsGivenMoreSpeaksAgain) {
   EXPECT_TRUE(exchange.AllDone(1));
 }
 
+TEST(SlotExchangeTest, ASlotThatIsAuditedIsDoneOnceTwoGangsSaySo) {
+  SlotExchange exchange(2, 4);
+  SlotsDone owner = Word(1, {{0, 2}});
+  (*owner.mutable_digests())[1] = "x";
+  exchange.Hear(0, owner);
+  SlotsDone auditor = Word(1, {{2, 4}});
+  exchange.Hear(1, auditor);
+  EXPECT_FALSE(exchange.AllDone(1));
+  (*auditor.mutable_digests())[1] = "x";
+  exchange.Hear(1, auditor);
+  EXPECT_TRUE(exchange.AllDone(1));
+}
+
 TEST(SlotExchangeTest, ASlotOutOfRangeIsNeverDone) {
   SlotExchange exchange(1, 4);
   exchange.Hear(0, Word(1, {{0, 5}}));

@@ -80,7 +80,7 @@ TEST(StepSlotsTest, AuditedSlotsComeLastAndAreNotCounted) {
   EXPECT_EQ(message.digests().at(5), "d5");
 }
 
-TEST(StepSlotsTest, DigestsAreOfOneGeneration) {
+TEST(StepSlotsTest, DigestsOutliveTheirGenerationAndAreGivenAsFarAsTheyAreWanted) {
   StepSlots slots(8);
   Plan plan = MakePlan(1, 0, 2);
   plan.add_digest_slots(1);
@@ -89,6 +89,17 @@ TEST(StepSlotsTest, DigestsAreOfOneGeneration) {
   EXPECT_TRUE(*slots.Take(MakePlan(1, 0, 4, 2)));
   EXPECT_EQ(slots.ToMessage().digests().size(), 0u);
   EXPECT_EQ(slots.done().size(), 2u);
+  Plan again = MakePlan(1, 0, 2, 3);
+  again.add_digest_slots(0);  // done when nobody wanted it: it is computed for its digest alone
+  again.add_digest_slots(1);
+  ASSERT_TRUE(*slots.Take(again));
+  ASSERT_EQ(slots.num_left(), 1);
+  EXPECT_EQ(slots.ToMessage().digests().size(), 1u);
+  const auto tasks = slots.Begin(1);
+  EXPECT_EQ(tasks[0].slot, 0);
+  EXPECT_FALSE(tasks[0].counts);
+  slots.Done(tasks[0], "d");
+  EXPECT_EQ(slots.ToMessage().digests().size(), 2u);
 }
 
 TEST(StepSlotsTest, AnOwnerDoesNotAuditItself) {
