@@ -1,6 +1,7 @@
 #include "base/file.h"
 
 #include <fcntl.h>
+#include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
@@ -70,6 +71,11 @@ absl::StatusOr<File> File::OpenForUpdate(const std::string& path) {
   return File(fd, path);
 }
 
+absl::StatusOr<File> File::OpenForDirectUpdate(const std::string& path) {
+  LIQUID_ASSIGN_OR_RETURN(const int fd, OpenFd(path, O_RDWR | O_DIRECT));
+  return File(fd, path);
+}
+
 File& File::operator=(File&& other) noexcept {
   std::swap(fd_, other.fd_);
   std::swap(path_, other.path_);
@@ -129,6 +135,14 @@ absl::Status File::Reserve(int64_t num_bytes) {
 absl::Status File::Sync() {
   if (fsync(fd_) != 0) return ErrnoStatus(errno, "sync", path_);
   return absl::OkStatus();
+}
+
+absl::StatusOr<bool> File::TryLock() {
+  while (flock(fd_, LOCK_EX | LOCK_NB) != 0) {
+    if (errno == EWOULDBLOCK) return false;
+    if (errno != EINTR) return ErrnoStatus(errno, "lock", path_);
+  }
+  return true;
 }
 
 absl::StatusOr<MappedFile> MappedFile::Open(const std::string& path) {

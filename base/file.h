@@ -28,6 +28,10 @@ class File {
   static absl::StatusOr<File> Create(const std::string& path);
   // Opens an existing file for reading and writing, without truncation.
   static absl::StatusOr<File> OpenForUpdate(const std::string& path);
+  // The same, past the page cache: offset, address and size of a write must be multiples of
+  // kDirectAlignment. Unavailable where the file system has no such way.
+  static absl::StatusOr<File> OpenForDirectUpdate(const std::string& path);
+  static constexpr int64_t kDirectAlignment = 4096;
 
   File(File&& other) noexcept : fd_(std::exchange(other.fd_, -1)), path_(std::move(other.path_)) {}
   File& operator=(File&& other) noexcept;
@@ -43,6 +47,9 @@ class File {
   // Reserves disk space for bytes [0, num_bytes) and makes the file that long.
   absl::Status Reserve(int64_t num_bytes);
   absl::Status Sync();  // data and metadata are on disk (fsync)
+  // Takes the file's lock for as long as this file is open here; false if another has it. The
+  // kernel gives a dead process's locks back.
+  absl::StatusOr<bool> TryLock();
 
  private:
   File(int fd, std::string path) : fd_(fd), path_(std::move(path)) {}

@@ -138,11 +138,23 @@ absl::Status PointLatestAt(const std::string& root, int64_t step) {
   return SyncDirectory(root);
 }
 
+bool IsBeingWritten(const std::string& path) {
+  const absl::StatusOr<std::vector<std::string>> names = ListDirectory(path);
+  if (!names.ok()) return false;
+  for (const std::string& name : *names) {
+    if (!name.ends_with(".safetensors")) continue;
+    absl::StatusOr<File> file = File::OpenForUpdate(JoinPath(path, name));
+    if (file.ok() && !file->TryLock().value_or(true)) return true;
+  }
+  return false;
+}
+
 absl::Status RemoveLeftovers(const std::string& root) {
   LIQUID_ASSIGN_OR_RETURN(const std::vector<std::string> names, ListDirectory(root));
   absl::Status first_error;
   for (const std::string& name : names) {
-    if (IsLeftover(name)) first_error.Update(RemoveRecursively(JoinPath(root, name)));
+    const std::string path = JoinPath(root, name);
+    if (IsLeftover(name) && !IsBeingWritten(path)) first_error.Update(RemoveRecursively(path));
   }
   return first_error;
 }

@@ -63,8 +63,10 @@ std::vector<int64_t> StepsToRemove(std::vector<int64_t> steps, int64_t newest,
 std::vector<std::string> RemoveOldCheckpoints(const std::string& root, int64_t newest,
                                               const Retention& retention);
 
-// Removes what dead writers and removers left behind. No other writer may be at work in `root`.
-// Does not stop at errors; returns the first.
+// Whether a living process holds the lock of a file in the temporary directory `path` (writer.h).
+bool IsBeingWritten(const std::string& path);
+
+// Removes what dead writers and removers left behind. Does not stop at errors; returns the first.
 absl::Status RemoveLeftovers(const std::string& root);
 
 }  // namespace liquid

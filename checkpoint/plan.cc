@@ -6,7 +6,6 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
-#include "base/check.h"
 #include "base/status.h"
 #include "checkpoint/checksum.h"
 #include "nlohmann/json.hpp"
@@ -82,21 +81,6 @@ absl::StatusOr<CheckpointPlan> MakeCheckpointPlan(const std::vector<TensorSpec>&
     LIQUID_RETURN_IF_ERROR(AddFiles("optimizer", optimizer, max_shard_bytes, plan));
   }
   return plan;
-}
-
-std::vector<Piece> PiecesOfRank(const CheckpointPlan& plan, int rank, int num_ranks) {
-  LIQUID_CHECK(rank >= 0 && rank < num_ranks, "rank ", rank, " of ", num_ranks);
-  int64_t total = 0;
-  for (const Piece& piece : plan.pieces) total += plan.NumBytes(piece);
-  std::vector<Piece> mine;
-  int64_t before = 0;
-  for (const Piece& piece : plan.pieces) {
-    // A piece belongs to the rank whose share of the bytes holds its first byte.
-    const auto owner = static_cast<__int128>(before) * num_ranks / total;
-    if (owner == rank) mine.push_back(piece);
-    before += plan.NumBytes(piece);
-  }
-  return mine;
 }
 
 std::string MakeIndexJson(const CheckpointPlan& plan, int begin_file, int end_file) {

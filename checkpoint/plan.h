@@ -46,10 +46,6 @@ absl::StatusOr<CheckpointPlan> MakeCheckpointPlan(const std::vector<TensorSpec>&
                                                   const std::vector<TensorSpec>& optimizer,
                                                   int64_t max_shard_bytes);
 
-// An even split of all pieces for ranks that all hold all data: contiguous runs of about equally
-// many bytes. Every piece is in exactly one rank's part.
-std::vector<Piece> PiecesOfRank(const CheckpointPlan& plan, int rank, int num_ranks);
-
 // model.safetensors.index.json (or the optimizer's) for files [begin, end) of the plan, as
 // transformers writes it.
 std::string MakeIndexJson(const CheckpointPlan& plan, int begin_file, int end_file);

@@ -15,6 +15,7 @@
 #include "absl/types/span.h"
 #include "checkpoint/manifest.h"
 #include "checkpoint/safetensors.h"
+#include "checkpoint/tensor_box.h"
 #include "checkpoint/tensor_file.h"
 
 namespace liquid {
@@ -39,10 +40,15 @@ class CheckpointReader {
   // A tensor of the model or the optimizer; nullptr if there is none.
   const StoredTensor* Find(std::string_view name) const;
 
-  // Reads whole tensors with `num_threads` threads. NotFound: no such tensor. InvalidArgument:
-  // stored with another dtype or shape. DataLoss: bytes are not those that were written; names
-  // file, tensor and byte range. After an error the contents of the buffers are undefined.
+  // Reads whole tensors with `num_threads` threads; errors as ReadParts.
   absl::Status Read(absl::Span<const TensorRead> reads, int num_threads) const;
+
+  // Reads boxes of tensors into memory, whatever boxes they were written as; pieces are verified
+  // whole, also where only a part of one is wanted. Boxes may not share memory. NotFound: no such
+  // tensor. InvalidArgument: stored with another dtype or shape. DataLoss: bytes are not those that
+  // were written; names file, tensor and byte range. After an error the contents of the memory are
+  // undefined.
+  absl::Status ReadParts(absl::Span<const HeldPart> parts, int num_threads) const;
 
  private:
   CheckpointReader() = default;
@@ -50,6 +56,15 @@ class CheckpointReader {
     int file;
     int tensor;
   };
+  // A piece, and who wants something of it.
+  struct PieceRead {
+    Place place;
+    int64_t index;
+    std::vector<const HeldPart*> parts;
+  };
+
+  absl::StatusOr<std::vector<PieceRead>> PlanReads(absl::Span<const HeldPart> parts) const;
+  absl::Status ReadPiece(const PieceRead& read, std::vector<std::byte>& scratch) const;
 
   std::unique_ptr<Manifest> manifest_;  // files_ point into it
   std::string manifest_digest_;

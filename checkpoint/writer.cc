@@ -8,8 +8,11 @@
 #include "absl/strings/str_format.h"
 #include "base/check.h"
 #include "base/file.h"
+#include "base/mutex.h"
 #include "base/status.h"
 #include "checkpoint/checksum.h"
+#include "checkpoint/parallel_loop.h"
+#include "checkpoint/sparse_writer.h"
 
 namespace liquid {
 namespace {
@@ -22,7 +25,7 @@ constexpr const char* kCompanionNames[] = {
     "tokenizer.model",         "vocab.txt",
 };
 
-// Hashed and written while it is in the CPU's cache.
+// Read and hashed while it is in the CPU's cache.
 constexpr int64_t kBlockBytes = 1 << 20;
 
 absl::Status WriteWholeFile(const std::string& path, std::string_view content) {
@@ -46,16 +49,46 @@ absl::StatusOr<ManifestPlainFile> DescribePlainFile(const std::string& directory
   return ManifestPlainFile{name, static_cast<int64_t>(content.size()), HashBytes(content)};
 }
 
-absl::StatusOr<Hash128> WritePiece(const StoredTensor& tensor, int64_t first_byte,
-                                   int64_t num_bytes, const void* data, File& file) {
-  const auto* bytes = static_cast<const std::byte*>(data);
+absl::Status WriteRuns(const PieceWrite& write, int64_t tensor_begin, const std::byte* bytes,
+                       SparseWriter& file) {
+  for (const StridedBytes& run : write.runs) {
+    for (int64_t i = 0; i < run.count; ++i) {
+      const int64_t offset = tensor_begin + run.first + i * run.stride;
+      LIQUID_RETURN_IF_ERROR(file.Write(offset, bytes, run.run_bytes));
+      bytes += run.run_bytes;
+    }
+  }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<Hash128> HashRange(const File& file, int64_t begin, int64_t end) {
+  std::vector<std::byte> block(static_cast<size_t>(std::min(kBlockBytes, end - begin)));
   Hasher hasher;
-  for (int64_t done = 0; done < num_bytes; done += kBlockBytes) {
-    const auto size = static_cast<size_t>(std::min(kBlockBytes, num_bytes - done));
-    hasher.Update(bytes + done, size);
-    LIQUID_RETURN_IF_ERROR(file.WriteAt(tensor.begin + first_byte + done, bytes + done, size));
+  for (int64_t offset = begin; offset < end; offset += kBlockBytes) {
+    const auto size = static_cast<size_t>(std::min(kBlockBytes, end - offset));
+    LIQUID_RETURN_IF_ERROR(file.ReadAt(offset, block.data(), size));
+    hasher.Update(block.data(), size);
   }
   return hasher.Digest();
+}
+
+// body(i) for each i below `count`, by threads; the first error of any, after which nothing begins.
+absl::Status ForEach(int64_t count, int num_threads, const std::atomic<bool>* stop,
+                     const std::function<absl::Status(int64_t)>& body) {
+  Mutex mutex;
+  absl::Status first_error;
+  std::atomic<bool> failed = false;
+  ParallelLoop(num_threads, count, [&](int64_t i) {
+    if (failed) return;
+    const bool is_stopped = stop != nullptr && *stop;
+    const absl::Status status =
+        is_stopped ? absl::CancelledError("the save was broken off") : body(i);
+    if (status.ok()) return;
+    failed = true;
+    const MutexLock lock(mutex);
+    first_error.Update(status);
+  });
+  return first_error;
 }
 
 }  // namespace
@@ -118,9 +151,17 @@ absl::Status CheckpointWriter::CreateFiles() {
   LIQUID_RETURN_IF_ERROR(MakeDirectories(temporary_));
   for (const PlannedFile& planned : plan_.files) {
     LIQUID_ASSIGN_OR_RETURN(File file, File::Create(JoinPath(temporary_, planned.name)));
+    if (!lock_.has_value()) {
+      LIQUID_ASSIGN_OR_RETURN(const bool is_mine, file.TryLock());
+      if (!is_mine) {
+        return absl::FailedPreconditionError(
+            absl::StrCat("another process is writing ", temporary_));
+      }
+    }
     LIQUID_RETURN_IF_ERROR(file.Reserve(planned.layout.file_size));
     const std::string& header = planned.layout.header;
     LIQUID_RETURN_IF_ERROR(file.WriteAt(0, header.data(), header.size()));
+    if (!lock_.has_value()) lock_.emplace(std::move(file));
   }
   for (const CompanionFile& companion : companions_) {
     LIQUID_ASSIGN_OR_RETURN(const std::string content, ReadFile(companion.source));
@@ -130,27 +171,57 @@ absl::Status CheckpointWriter::CreateFiles() {
 }
 
 absl::StatusOr<std::vector<PieceChecksum>> CheckpointWriter::WritePieces(
-    absl::Span<const Piece> pieces, const TensorBytes& bytes_of) const {
-  std::vector<PieceChecksum> checksums;
-  checksums.reserve(pieces.size());
-  std::map<int32_t, File> files;
-  for (const Piece& piece : pieces) {
-    auto it = files.find(piece.file);
-    if (it == files.end()) {
-      const std::string& name = plan_.files[static_cast<size_t>(piece.file)].name;
-      LIQUID_ASSIGN_OR_RETURN(File file, File::OpenForUpdate(JoinPath(temporary_, name)));
-      it = files.emplace(piece.file, std::move(file)).first;
-    }
-    const StoredTensor& tensor = plan_.TensorOf(piece);
-    const int64_t first_byte = plan_.FirstByte(piece);
-    const int64_t num_bytes = plan_.NumBytes(piece);
-    const void* data = bytes_of(tensor, first_byte, num_bytes);
-    LIQUID_ASSIGN_OR_RETURN(const Hash128 hash,
-                            WritePiece(tensor, first_byte, num_bytes, data, it->second));
-    checksums.push_back({piece, hash});
+    absl::Span<const PieceWrite> writes, const BytesOfWrite& bytes_of, int num_threads,
+    const std::atomic<bool>* stop) const {
+  std::map<int32_t, SparseWriter> files;
+  for (const PieceWrite& write : writes) {
+    const int32_t index = write.piece.file;
+    if (files.contains(index)) continue;
+    const std::string& name = plan_.files[static_cast<size_t>(index)].name;
+    LIQUID_ASSIGN_OR_RETURN(SparseWriter file, SparseWriter::Open(JoinPath(temporary_, name)));
+    files.emplace(index, std::move(file));
   }
+  std::vector<PieceChecksum> checksums(writes.size());
+  LIQUID_RETURN_IF_ERROR(
+      ForEach(static_cast<int64_t>(writes.size()), num_threads, stop, [&](int64_t i) {
+        const PieceWrite& write = writes[static_cast<size_t>(i)];
+        const std::byte* bytes = bytes_of(write);
+        if (write.is_whole) {
+          checksums[static_cast<size_t>(i)] = {
+              write.piece, HashBytes(bytes, static_cast<size_t>(write.num_bytes()))};
+        }
+        return WriteRuns(write, plan_.TensorOf(write.piece).begin, bytes,
+                         files.at(write.piece.file));
+      }));
+  size_t num_whole = 0;
+  for (size_t i = 0; i < writes.size(); ++i) {
+    if (writes[i].is_whole) checksums[num_whole++] = checksums[i];
+  }
+  checksums.resize(num_whole);
   // On a disk that machines share, each must send its own pages.
   for (auto& [index, file] : files) LIQUID_RETURN_IF_ERROR(file.Sync());
+  return checksums;
+}
+
+absl::StatusOr<std::vector<PieceChecksum>> CheckpointWriter::HashPieces(
+    absl::Span<const Piece> pieces, int num_threads, const std::atomic<bool>* stop) const {
+  std::map<int32_t, File> files;
+  for (const Piece& piece : pieces) {
+    if (files.contains(piece.file)) continue;
+    const std::string& name = plan_.files[static_cast<size_t>(piece.file)].name;
+    LIQUID_ASSIGN_OR_RETURN(File file, File::OpenForRead(JoinPath(temporary_, name)));
+    files.emplace(piece.file, std::move(file));
+  }
+  std::vector<PieceChecksum> checksums(pieces.size());
+  LIQUID_RETURN_IF_ERROR(ForEach(
+      static_cast<int64_t>(pieces.size()), num_threads, stop, [&](int64_t i) -> absl::Status {
+        const Piece& piece = pieces[static_cast<size_t>(i)];
+        const int64_t begin = plan_.TensorOf(piece).begin + plan_.FirstByte(piece);
+        LIQUID_ASSIGN_OR_RETURN(const Hash128 hash, HashRange(files.at(piece.file), begin,
+                                                              begin + plan_.NumBytes(piece)));
+        checksums[static_cast<size_t>(i)] = {piece, hash};
+        return absl::OkStatus();
+      }));
   return checksums;
 }
 
@@ -251,6 +322,13 @@ absl::Status CheckpointWriter::SetLatest() {
   return PointLatestAt(root_, step_);
 }
 
-absl::Status CheckpointWriter::Abandon() { return RemoveRecursively(temporary_); }
+absl::Status CheckpointWriter::Abandon() {
+  if (!lock_.has_value() && IsBeingWritten(temporary_)) {
+    return absl::FailedPreconditionError(absl::StrCat("another process is writing ", temporary_));
+  }
+  absl::Status removed = RemoveRecursively(temporary_);
+  lock_.reset();
+  return removed;
+}
 
 }  // namespace liquid

@@ -2,18 +2,23 @@
 //
 //   on rank 0:        writer.Prepare()             temporary directory, space reserved, headers
 //   barrier
-//   on every rank:    writer.WritePieces(...)      its pieces, straight to their final offsets
+//   on every rank:    writer.WritePieces(...)      its part, straight to the final offsets
+//   barrier, if several ranks write a piece together; then
+//   on every rank:    writer.HashPieces(...)       those of which it hashes what others wrote
 //   gather checksums to rank 0
 //   on rank 0:        writer.Commit(...)           indexes, manifest last, fsync, rename, `latest`
 //
 // The caller carries statuses between ranks; if any is an error, rank 0 calls Abandon() instead of
 // going on. Until Commit renames, nothing that was there before has changed, whatever fails, and
-// whenever the process is killed. Only one writer may be at work under a root.
+// whenever the process is killed. Writers of different steps may be at work under one root, each
+// with a lock on its temporary directory; two of one step refuse each other.
 #ifndef LIQUID_CHECKPOINT_WRITER_H_
 #define LIQUID_CHECKPOINT_WRITER_H_
 
+#include <atomic>
 #include <cstdint>
 #include <functional>
+#include <optional>
 #include <string>
 #include <type_traits>
 #include <vector>
@@ -21,10 +26,12 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/types/span.h"
+#include "base/file.h"
 #include "base/hash.h"
 #include "checkpoint/catalog.h"
 #include "checkpoint/manifest.h"
 #include "checkpoint/plan.h"
+#include "checkpoint/write_assignment.h"
 
 namespace liquid {
 
@@ -46,10 +53,9 @@ struct PieceChecksum {
 };
 static_assert(std::is_trivially_copyable_v<PieceChecksum>);
 
-// The `num_bytes` bytes of `tensor` from `first_byte` on, in host memory; valid until the next
-// call.
-using TensorBytes =
-    std::function<const void*(const StoredTensor& tensor, int64_t first_byte, int64_t num_bytes)>;
+// What there is to write of a piece, its runs one after another (GatherBytes), in host memory. It
+// must stay as it is until the write is over. Called from several threads.
+using BytesOfWrite = std::function<const std::byte*(const PieceWrite& write)>;
 
 struct CommittedCheckpoint {
   std::string path;
@@ -66,13 +72,21 @@ class CheckpointWriter {
   CheckpointWriter(std::string root, int64_t step, const CheckpointPlan& plan,
                    std::vector<CompanionFile> companions);
 
-  // Removes leftovers of dead writers, then makes the temporary directory with all files in their
-  // full size. ResourceExhausted, in one line with the bytes needed and free, if they do not fit.
+  // Removes leftovers of dead writers, then takes the lock and makes the temporary directory with
+  // all files in their full size. ResourceExhausted, in one line with the bytes needed and free, if
+  // they do not fit. FailedPrecondition: another writer is at work on this step.
   absl::Status Prepare();
 
-  // Writes `pieces` and puts them on disk. Ranks write different pieces at the same time.
-  absl::StatusOr<std::vector<PieceChecksum>> WritePieces(absl::Span<const Piece> pieces,
-                                                         const TensorBytes& bytes_of) const;
+  // Writes with `num_threads` threads, and puts it on disk. The checksums are those of the pieces
+  // that are written whole. Ranks write at the same time. Cancelled soon after `stop` is set.
+  absl::StatusOr<std::vector<PieceChecksum>> WritePieces(absl::Span<const PieceWrite> writes,
+                                                         const BytesOfWrite& bytes_of,
+                                                         int num_threads,
+                                                         const std::atomic<bool>* stop) const;
+  // The checksums of pieces that are on disk.
+  absl::StatusOr<std::vector<PieceChecksum>> HashPieces(absl::Span<const Piece> pieces,
+                                                        int num_threads,
+                                                        const std::atomic<bool>* stop) const;
 
   // `checksums`: of all pieces of the plan, each once, in any order (a piece that is missing or
   // twice is Internal). state.step must be the writer's. A checkpoint of the same step that is
@@ -82,7 +96,8 @@ class CheckpointWriter {
                                              absl::Span<const PieceChecksum> checksums,
                                              const Retention& retention);
 
-  // Removes the temporary directory; frees its disk space. OK if there is none.
+  // Removes the temporary directory; frees its disk space. OK if there is none. FailedPrecondition:
+  // it is another writer's, at work.
   absl::Status Abandon();
 
  private:
@@ -97,7 +112,8 @@ class CheckpointWriter {
   int64_t step_;
   const CheckpointPlan& plan_;
   std::vector<CompanionFile> companions_;
-  std::string temporary_;  // path
+  std::string temporary_;     // path
+  std::optional<File> lock_;  // of a file in it, on rank 0 while it is at work
 };
 
 }  // namespace liquid

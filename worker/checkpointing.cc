@@ -1,8 +1,6 @@
 #include "worker/checkpointing.h"
 
 #include <algorithm>
-#include <cstring>
-#include <map>
 #include <thread>
 #include <utility>
 
@@ -16,46 +14,11 @@
 #include "checkpoint/catalog.h"
 #include "checkpoint/writer.h"
 #include "worker/gang_member.h"
+#include "worker/held_state.h"
 #include "worker/job_setup.h"
 
 namespace liquid {
 namespace {
-
-// Names of AdamW's state in the optimizer's files, as torch calls it.
-constexpr char kExpAvg[] = "exp_avg.";
-constexpr char kExpAvgSq[] = "exp_avg_sq.";
-
-struct StateTensor {
-  TensorSpec spec;
-  void* data;
-};
-
-std::vector<StateTensor> ModelTensors(const TrainState& state) {
-  std::vector<StateTensor> tensors;
-  for (const Parameter& parameter : state.model.parameters()) {
-    tensors.push_back({SpecOf(parameter), parameter.value.data});
-  }
-  return tensors;
-}
-
-std::vector<StateTensor> OptimizerTensors(const TrainState& state) {
-  std::vector<StateTensor> tensors;
-  for (size_t i = 0; i < state.exp_avg.size(); ++i) {
-    TensorSpec spec = SpecOf(state.model.parameters()[i]);
-    const std::string name = spec.name;
-    spec.name = kExpAvg + name;
-    tensors.push_back({spec, state.exp_avg[i].view().data});
-    spec.name = kExpAvgSq + name;
-    tensors.push_back({spec, state.exp_avg_sq[i].view().data});
-  }
-  return tensors;
-}
-
-std::vector<TensorSpec> SpecsOf(const std::vector<StateTensor>& tensors) {
-  std::vector<TensorSpec> specs;
-  for (const StateTensor& tensor : tensors) specs.push_back(tensor.spec);
-  return specs;
-}
 
 std::string RootOf(const Job& job) { return JoinPath(job.output(), "checkpoints"); }
 
@@ -77,22 +40,6 @@ absl::Status RefuseOtherOrigin(const TrainingState& stored, const TrainingState&
     return refuse("training data of digest", stored.dataset_digest, mine.dataset_digest);
   }
   return absl::OkStatus();
-}
-
-// A piece's checksums as the bytes of a message, and back.
-std::string ToBytes(const std::vector<PieceChecksum>& checksums) {
-  return std::string(reinterpret_cast<const char*>(checksums.data()),
-                     checksums.size() * sizeof(PieceChecksum));
-}
-
-std::vector<PieceChecksum> FromBytes(const std::vector<std::string>& messages) {
-  std::vector<PieceChecksum> all;
-  for (const std::string& message : messages) {
-    const size_t count = message.size() / sizeof(PieceChecksum);
-    all.resize(all.size() + count);
-    if (count > 0) std::memcpy(&all[all.size() - count], message.data(), message.size());
-  }
-  return all;
 }
 
 }  // namespace
@@ -161,87 +108,96 @@ absl::StatusOr<CheckpointReader> Checkpointing::Load(const std::string& director
                                                      const TrainState& state) const {
   LIQUID_ASSIGN_OR_RETURN(CheckpointReader reader, CheckpointReader::Open(directory));
   LIQUID_RETURN_IF_ERROR(RefuseOtherOrigin(reader.state(), origin_, directory));
-  std::vector<TensorRead> reads;
-  for (const auto& tensors : {ModelTensors(state), OptimizerTensors(state)}) {
-    for (const StateTensor& tensor : tensors) reads.push_back({tensor.spec, tensor.data});
-  }
-  LIQUID_RETURN_IF_ERROR(reader.Read(reads, NumThreads()));
+  LIQUID_RETURN_IF_ERROR(reader.ReadParts(HeldStateOf(state).parts, NumThreads()));
   return reader;
 }
 
-absl::StatusOr<std::optional<SaveResult>> Checkpointing::Save(
-    const TrainState& state, const std::function<absl::Status()>& may_publish) {
-  if (state.applied_step == saved_step_) return std::optional<SaveResult>();
-  const absl::Time start = absl::Now();
-  SaveResult result;
-  absl::StatusOr<CheckpointReport> report = WriteAndCommit(state, may_publish);
-  LIQUID_RETURN_IF_ERROR(world_.Wait(absl::InfiniteFuture()));
-  result.failure = report.status();
-  if (report.ok()) {
-    result.report = *std::move(report);
-    saved_step_ = state.applied_step;
-  }
-  result.report.set_step(state.applied_step);
-  result.report.set_error(std::string(result.failure.message()));
-  result.report.set_seconds(absl::ToDoubleSeconds(absl::Now() - start));
-  return std::optional<SaveResult>(std::move(result));
+absl::Status Checkpointing::Prepare(const TrainState& state) {
+  const HeldState held = HeldStateOf(state);
+  LIQUID_ASSIGN_OR_RETURN(
+      plan_, MakeCheckpointPlan(held.model, held.optimizer, job_.checkpoint().max_shard_bytes()));
+  LIQUID_ASSIGN_OR_RETURN(const std::vector<PlacedBox> mine, PlaceParts(plan_, held.parts));
+  LIQUID_ASSIGN_OR_RETURN(const std::vector<std::string> messages,
+                          world_.AllGatherMessages(EncodeBoxes(mine)));
+  std::vector<std::vector<PlacedBox>> boxes;
+  for (const std::string& message : messages) boxes.push_back(DecodeBoxes(message));
+  LIQUID_ASSIGN_OR_RETURN(assignment_, AssignWrites(plan_, boxes, world_.rank()));
+  snapshot_.emplace(plan_, assignment_);
+  allocation_.Start([this] { return snapshot_->Allocate(); });
+  return absl::OkStatus();
 }
 
-absl::StatusOr<CheckpointReport> Checkpointing::WriteAndCommit(
-    const TrainState& state, const std::function<absl::Status()>& may_publish) {
-  const std::vector<StateTensor> model = ModelTensors(state);
-  const std::vector<StateTensor> optimizer = OptimizerTensors(state);
-  if (!plan_.has_value()) {
-    LIQUID_ASSIGN_OR_RETURN(plan_, MakeCheckpointPlan(SpecsOf(model), SpecsOf(optimizer),
-                                                      job_.checkpoint().max_shard_bytes()));
-  }
-  std::map<std::string, const std::byte*> bytes_by_name;
-  for (const auto* tensors : {&model, &optimizer}) {
-    for (const StateTensor& tensor : *tensors) {
-      bytes_by_name[tensor.spec.name] = static_cast<const std::byte*>(tensor.data);
-    }
-  }
-  const bool is_leader = world_.rank() == 0;
-  CheckpointWriter writer(RootOf(job_), state.applied_step, *plan_,
-                          FindCompanionFiles(ConfigPath(job_), job_.model().tokenizer()));
-  // Whatever fails on any rank fails on all, and rank 0 cleans up.
-  const auto agree = [&](const absl::Status& mine) {
-    absl::Status all = AgreeOn(world_, mine);
-    if (!all.ok() && is_leader) {
-      const absl::Status abandoned = writer.Abandon();
-      if (!abandoned.ok()) LogWarning(abandoned.message());
-    }
-    return all;
-  };
-  LIQUID_RETURN_IF_ERROR(agree(is_leader ? writer.Prepare() : absl::OkStatus()));
-  const auto written = writer.WritePieces(
-      PiecesOfRank(*plan_, world_.rank(), world_.size()),
-      [&](const StoredTensor& tensor, int64_t first_byte, int64_t /*num_bytes*/) -> const void* {
-        return bytes_by_name.at(tensor.spec.name) + first_byte;
-      });
-  LIQUID_RETURN_IF_ERROR(agree(written.status()));
-  LIQUID_ASSIGN_OR_RETURN(const std::vector<std::string> messages,
-                          world_.AllGatherMessages(ToBytes(*written)));
+absl::StatusOr<bool> Checkpointing::Begin(const TrainState& state,
+                                          std::optional<double> /*eval_loss*/) {
+  LIQUID_CHECK(save_ == nullptr && snapshot_.has_value());
+  if (state.applied_step == saved_step_) return false;
+  begin_ = absl::Now();
+  is_committed_ = false;
+  CheckpointSave::Request request;
+  request.root = RootOf(job_);
+  request.state = origin_;
+  request.state.step = state.applied_step;
+  request.state.stream_position = stream_.StreamEnd(state.applied_step);
+  request.state.epoch = request.state.stream_position / stream_.order().num_rows();
+  LIQUID_CHECK(FromHex(state.fingerprint, &request.state.weights_fingerprint), state.fingerprint);
+  request.companions = FindCompanionFiles(ConfigPath(job_), job_.model().tokenizer());
+  request.retention = {job_.checkpoint().keep_last(), job_.checkpoint().keep_every_steps()};
+  absl::Status ready = allocation_.Wait();
+  if (ready.ok()) snapshot_->Take(HeldStateOf(state).parts);
+  save_ = std::make_unique<CheckpointSave>(plan_, assignment_, *snapshot_, world_,
+                                           std::move(request), std::move(ready));
+  stall_ = absl::Now() - begin_;
+  return true;
+}
 
-  CheckpointReport report;
-  const auto commit = [&]() -> absl::Status {
-    LIQUID_RETURN_IF_ERROR(may_publish());
-    TrainingState saved = origin_;
-    saved.step = state.applied_step;
-    saved.stream_position = stream_.StreamEnd(state.applied_step);
-    saved.epoch = saved.stream_position / stream_.order().num_rows();
-    LIQUID_CHECK(FromHex(state.fingerprint, &saved.weights_fingerprint), state.fingerprint);
-    const Retention retention{job_.checkpoint().keep_last(), job_.checkpoint().keep_every_steps()};
-    LIQUID_ASSIGN_OR_RETURN(const CommittedCheckpoint committed,
-                            writer.Commit(saved, FromBytes(messages), retention));
-    for (const std::string& warning : committed.warnings) LogWarning(warning);
-    report.set_directory(committed.name);
-    report.set_manifest_digest(committed.manifest_digest);
-    report.set_num_bytes(committed.num_bytes);
-    return absl::OkStatus();
-  };
-  LIQUID_RETURN_IF_ERROR(agree(is_leader ? commit() : absl::OkStatus()));
-  return report;
+std::optional<absl::Status> Checkpointing::Poll() {
+  return save_ == nullptr ? std::nullopt : save_->Poll();
+}
+
+absl::StatusOr<std::optional<SaveResult>> Checkpointing::Advance(const absl::Status& all) {
+  const absl::Time start = absl::Now();
+  LIQUID_ASSIGN_OR_RETURN(const bool is_over, save_->Advance(all, is_committed_));
+  stall_ += absl::Now() - start;
+  if (!is_over) return std::optional<SaveResult>();
+  return std::optional<SaveResult>(TakeResult());
+}
+
+SaveResult Checkpointing::TakeResult() {
+  const auto& committed = save_->result();
+  SaveResult result;
+  result.failure = committed.status();
+  result.stall = stall_;
+  CheckpointReport& report = result.report;
+  report.set_step(save_->step());
+  report.set_error(std::string(committed.status().message()));
+  report.set_seconds(absl::ToDoubleSeconds(absl::Now() - begin_));
+  if (committed.ok()) {
+    for (const std::string& warning : committed->warnings) LogWarning(warning);
+    report.set_directory(committed->name);
+    report.set_manifest_digest(committed->manifest_digest);
+    report.set_num_bytes(committed->num_bytes);
+    saved_step_ = save_->step();
+  }
+  save_.reset();
+  return result;
+}
+
+absl::StatusOr<SaveResult> Checkpointing::Finish(const std::function<absl::Status()>& may_publish) {
+  const absl::Time start = absl::Now();
+  while (true) {
+    absl::Status all = AgreeOn(world_, save_->Wait());
+    LIQUID_RETURN_IF_ERROR(world_.Wait(absl::InfiniteFuture()));
+    if (all.ok() && save_->is_written() && !is_committed_) {
+      all = AgreeOn(world_, world_.rank() == 0 ? may_publish() : absl::OkStatus());
+      LIQUID_RETURN_IF_ERROR(world_.Wait(absl::InfiniteFuture()));
+      if (absl::IsAborted(all)) return SaveResult{.report = {}, .failure = all, .stall = {}};
+      is_committed_ = all.ok();
+    }
+    LIQUID_ASSIGN_OR_RETURN(const bool is_over, save_->Advance(all, is_committed_));
+    if (!is_over) continue;
+    stall_ += absl::Now() - start;
+    return TakeResult();
+  }
 }
 
 }  // namespace liquid

@@ -25,11 +25,21 @@ absl::Status Decode(const std::string& text) {
                       static_cast<ExitCode>(std::stoi(parts[1])));
 }
 
+// Of encoded statuses, by rank.
+absl::Status FirstError(const std::vector<std::string>& by_rank) {
+  for (size_t rank = 0; rank < by_rank.size(); ++rank) {
+    const absl::Status theirs = Decode(by_rank[rank]);
+    if (theirs.ok()) continue;
+    return by_rank.size() == 1 ? theirs : Annotate(theirs, absl::StrCat("rank ", rank));
+  }
+  return absl::OkStatus();
+}
+
 }  // namespace
 
 absl::StatusOr<GangMember::Tick> GangMember::NextTick(absl::Duration timeout,
                                                       const std::function<ExchangeNews()>& listen,
-                                                      absl::Time wait_until) {
+                                                      absl::Time wait_until, const SaveNews& save) {
   TickWord mine;
   if (client_ != nullptr) {
     if (listen != nullptr) mine.set_news(listen());
@@ -41,16 +51,22 @@ absl::StatusOr<GangMember::Tick> GangMember::NextTick(absl::Duration timeout,
     }
     mine.set_gang(client_->gang());
     mine.set_is_over(absl::Now() >= wait_until);
+    mine.set_save_is_committed(save.step >= 0 && client_->committed_step() >= save.step);
   }
+  if (save.mine.has_value()) mine.set_saved(Encode(*save.mine));
   mine.set_stop_requested(StopRequested() || absl::Now() >= leave_by_);
   LIQUID_ASSIGN_OR_RETURN(const std::vector<std::string> all,
                           world_.AllGatherMessages(mine.SerializeAsString()));
   Tick tick;
   TickWord word;
+  std::vector<std::string> saved;
   for (size_t rank = all.size(); rank-- > 0;) {  // the leader's comes last
     LIQUID_CHECK(word.ParseFromString(all[rank]), "from rank ", rank);
     tick.stop_requested |= word.stop_requested();
+    if (!word.saved().empty()) saved.insert(saved.begin(), word.saved());
   }
+  if (saved.size() == all.size()) tick.saved = FirstError(saved);
+  tick.save_is_committed = word.save_is_committed();
   if (!word.error().empty()) return Decode(word.error());
   if (!word.order().empty()) LIQUID_CHECK(tick.order.emplace().ParseFromString(word.order()));
   tick.gang = word.gang();
@@ -66,12 +82,7 @@ void GangMember::Report(const GangMessage& message) {
 absl::Status AgreeOn(Communicator& world, const absl::Status& status) {
   LIQUID_ASSIGN_OR_RETURN(const std::vector<std::string> all,
                           world.AllGatherMessages(Encode(status)));
-  for (size_t rank = 0; rank < all.size(); ++rank) {
-    const absl::Status theirs = Decode(all[rank]);
-    if (theirs.ok()) continue;
-    return world.size() == 1 ? theirs : Annotate(theirs, absl::StrCat("rank ", rank));
-  }
-  return absl::OkStatus();
+  return FirstError(all);
 }
 
 absl::StatusOr<std::string> ShareFromLeader(Communicator& world,

@@ -15,6 +15,12 @@
 
 namespace liquid {
 
+// Of the checkpoint that is being written.
+struct SaveNews {
+  int64_t step = -1;                 // -1: none is
+  std::optional<absl::Status> mine;  // what this rank's part has come to; nothing while at work
+};
+
 // Calls that say "collective" are made by every rank at the same point of its program.
 class GangMember {
  public:
@@ -33,6 +39,9 @@ class GangMember {
     int64_t gang = 0;             // this gang's number
     ExchangeNews news = NOTHING_NEW;
     bool is_over = false;  // the leader's `wait_until` has passed
+    // Once every rank has something: OK, or the error of the lowest rank that has one.
+    std::optional<absl::Status> saved;
+    bool save_is_committed = false;  // the leader knows of the commit of SaveNews::step
   };
   // Collective. Waits for an order for at most `timeout`; or, on the leader, for what `listen`
   // waits for, if it is given: then only a look is taken at the orders. An error is that of the
@@ -40,7 +49,8 @@ class GangMember {
   // `wait_until` counts on the leader: one clock decides for all ranks.
   absl::StatusOr<Tick> NextTick(absl::Duration timeout,
                                 const std::function<ExchangeNews()>& listen = nullptr,
-                                absl::Time wait_until = absl::InfiniteFuture());
+                                absl::Time wait_until = absl::InfiniteFuture(),
+                                const SaveNews& save = {});
 
   // The leader's message to the coordinator; nothing on other ranks.
   void Report(const GangMessage& message);

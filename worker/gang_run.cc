@@ -247,6 +247,7 @@ absl::StatusOr<ExitCode> RunGang(Communicator& world, const GangRunOptions& opti
                    .max_steps = options.max_steps,
                    .leave_timeout = kLeaveTimeout,
                    .trouble_timeout = HeartbeatTimeout(job)});
+  LIQUID_RETURN_IF_ERROR(checkpointing.Prepare(state));
   BeginGracefulSignals();
   const absl::StatusOr<Leave::Reason> result = trainer.Run();
   progress.Finish();

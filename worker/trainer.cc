@@ -17,6 +17,8 @@ namespace {
 
 // How long to wait for an order before the ranks look at each other's signals again.
 constexpr absl::Duration kTick = absl::Milliseconds(100);
+// The same while a checkpoint is being written.
+constexpr absl::Duration kSaveTick = absl::Milliseconds(5);
 // How long to wait for other gangs before the coordinator is told that this one is idle.
 constexpr absl::Duration kPatience = absl::Milliseconds(10);
 constexpr absl::Duration kProgressInterval = absl::Milliseconds(250);
@@ -35,6 +37,7 @@ absl::StatusOr<Leave::Reason> Trainer::Run() {
       return lost;
     }
     gang_ = tick->gang;
+    LIQUID_RETURN_IF_ERROR(AttendToSave(*tick));
     if (tick->order.has_value()) LIQUID_RETURN_IF_ERROR(Obey(*tick->order));
     LIQUID_RETURN_IF_ERROR(ObeyLater(tick->is_over));
     LIQUID_RETURN_IF_ERROR(LeaveIfAsked(*tick));
@@ -45,18 +48,25 @@ absl::StatusOr<Leave::Reason> Trainer::Run() {
       LIQUID_RETURN_IF_ERROR(Work(tick->news));
     }
   }
+  LIQUID_RETURN_IF_ERROR(FinishSave().status());
   return *leaving_;
 }
 
 absl::StatusOr<GangMember::Tick> Trainer::Look() {
+  Checkpointing& checkpointing = parts_.checkpointing;
+  SaveNews save;
+  if (checkpointing.is_saving()) save = {checkpointing.saving_step(), checkpointing.Poll()};
   if (IsExchanging()) {
-    return parts_.gang.NextTick(absl::ZeroDuration(), [this] { return ListenToGangs(); });
+    return parts_.gang.NextTick(
+        absl::ZeroDuration(), [this] { return ListenToGangs(); }, absl::InfiniteFuture(), save);
   }
   const bool has_work =
       !is_in_trouble_ && parts_.world.is_inside() && plans_.contains(parts_.state.applied_step + 1);
   const absl::Time wait_until =
       is_in_trouble_ ? trouble_since_ + parts_.trouble_timeout : absl::InfiniteFuture();
-  return parts_.gang.NextTick(has_work ? absl::ZeroDuration() : kTick, nullptr, wait_until);
+  const absl::Duration patience = checkpointing.is_saving() ? kSaveTick : kTick;
+  return parts_.gang.NextTick(has_work ? absl::ZeroDuration() : patience, nullptr, wait_until,
+                              save);
 }
 
 // --- Orders.
@@ -137,6 +147,8 @@ absl::Status Trainer::ObeyLoadState(const LoadState& order) {
   if (order.generation() != generation_) return absl::OkStatus();
   parts_.step.Forget();
   unsettled_.clear();
+  DropSave();
+  LIQUID_RETURN_IF_ERROR(FinishSave().status());
   LIQUID_RETURN_IF_ERROR(parts_.load_state(order.max_step()));
   last_checkpoint_ = parts_.checkpointing.restored();
   SayReady();
@@ -195,6 +207,7 @@ absl::Status Trainer::ReceiveOrSendState(const World& order) {
     } else if (receivers[i] == parts_.world.place()) {
       parts_.step.Forget();
       unsettled_.clear();
+      DropSave();
       parts_.state.applied_step = -1;  // torn, until all of it is here
       status = ReceiveState(parts_.state, rail, donor, parts_.gang.world(), order.fingerprint());
       if (status.ok()) parts_.state.applied_step = order.step();
@@ -446,61 +459,6 @@ absl::Status Trainer::Evaluate() {
   *message.mutable_eval() = report;
   Report(std::move(message));
   return absl::OkStatus();
-}
-
-// --- Checkpoints.
-
-absl::Status Trainer::SaveAndGoOn() {
-  LIQUID_ASSIGN_OR_RETURN(const std::optional<SaveResult> result, Save());
-  if (result.has_value() && absl::IsAborted(result->failure)) {
-    put_off_save_ = parts_.state.applied_step;
-  } else if (result.has_value() && !result->failure.ok()) {
-    Say("training goes on without it");
-  }
-  return absl::OkStatus();
-}
-
-absl::Status Trainer::SaveBeforeLeaving() {
-  if (parts_.state.applied_step < 0) return absl::OkStatus();  // it has nothing to save
-  LIQUID_ASSIGN_OR_RETURN(const std::optional<SaveResult> result, Save());
-  return result.has_value() ? result->failure : absl::OkStatus();
-}
-
-// Nothing if this state is saved already; the coordinator is told again then. The error is a broken
-// gang.
-absl::StatusOr<std::optional<SaveResult>> Trainer::Save() {
-  const auto may_publish = [this]() -> absl::Status {
-    const int64_t step = parts_.state.applied_step;
-    if (step == 0) return absl::OkStatus();
-    const absl::Time deadline = absl::Now() + parts_.leave_timeout;
-    return parts_.gang.client()->WaitCommitted(step, [this, deadline] {
-      return (asked_to_leave_ || StopRequested()) && absl::Now() > std::min(leave_at_, deadline);
-    });
-  };
-  LIQUID_ASSIGN_OR_RETURN(std::optional<SaveResult> result,
-                          parts_.checkpointing.Save(parts_.state, may_publish));
-  GangMessage message;
-  CheckpointReport& report = *message.mutable_checkpoint();
-  if (result.has_value() && absl::IsAborted(result->failure)) {
-    Say(absl::StrCat("the checkpoint of step ", parts_.state.applied_step,
-                     " is put off: ", result->failure.message()));
-    return result;
-  }
-  if (!result.has_value()) {
-    if (!last_checkpoint_.has_value()) return result;
-    report = *last_checkpoint_;
-  } else {
-    report = result->report;
-    Say(result->failure.ok()
-            ? absl::StrFormat("checkpoint %s: %.1f MB in %.2f s", report.directory(),
-                              static_cast<double>(report.num_bytes()) / 1e6, report.seconds())
-            : absl::StrCat("checkpoint at step ", report.step(),
-                           " FAILED: ", result->failure.message()));
-    if (result->failure.ok()) last_checkpoint_ = report;
-  }
-  report.set_generation(generation_);
-  Report(std::move(message));
-  return result;
 }
 
 void Trainer::Say(const std::string& line) {

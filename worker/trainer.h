@@ -75,9 +75,16 @@ class Trainer {
   absl::Status Work(ExchangeNews news);
   absl::Status FinishStep();
   absl::Status Evaluate();
+
+  // Saves (trainer_saves.cc). The error of a StatusOr is a broken gang.
+  absl::Status AttendToSave(const GangMember::Tick& tick);
+  absl::StatusOr<SaveResult> BeginSave();
+  absl::StatusOr<SaveResult> FinishSave();
   absl::Status SaveAndGoOn();        // a failed save is reported, no more
   absl::Status SaveBeforeLeaving();  // a failed save is the error
-  absl::StatusOr<std::optional<SaveResult>> Save();
+  void ReportSave(const SaveResult& result);
+  void TellCheckpoint(CheckpointReport report);
+  void DropSave();
   void Say(const std::string& line);
   void Report(GangMessage message) { parts_.gang.Report(message); }
 

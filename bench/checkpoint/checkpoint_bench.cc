@@ -1,57 +1,22 @@
-// Bytes per second of fingerprinting, saving, loading and verifying, beside those of a bare hash, a
-// bare memory copy, and a bare write with fsync, which are the limits.
-#include <unistd.h>
-
+// Bytes per second of hashing, fingerprinting and copying: what saving and loading are made of.
+// Their own figures, beside those of the disk in the same run, are bench.checkpoint.report's.
 #include <cstring>
-#include <string>
 #include <vector>
 
-#include "absl/strings/str_cat.h"
-#include "base/check.h"
-#include "base/file.h"
 #include "base/hash.h"
 #include "benchmark/benchmark.h"
-#include "checkpoint/checksum.h"
 #include "checkpoint/fingerprint.h"
-#include "checkpoint/parallel_loop.h"
-#include "checkpoint/reader.h"
-#include "checkpoint/writer.h"
+#include "checkpoint/write_assignment.h"
 
 namespace liquid {
 namespace {
 
 constexpr int64_t kNumBytes = 256 << 20;
-constexpr int64_t kTensorBytes = 32 << 20;
+constexpr int64_t kColumns = 1536;
 
-const std::vector<float>& Data() {
-  static const auto& data = *new std::vector<float>(kNumBytes / sizeof(float), 1.25f);
+std::vector<float>& Data() {
+  static auto& data = *new std::vector<float>(kNumBytes / sizeof(float), 1.25f);
   return data;
-}
-
-std::vector<TensorSpec> Specs() {
-  std::vector<TensorSpec> specs;
-  for (int64_t i = 0; i < kNumBytes / kTensorBytes; ++i) {
-    specs.push_back({absl::StrCat("t", i), DType::kF32, {kTensorBytes / 4}});
-  }
-  return specs;
-}
-
-std::string Root() { return absl::StrCat("/tmp/liquid_checkpoint_bench_", getpid()); }
-
-std::string SaveOnce() {
-  static const auto& plan = *new CheckpointPlan(*MakeCheckpointPlan(Specs(), {}, 0));
-  CheckpointWriter writer(Root(), 1, plan, {});
-  LIQUID_CHECK(writer.Prepare().ok());
-  const auto* data = reinterpret_cast<const std::byte*>(Data().data());
-  const auto checksums = writer.WritePieces(
-      plan.pieces,
-      [&](const StoredTensor&, int64_t first_byte, int64_t) { return data + first_byte; });
-  LIQUID_CHECK(checksums.ok());
-  TrainingState state;
-  state.step = 1;
-  const auto committed = writer.Commit(state, *checksums, {});
-  LIQUID_CHECK(committed.ok(), committed.status().ToString());
-  return committed->path;
 }
 
 void BM_Copy(benchmark::State& state) {
@@ -74,57 +39,38 @@ void BM_Fingerprint(benchmark::State& state) {
   state.SetBytesProcessed(state.iterations() * kNumBytes);
 }
 
-void BM_BareWrite(benchmark::State& state) {
-  LIQUID_CHECK(MakeDirectories(Root()).ok());
+// What a snapshot does: whole (1), or a column shard of two (2).
+void BM_Gather(benchmark::State& state) {
+  const int64_t rows = kNumBytes / 4 / kColumns;
+  const TensorSpec spec{"t", DType::kF32, {rows, kColumns}};
+  const auto plan = MakeCheckpointPlan({spec}, {}, 0);
+  std::vector<std::vector<HeldPart>> parts;
+  std::vector<std::vector<PlacedBox>> boxes;
+  const int64_t shards = state.range(0);
+  for (int64_t i = 0; i < shards; ++i) {
+    HeldPart part = HoldWhole(spec, Data().data());
+    part.box.column_begin = kColumns * i / shards;
+    part.box.column_end = kColumns * (i + 1) / shards;
+    part.row_bytes = part.box.num_columns() * 4;
+    parts.push_back({part});
+    boxes.push_back(*PlaceParts(*plan, parts.back()));
+  }
+  const auto assignment = AssignWrites(*plan, boxes, 0);
+  std::vector<std::byte> out(kNumBytes);
+  int64_t done = 0;
   for (auto _ : state) {
-    absl::StatusOr<File> file = File::Create(Root() + "/bare");
-    LIQUID_CHECK(file.ok() && file->Reserve(kNumBytes).ok());
-    LIQUID_CHECK(file->WriteAt(0, Data().data(), kNumBytes).ok() && file->Sync().ok());
+    for (const PieceWrite& write : assignment->writes) {
+      GatherBytes(*plan, write, parts[0], out.data());
+      done += write.num_bytes();
+    }
   }
-  state.SetBytesProcessed(state.iterations() * kNumBytes);
-  LIQUID_CHECK(RemoveRecursively(Root()).ok());
-}
-
-void BM_Save(benchmark::State& state) {
-  for (auto _ : state) SaveOnce();
-  state.SetBytesProcessed(state.iterations() * kNumBytes);
-  LIQUID_CHECK(RemoveRecursively(Root()).ok());
-}
-
-void BM_Load(benchmark::State& state) {
-  const std::string path = SaveOnce();
-  std::vector<float> out(Data().size());
-  std::vector<TensorRead> reads;
-  for (const TensorSpec& spec : Specs()) {
-    reads.push_back({spec, out.data() + static_cast<int64_t>(reads.size()) * kTensorBytes / 4});
-  }
-  for (auto _ : state) {
-    const auto reader = CheckpointReader::Open(path);
-    LIQUID_CHECK(reader.ok() && reader->Read(reads, static_cast<int>(state.range(0))).ok());
-  }
-  state.SetBytesProcessed(state.iterations() * kNumBytes);
-  LIQUID_CHECK(RemoveRecursively(Root()).ok());
-}
-
-// The limit of BM_Load: the same bytes from the same cache, unverified.
-void BM_BareRead(benchmark::State& state) {
-  const std::string path = SaveOnce() + "/model.safetensors";
-  std::vector<float> out(Data().size());
-  for (auto _ : state) {
-    const absl::StatusOr<File> file = File::OpenForRead(path);
-    LIQUID_CHECK(file.ok() && file->ReadAt(0, out.data(), kNumBytes).ok());
-  }
-  state.SetBytesProcessed(state.iterations() * kNumBytes);
-  LIQUID_CHECK(RemoveRecursively(Root()).ok());
+  state.SetBytesProcessed(done);
 }
 
 BENCHMARK(BM_Copy)->Unit(benchmark::kMillisecond);
 BENCHMARK(BM_Hash)->Unit(benchmark::kMillisecond);
 BENCHMARK(BM_Fingerprint)->Unit(benchmark::kMillisecond);
-BENCHMARK(BM_BareWrite)->Unit(benchmark::kMillisecond)->UseRealTime();
-BENCHMARK(BM_Save)->Unit(benchmark::kMillisecond)->UseRealTime();
-BENCHMARK(BM_BareRead)->Unit(benchmark::kMillisecond)->UseRealTime();
-BENCHMARK(BM_Load)->Arg(1)->Arg(2)->Unit(benchmark::kMillisecond)->UseRealTime();
+BENCHMARK(BM_Gather)->Arg(1)->Arg(2)->Unit(benchmark::kMillisecond);
 
 }  // namespace
 }  // namespace liquid

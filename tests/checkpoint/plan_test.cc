@@ -50,29 +50,6 @@ TEST(CheckpointPlanTest, NamesFilesAsTransformersDoes) {
   EXPECT_EQ(plan->num_model_files, 2);
 }
 
-TEST(CheckpointPlanTest, RanksShareAllPiecesEvenly) {
-  const auto plan =
-      MakeCheckpointPlan(Bytes({10 * kPieceBytes + 1, 3, 0, 4 * kPieceBytes, 2 * kPieceBytes - 1}),
-                         {}, 8 * kPieceBytes);
-  ASSERT_THAT(plan, IsOk());
-  ASSERT_EQ(plan->pieces.size(), 11 + 1 + 4 + 2);
-  for (int num_ranks = 1; num_ranks <= 20; ++num_ranks) {
-    size_t next = 0;
-    for (int rank = 0; rank < num_ranks; ++rank) {
-      int64_t num_bytes = 0;
-      for (const Piece& piece : PiecesOfRank(*plan, rank, num_ranks)) {
-        ASSERT_LT(next, plan->pieces.size());
-        EXPECT_EQ(plan->TensorOf(piece).spec, plan->TensorOf(plan->pieces[next]).spec);
-        EXPECT_EQ(piece.index, plan->pieces[next].index);
-        num_bytes += plan->NumBytes(piece);
-        ++next;
-      }
-      EXPECT_LE(num_bytes, 16 * kPieceBytes / num_ranks + kPieceBytes + 4);
-    }
-    EXPECT_EQ(next, plan->pieces.size()) << num_ranks;
-  }
-}
-
 TEST(CheckpointPlanTest, PiecesCoverATensor) {
   const auto plan = MakeCheckpointPlan(Bytes({2 * kPieceBytes + 7}), {}, 0);
   int64_t end = 0;

@@ -15,6 +15,8 @@
 #include "base/status.h"
 #include "checkpoint/fingerprint.h"
 #include "checkpoint/plan.h"
+#include "checkpoint/tensor_box.h"
+#include "checkpoint/write_assignment.h"
 #include "checkpoint/writer.h"
 #include "gtest/gtest.h"
 
@@ -49,8 +51,20 @@ struct SampleModel {
     }
   }
 
-  const void* BytesOf(const StoredTensor& tensor, int64_t first_byte) const {
-    return bytes.at(tensor.spec.name).data() + first_byte;
+  // All of it, as each of several replicas holds it.
+  std::vector<HeldPart> WholeParts() {
+    std::vector<HeldPart> parts;
+    for (const auto* specs : {&model, &optimizer}) {
+      for (const TensorSpec& spec : *specs) {
+        parts.push_back(HoldWhole(spec, bytes.at(spec.name).data()));
+      }
+    }
+    return parts;
+  }
+  SampleModel ModelOnly() const {
+    SampleModel copy = *this;
+    copy.optimizer.clear();
+    return copy;
   }
   Hash128 Fingerprint() const {
     Hash128 sum;
@@ -72,6 +86,7 @@ struct SaveOptions {
   int64_t max_shard_bytes = 0;
   Retention retention;
   std::vector<CompanionFile> companions;
+  std::vector<std::vector<HeldPart>> parts;  // by rank; empty: `num_ranks` replicas
 };
 
 inline TrainingState SampleState(const SampleModel& sample, int64_t step) {
@@ -89,31 +104,66 @@ inline TrainingState SampleState(const SampleModel& sample, int64_t step) {
   return state;
 }
 
-// Every rank writes its part in a thread of its own.
+using PartsByRank = std::vector<std::vector<HeldPart>>;
+
+// Every rank writes its part in a thread of its own; then they hash what they wrote together.
+inline absl::StatusOr<std::vector<PieceChecksum>> WriteByRanks(const CheckpointWriter& writer,
+                                                               const CheckpointPlan& plan,
+                                                               const PartsByRank& parts) {
+  std::vector<std::vector<PlacedBox>> boxes;
+  for (const auto& of_rank : parts) {
+    LIQUID_ASSIGN_OR_RETURN(boxes.emplace_back(), PlaceParts(plan, of_rank));
+  }
+  std::vector<WriteAssignment> assignments;
+  for (size_t rank = 0; rank < parts.size(); ++rank) {
+    LIQUID_ASSIGN_OR_RETURN(assignments.emplace_back(),
+                            AssignWrites(plan, boxes, static_cast<int>(rank)));
+  }
+  using Checksums = absl::StatusOr<std::vector<PieceChecksum>>;
+  const auto on_ranks = [&](const std::function<Checksums(size_t)>& body) -> Checksums {
+    std::vector<Checksums> results(parts.size());
+    std::vector<std::thread> ranks;
+    for (size_t rank = 0; rank < parts.size(); ++rank) {
+      ranks.emplace_back([&, rank] { results[rank] = body(rank); });
+    }
+    for (std::thread& rank : ranks) rank.join();
+    std::vector<PieceChecksum> all;
+    for (const Checksums& result : results) {
+      LIQUID_RETURN_IF_ERROR(result.status());
+      all.insert(all.begin(), result->begin(), result->end());  // the order must not matter
+    }
+    return all;
+  };
+  LIQUID_ASSIGN_OR_RETURN(
+      std::vector<PieceChecksum> checksums, on_ranks([&](size_t rank) {
+        std::map<const PieceWrite*, std::vector<std::byte>> packed;
+        for (const PieceWrite& write : assignments[rank].writes) {
+          std::vector<HeldPart> of_tensor;
+          for (const HeldPart& part : parts[rank]) {
+            if (part.spec == plan.TensorOf(write.piece).spec) of_tensor.push_back(part);
+          }
+          packed[&write].resize(static_cast<size_t>(write.num_bytes()));
+          GatherBytes(plan, write, of_tensor, packed[&write].data());
+        }
+        return writer.WritePieces(
+            assignments[rank].writes,
+            [&](const PieceWrite& write) -> const std::byte* { return packed.at(&write).data(); },
+            /*num_threads=*/2, nullptr);
+      }));
+  LIQUID_ASSIGN_OR_RETURN(const std::vector<PieceChecksum> later, on_ranks([&](size_t rank) {
+                            return writer.HashPieces(assignments[rank].hashed_later, 2, nullptr);
+                          }));
+  checksums.insert(checksums.end(), later.begin(), later.end());
+  return checksums;
+}
+
+// As replicas that all hold everything.
 inline absl::StatusOr<std::vector<PieceChecksum>> WriteByRanks(const CheckpointWriter& writer,
                                                                const CheckpointPlan& plan,
                                                                const SampleModel& sample,
                                                                int num_ranks) {
-  std::vector<absl::StatusOr<std::vector<PieceChecksum>>> parts(
-      static_cast<size_t>(num_ranks), absl::StatusOr<std::vector<PieceChecksum>>());
-  std::vector<std::thread> ranks;
-  for (int rank = 0; rank < num_ranks; ++rank) {
-    ranks.emplace_back([&, rank] {
-      parts[static_cast<size_t>(rank)] =
-          writer.WritePieces(PiecesOfRank(plan, rank, num_ranks),
-                             [&](const StoredTensor& tensor, int64_t first_byte, int64_t) {
-                               return sample.BytesOf(tensor, first_byte);
-                             });
-    });
-  }
-  for (std::thread& rank : ranks) rank.join();
-  std::vector<PieceChecksum> checksums;
-  for (auto& part : parts) {
-    LIQUID_RETURN_IF_ERROR(part.status());
-    // Last rank first: the order must not matter.
-    checksums.insert(checksums.begin(), part->begin(), part->end());
-  }
-  return checksums;
+  SampleModel copy = sample;
+  return WriteByRanks(writer, plan, PartsByRank(static_cast<size_t>(num_ranks), copy.WholeParts()));
 }
 
 inline absl::StatusOr<CommittedCheckpoint> Save(const std::string& root, int64_t step,
@@ -125,7 +175,8 @@ inline absl::StatusOr<CommittedCheckpoint> Save(const std::string& root, int64_t
   CheckpointWriter writer(root, step, plan, options.companions);
   LIQUID_RETURN_IF_ERROR(writer.Prepare());
   absl::StatusOr<std::vector<PieceChecksum>> checksums =
-      WriteByRanks(writer, plan, sample, options.num_ranks);
+      options.parts.empty() ? WriteByRanks(writer, plan, sample, options.num_ranks)
+                            : WriteByRanks(writer, plan, options.parts);
   if (!checksums.ok()) {
     LIQUID_RETURN_IF_ERROR(writer.Abandon());
     return checksums.status();

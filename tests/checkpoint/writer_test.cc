@@ -270,7 +270,8 @@ TEST(CheckpointWriterTest, AnOldCheckpointThatCannotGoOnlyWarns) {
   CheckpointWriter writer(root.path(), 2, *plan, {});
   ASSERT_THAT(writer.Prepare(), IsOk());
   fs::create_directories(root.path() + "/.step-00000001.old/in_the_way");
-  const auto checksums = ::liquid::testing::WriteByRanks(writer, *plan, SampleModel(2), 1);
+  const auto checksums =
+      ::liquid::testing::WriteByRanks(writer, *plan, SampleModel(2).ModelOnly(), 1);
   ASSERT_THAT(checksums, IsOk());
   const auto committed = writer.Commit(SampleState(SampleModel(2), 2), *checksums, {1, 0});
   ASSERT_THAT(committed, IsOk());
