@@ -292,7 +292,9 @@ absl::Status Trainer::ObeyLater(bool waited_enough) {
 // --- Going.
 
 absl::Status Trainer::LeaveIfAsked(const GangMember::Tick& tick) {
-  const bool enough = parts_.max_steps > 0 && num_steps_ >= parts_.max_steps;
+  // After the job's last step it is the coordinator that ends it, when the checkpoint is there.
+  const bool enough = parts_.max_steps > 0 && num_steps_ >= parts_.max_steps &&
+                      parts_.state.applied_step < parts_.num_steps;
   if (leaving_.has_value() || !(tick.stop_requested || enough || asked_to_leave_)) {
     return absl::OkStatus();
   }
