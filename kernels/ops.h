@@ -14,6 +14,7 @@
 #define LIQUID_KERNELS_OPS_H_
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 
@@ -52,8 +53,19 @@ struct AdamWOptions {
 inline constexpr int kFixedPointBits = 50;
 // Targets with this value are not scored.
 inline constexpr int32_t kIgnoredTarget = -100;
+// A row of a table, or a target, that another rank's part of the vocabulary has.
+inline constexpr int32_t kElsewhere = -1;
 // Elements per partial sum of SumOfSquares.
 inline constexpr int64_t kNormChunk = 1024;
+
+// A vocabulary that is spread over ranks: each has some rows of the weight, in order, and the same
+// inputs. What ranks must know of each other's part of a softmax is small.
+struct VocabularyPart {
+  int num_parts = 1;
+  int64_t largest_part = 0;  // rows
+  // all [num_parts,R,2] = every rank's `mine` [R,2], by rank; kF64. Enqueued like an operation.
+  std::function<void(TensorView all, ConstTensorView mine)> all_gather;
+};
 
 class Ops {
  public:
@@ -78,8 +90,8 @@ class Ops {
   virtual void Scale(TensorView out, ConstTensorView x, float factor) = 0;
 
   // ---- Embedding ----
-  // out [N,D] = table [V,D] rows at ids [N]; 0 <= ids < V. Backward: dtable rows += dout, in the
-  // order of n for equal ids.
+  // out [N,D] = table [V,D] rows at ids [N]; 0 <= ids < V, or kElsewhere: zeros. Backward: dtable
+  // rows += dout, in the order of n for equal ids.
   virtual void Embedding(TensorView out, const int32_t* ids, ConstTensorView table) = 0;
   virtual void EmbeddingBackward(TensorView dtable, const int32_t* ids, ConstTensorView dout) = 0;
 
@@ -139,12 +151,15 @@ class Ops {
   // ---- Loss: output projection and softmax cross entropy in one ----
   // logits = x weight^T, x [N,D], weight [V,D]; nll[n] = logsumexp_v(logits[n]) - logits[n,target],
   // 0 where targets[n] is kIgnoredTarget. No more than a chunk of logits is ever stored.
+  // `part`: if not null, `weight` is this rank's part, targets are rows of it or kElsewhere, nll is
+  // that of the whole vocabulary, and dx this rank's share, to be summed over ranks.
   virtual void LinearCrossEntropy(TensorView nll, ConstTensorView x, ConstTensorView weight,
-                                  const int32_t* targets) = 0;
+                                  const int32_t* targets, const VocabularyPart* part) = 0;
   // The same, and the gradient of gradient_scale * sum_n nll[n]: dx [N,D] =, dweight [V,D] +=.
   virtual void LinearCrossEntropyWithGradient(TensorView nll, TensorView dx, TensorView dweight,
                                               ConstTensorView x, ConstTensorView weight,
-                                              const int32_t* targets, float gradient_scale) = 0;
+                                              const int32_t* targets, float gradient_scale,
+                                              const VocabularyPart* part) = 0;
 
   // ---- Sums of gradients, norms, update ----
   // sum += gradient (kF32). With sum kI64: sum += llrint(gradient * 2^50), each element clamped to

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "base/check.h"
+#include "model/spread.h"
 
 namespace liquid {
 
@@ -15,13 +16,27 @@ struct Decoder::DeviceBatch {
   }
 };
 
-Decoder::Decoder(const ModelConfig& config, Ops& ops, Stream& stream, TensorPool& pool)
-    : config_(config), ops_(ops), stream_(stream), pool_(pool) {}
+Decoder::Decoder(const ModelConfig& config, Ops& ops, Stream& stream, TensorPool& pool,
+                 const TensorParallel& tensor_parallel)
+    : config_(config), ops_(ops), stream_(stream), pool_(pool), tensor_(tensor_parallel) {}
 
-int Decoder::AddParameter(std::string name, const Shape& shape) {
-  weights_.push_back(pool_.AllocateF32(shape));
-  parameters_.push_back({std::move(name), shape, shape.rank() >= 2, weights_.back().view()});
-  return static_cast<int>(parameters_.size()) - 1;
+int Decoder::AddParameter(std::string name, const Shape& shape, const Partition& partition) {
+  const int index = static_cast<int>(parameters_.size());
+  absl::StatusOr<TensorPart> part = PartOf(name, shape, partition, tensor_.rank(), tensor_.size());
+  status_.Update(part.status());
+  if (!status_.ok()) return index;
+  weights_.push_back(pool_.AllocateF32(part->shape));
+  parameters_.push_back({std::move(name), shape, shape.rank() >= 2, partition, *std::move(part),
+                         weights_.back().view()});
+  return index;
+}
+
+int Decoder::AddTable(std::string name) {
+  return AddParameter(std::move(name), {config_.vocab_size, config_.hidden_size},
+                      {.kind = Partition::Kind::kRows,
+                       .unit = "tokens of the vocabulary",
+                       .num_units = config_.vocab_size,
+                       .may_be_uneven = true});
 }
 
 void Decoder::UseRotary(const RopeConfig& rope) { rotary_.emplace(rope, config_.head_dim); }
@@ -40,9 +55,18 @@ Decoder::DeviceBatch Decoder::Upload(const TokenBatch& batch) {
                  "target ", target, " at ", i);
     LIQUID_CHECK(batch.positions[i] >= 0, "position ", batch.positions[i], " at ", i);
   }
+  LIQUID_CHECK(n % tensor_.size() == 0, n, " tokens for ", tensor_.size(), " ranks");
+  const TensorPart::Range vocabulary = parameters_[head_].part.ranges[0];
+  const auto local = [&vocabulary](int32_t token) {
+    if (token == kIgnoredTarget) return token;
+    const bool is_here = token >= vocabulary.begin && token < vocabulary.end;
+    return is_here ? token - static_cast<int32_t>(vocabulary.begin) : kElsewhere;
+  };
   std::vector<int32_t> host;
   host.reserve(7 * n);
-  for (const auto& part : {batch.tokens, batch.targets, batch.positions, batch.document_start}) {
+  for (const int32_t token : batch.tokens) host.push_back(local(token));
+  for (const int32_t target : batch.targets) host.push_back(local(target));
+  for (const auto& part : {batch.positions, batch.document_start}) {
     host.insert(host.end(), part.begin(), part.end());
   }
   for (int32_t j = 0; j < 3; ++j) {
@@ -56,7 +80,7 @@ Decoder::DeviceBatch Decoder::Upload(const TokenBatch& batch) {
 }
 
 Pass Decoder::MakePass(Tape& tape, const TokenBatch& batch, const DeviceBatch& device) {
-  Pass pass = {.tape = tape};
+  Pass pass = {.tape = tape, .tensor = tensor_};
   pass.num_rows = batch.num_rows;
   pass.sequence_length = batch.sequence_length;
   pass.tokens = device.Row(0);
@@ -102,11 +126,21 @@ std::vector<float> Decoder::ToHost(ConstTensorView tensor) {
   return host;
 }
 
+// What is applied to the whole residual stream on every rank has its whole gradient on each.
+bool Decoder::IsOthersToGive(const Parameter& parameter) const {
+  return parameter.partition.kind == Partition::Kind::kWhole && !tensor_.splits_sequence() &&
+         tensor_.rank() > 0;
+}
+
 void Decoder::ForwardBackward(const TokenBatch& batch, float loss_scale, Recompute recompute,
                               const GradientSink& sink, absl::Span<float> nll) {
   const DeviceBatch device = Upload(batch);
   const PooledTensor losses = pool_.AllocateF32({static_cast<int64_t>(nll.size())});
-  Tape tape(ops_, pool_, parameters_, &sink);
+  const GradientSink mine = [&](int index, ConstTensorView gradient) {
+    if (IsOthersToGive(parameters_[index])) return;
+    sink(index, gradient);
+  };
+  Tape tape(ops_, pool_, parameters_, &mine);
   Pass pass = MakePass(tape, batch, device);
   LIQUID_CHECK(static_cast<int64_t>(nll.size()) == pass.num_tokens(), nll.size());
   LinearCrossEntropy(pass, Forward(pass, recompute, [](const Variable&) {}), head_, loss_scale,
@@ -134,10 +168,37 @@ Model::Activations Decoder::Inspect(const TokenBatch& batch) {
   Pass pass = MakePass(tape, batch, device);
   Activations activations;
   const Variable x = Forward(pass, Recompute::kNone, [&](const Variable& value) {
-    activations.hidden.push_back(ToHost(value.view()));
+    activations.hidden.push_back(ResidualToHost(value.view()));
   });
-  activations.logits = ToHost(Linear(pass, x, head_).view());
+  activations.logits = LogitsToHost(Linear(pass, Gather(pass, x), head_).view());
   return activations;
+}
+
+std::vector<float> Decoder::ResidualToHost(ConstTensorView x) {
+  if (!tensor_.splits_sequence()) return ToHost(x);
+  const PooledTensor all = pool_.AllocateF32({x.NumRows() * tensor_.size(), x.shape.back()});
+  tensor_.group->AllGatherParts(all.view(), x);
+  return ToHost(all.view());
+}
+
+std::vector<float> Decoder::LogitsToHost(ConstTensorView logits) {
+  const std::vector<float> mine = ToHost(logits);
+  if (tensor_.size() == 1) return mine;
+  const auto parts = tensor_.group->AllGatherMessages(
+      std::string(reinterpret_cast<const char*>(mine.data()), mine.size() * sizeof(float)));
+  LIQUID_CHECK(parts.ok(), parts.status().ToString());
+  const int64_t rows = logits.NumRows();
+  std::vector<float> all(rows * config_.vocab_size);
+  int64_t column = 0;
+  for (const std::string& part : *parts) {
+    const auto width = static_cast<int64_t>(part.size() / sizeof(float)) / rows;
+    const auto* values = reinterpret_cast<const float*>(part.data());
+    for (int64_t r = 0; r < rows; ++r) {
+      std::copy_n(values + r * width, width, &all[r * config_.vocab_size + column]);
+    }
+    column += width;
+  }
+  return all;
 }
 
 std::unique_ptr<KeyValueCache> Decoder::CreateCache(int64_t max_tokens) {

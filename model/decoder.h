@@ -17,8 +17,11 @@ namespace liquid {
 
 class Decoder : public Model {
  public:
+  // The first parameter that cannot be spread as asked; such a model cannot be used.
+  const absl::Status& status() const { return status_; }
   const ModelConfig& config() const override { return config_; }
   absl::Span<const Parameter> parameters() const override { return parameters_; }
+  const TensorParallel& tensor_parallel() const override { return tensor_; }
   Stream& stream() override { return stream_; }
   void ForwardBackward(const TokenBatch& batch, float loss_scale, Recompute recompute,
                        const GradientSink& sink, absl::Span<float> nll) override;
@@ -28,10 +31,19 @@ class Decoder : public Model {
   std::vector<float> Extend(KeyValueCache& cache, absl::Span<const int32_t> tokens) override;
 
  protected:
-  Decoder(const ModelConfig& config, Ops& ops, Stream& stream, TensorPool& pool);
+  Decoder(const ModelConfig& config, Ops& ops, Stream& stream, TensorPool& pool,
+          const TensorParallel& tensor_parallel);
 
   // Called by a family's constructor, in the order of the checkpoint. The index of the parameter.
-  int AddParameter(std::string name, const Shape& shape);
+  int AddParameter(std::string name, const Shape& shape, const Partition& partition = {});
+  int AddTable(std::string name);  // [V,D], by its rows
+  static Partition ByRows(const char* unit, int64_t num_units, int64_t sections = 1) {
+    return {Partition::Kind::kRows, unit, num_units, sections};
+  }
+  static Partition ByColumns(Partition by_rows) {
+    by_rows.kind = Partition::Kind::kColumns;
+    return by_rows;
+  }
   void UseRotary(const RopeConfig& rope);
   void set_head(int parameter) { head_ = parameter; }  // [V,D]; the token table if tied
 
@@ -46,12 +58,17 @@ class Decoder : public Model {
   Pass MakePass(Tape& tape, const TokenBatch& batch, const DeviceBatch& device);
   // Embedding to last norm. `probe`, if given, sees the residual streams and the result.
   Variable Forward(Pass& pass, Recompute recompute, absl::FunctionRef<void(const Variable&)> probe);
+  bool IsOthersToGive(const Parameter& parameter) const;
   std::vector<float> ToHost(ConstTensorView tensor);
+  std::vector<float> ResidualToHost(ConstTensorView x);     // all tokens
+  std::vector<float> LogitsToHost(ConstTensorView logits);  // the whole vocabulary
 
   ModelConfig config_;
   Ops& ops_;
   Stream& stream_;
   TensorPool& pool_;
+  const TensorParallel tensor_;
+  absl::Status status_;
   std::vector<Parameter> parameters_;
   std::vector<PooledTensor> weights_;
   std::optional<RotaryTable> rotary_;

@@ -5,20 +5,10 @@
 #include <utility>
 
 #include "base/check.h"
+#include "model/spread.h"
 
 namespace liquid {
 namespace {
-
-// A parameter that may be absent.
-void UseBias(Pass& pass, Variable& out, int bias) {
-  if (bias >= 0) pass.tape.ops().AddBias(out.view(), pass.tape.Use(bias));
-}
-
-void BiasBackward(Pass& pass, const TensorView& dout, int bias) {
-  if (bias < 0) return;
-  pass.tape.AddToParameter(bias,
-                           [&](TensorView dbias) { pass.tape.ops().AddBiasBackward(dbias, dout); });
-}
 
 // Zeroes the rows of `rows` [N,D] where `tokens` [N] is `id`.
 void ClearRows(Ops& ops, TensorView rows, absl::Span<const int32_t> tokens, int32_t id) {
@@ -37,7 +27,7 @@ Variable TokenEmbedding(Pass& pass, int table, int32_t padding_id) {
   const ConstTensorView weight = tape.Use(table);
   Variable out = tape.NewVariable({pass.num_tokens(), weight.shape.back()});
   tape.ops().Embedding(out.view(), pass.tokens, weight);
-  if (!tape.recording()) return out;
+  if (!tape.recording()) return SumOverRanks(pass, std::move(out));
   tape.Record([&pass, table, padding_id, slot = out.slot, shape = out.view().shape] {
     SharedTensor dout = pass.tape.Take(slot, shape);
     if (!dout.HasOneHolder()) {
@@ -50,64 +40,84 @@ Variable TokenEmbedding(Pass& pass, int table, int32_t padding_id) {
       pass.tape.ops().EmbeddingBackward(dtable, pass.tokens, dout.view);
     });
   });
-  return out;
+  return SumOverRanks(pass, std::move(out));
 }
 
 Variable PositionEmbedding(Pass& pass, int table) {
   Tape& tape = pass.tape;
   const ConstTensorView weight = tape.Use(table);
-  Variable out = tape.NewVariable({pass.num_tokens(), weight.shape.back()});
-  tape.ops().Embedding(out.view(), pass.positions, weight);
+  Variable out = tape.NewVariable({pass.num_residual(), weight.shape.back()});
+  const int32_t* positions = pass.positions + pass.first_residual();
+  tape.ops().Embedding(out.view(), positions, weight);
   if (!tape.recording()) return out;
-  tape.Record([&pass, table, slot = out.slot, shape = out.view().shape] {
+  tape.Record([&pass, table, positions, slot = out.slot, shape = out.view().shape] {
     const SharedTensor dout = pass.tape.Take(slot, shape);
     pass.tape.AddToParameter(table, [&](TensorView dtable) {
-      pass.tape.ops().EmbeddingBackward(dtable, pass.positions, dout.view);
+      pass.tape.ops().EmbeddingBackward(dtable, positions, dout.view);
     });
   });
   return out;
 }
 
-Variable Linear(Pass& pass, const Variable& x, int weight, int bias) {
+namespace {
+
+// How a weight is stored.
+enum class Major { kOutput, kInput };  // [O,I], [I,O]
+
+// x weight, without a bias.
+Variable Product(Pass& pass, const Variable& x, int weight, Major major) {
   Tape& tape = pass.tape;
-  const ConstTensorView w = tape.Use(weight);  // [O,I]
-  Variable out = tape.NewVariable({x.view().NumRows(), w.shape[0]});
-  tape.ops().MatMul(out.view(), x.view(), w, {.transpose_b = true});
-  UseBias(pass, out, bias);
+  const ConstTensorView w = tape.Use(weight);
+  const bool by_output = major == Major::kOutput;
+  Variable out = tape.NewVariable({x.view().NumRows(), w.shape[by_output ? 0 : 1]});
+  tape.ops().MatMul(out.view(), x.view(), w, {.transpose_b = by_output});
   if (!tape.recording()) return out;
-  tape.Record([&pass, x, w, weight, bias, slot = out.slot, shape = out.view().shape] {
+  tape.Record([&pass, x, w, weight, by_output, slot = out.slot, shape = out.view().shape] {
     Ops& ops = pass.tape.ops();
     const SharedTensor dout = pass.tape.Take(slot, shape);
-    BiasBackward(pass, dout.view, bias);
     pass.tape.ContributeToParameter(weight, [&](TensorView dw, bool accumulate) {
-      ops.MatMul(dw, dout.view, x.view(), {.transpose_a = true, .accumulate = accumulate});
+      const MatMulOptions options = {.transpose_a = true, .accumulate = accumulate};
+      if (by_output) ops.MatMul(dw, dout.view, x.view(), options);
+      if (!by_output) ops.MatMul(dw, x.view(), dout.view, options);
     });
     pass.tape.Contribute(x.slot, x.view().shape, [&](TensorView dx, bool accumulate) {
-      ops.MatMul(dx, dout.view, w, {.accumulate = accumulate});
+      ops.MatMul(dx, dout.view, w, {.transpose_b = !by_output, .accumulate = accumulate});
     });
   });
   return out;
+}
+
+// In place of x, whose gradient is that of the sum.
+Variable WithBias(Pass& pass, Variable x, int bias) {
+  if (bias < 0) return x;
+  Tape& tape = pass.tape;
+  tape.ops().AddBias(x.view(), tape.Use(bias));
+  if (!tape.recording()) return x;
+  tape.Record([&pass, bias, slot = x.slot, shape = x.view().shape] {
+    const SharedTensor dout = pass.tape.Take(slot, shape);
+    pass.tape.AddToParameter(
+        bias, [&](TensorView dbias) { pass.tape.ops().AddBiasBackward(dbias, dout.view); });
+    pass.tape.Give(slot, dout);
+  });
+  return x;
+}
+
+Variable Affine(Pass& pass, const Variable& x, int weight, int bias, Major major) {
+  const auto inputs = major == Major::kOutput ? Partition::Kind::kColumns : Partition::Kind::kRows;
+  Variable out = Product(pass, x, weight, major);
+  if (pass.tape.parameter(weight).partition.kind == inputs)
+    out = SumOverRanks(pass, std::move(out));
+  return WithBias(pass, std::move(out), bias);
+}
+
+}  // namespace
+
+Variable Linear(Pass& pass, const Variable& x, int weight, int bias) {
+  return Affine(pass, x, weight, bias, Major::kOutput);
 }
 
 Variable LinearInputMajor(Pass& pass, const Variable& x, int weight, int bias) {
-  Tape& tape = pass.tape;
-  const ConstTensorView w = tape.Use(weight);  // [I,O]
-  Variable out = tape.NewVariable({x.view().NumRows(), w.shape[1]});
-  tape.ops().MatMul(out.view(), x.view(), w, {});
-  UseBias(pass, out, bias);
-  if (!tape.recording()) return out;
-  tape.Record([&pass, x, w, weight, bias, slot = out.slot, shape = out.view().shape] {
-    Ops& ops = pass.tape.ops();
-    const SharedTensor dout = pass.tape.Take(slot, shape);
-    BiasBackward(pass, dout.view, bias);
-    pass.tape.ContributeToParameter(weight, [&](TensorView dw, bool accumulate) {
-      ops.MatMul(dw, x.view(), dout.view, {.transpose_a = true, .accumulate = accumulate});
-    });
-    pass.tape.Contribute(x.slot, x.view().shape, [&](TensorView dx, bool accumulate) {
-      ops.MatMul(dx, dout.view, w, {.transpose_b = true, .accumulate = accumulate});
-    });
-  });
-  return out;
+  return Affine(pass, x, weight, bias, Major::kInput);
 }
 
 Variable RmsNorm(Pass& pass, const Variable& x, int weight, float epsilon, float offset) {
@@ -220,10 +230,10 @@ std::array<Variable, 3> SplitInThree(Pass& pass, const Variable& x) {
   return out;
 }
 
-Variable Rotary(Pass& pass, Variable x, int64_t num_heads) {
+Variable Rotary(Pass& pass, Variable x, int64_t head_dim) {
   Tape& tape = pass.tape;
-  const Shape shape = x.view().shape;
-  const Shape heads = {x.view().NumElements() / shape.back(), num_heads, shape.back() / num_heads};
+  const Shape heads = {pass.num_tokens(), x.view().NumElements() / pass.num_tokens() / head_dim,
+                       head_dim};
   Variable out = tape.Overwrite(x);
   tape.ops().Rotary(out.view().Reshape(heads), x.view().Reshape(heads), pass.rotary->cos(),
                     pass.rotary->sin(), pass.positions, /*inverse=*/false);
@@ -243,13 +253,14 @@ Variable Attention(Pass& pass, const Variable& q, const Variable& k, const Varia
   Tape& tape = pass.tape;
   const int64_t rows = pass.num_rows;
   const int64_t length = pass.sequence_length;
-  const Shape query_shape = {rows, length, a.num_heads, a.head_dim};
-  const Shape key_shape = {rows, length, a.num_kv_heads, a.head_dim};
+  const int64_t num_heads = q.view().shape.back() / a.head_dim;
+  const Shape query_shape = {rows, length, num_heads, a.head_dim};
+  const Shape key_shape = {rows, length, k.view().shape.back() / a.head_dim, a.head_dim};
   AttentionOptions options;
   options.scale = static_cast<float>(1.0 / std::sqrt(static_cast<double>(a.head_dim)));
   options.window = a.window;
   Variable out = tape.NewVariable(q.view().shape);
-  const SharedTensor lse = tape.Allocate({rows, a.num_heads, length});
+  const SharedTensor lse = tape.Allocate({rows, num_heads, length});
   const ConstTensorView query = q.view().Reshape(query_shape);
   const TensorView target = out.view().Reshape(query_shape);
   if (pass.cache != nullptr) {
@@ -282,16 +293,25 @@ void LinearCrossEntropy(Pass& pass, const Variable& x, int weight, float loss_sc
                         TensorView nll) {
   Tape& tape = pass.tape;
   const ConstTensorView w = tape.Use(weight);
+  const VocabularyPart part = {
+      .num_parts = pass.tensor.size(),
+      .largest_part =
+          (tape.parameter(weight).shape[0] + pass.tensor.size() - 1) / pass.tensor.size(),
+      .all_gather = [&pass](TensorView all, ConstTensorView mine) {
+        pass.tensor.group->AllGatherParts(all, mine);
+      }};
+  const VocabularyPart* spread = pass.tensor.size() > 1 ? &part : nullptr;
+  const Variable all = Gather(pass, x);
   if (!tape.recording()) {
-    tape.ops().LinearCrossEntropy(nll, x.view(), w, pass.targets);
+    tape.ops().LinearCrossEntropy(nll, all.view(), w, pass.targets, spread);
     return;
   }
-  SharedTensor dx = tape.Allocate(x.view().shape);
+  SharedTensor dx = tape.Allocate(all.view().shape);
   tape.AddToParameter(weight, [&](TensorView dw) {
-    tape.ops().LinearCrossEntropyWithGradient(nll, dx.view, dw, x.view(), w, pass.targets,
-                                              loss_scale);
+    tape.ops().LinearCrossEntropyWithGradient(nll, dx.view, dw, all.view(), w, pass.targets,
+                                              loss_scale, spread);
   });
-  tape.Give(x.slot, std::move(dx));
+  tape.Give(all.slot, std::move(dx));
 }
 
 }  // namespace liquid

@@ -1,7 +1,9 @@
 // The verbs a model's forward is written in: each computes a value and records its backward.
 //
 // Parameters are named by their index in Model::parameters(); -1 where a verb allows for none.
-// A variable handed over with std::move may be overwritten. Shapes: docs/GLOSSARY.md; N = B*T.
+// A variable handed over with std::move may be overwritten. Shapes: docs/GLOSSARY.md; N = B*T. What
+// a rank holds of a parameter that is spread over ranks (model/partition.h) decides what the verbs
+// compute with it; O, I, H, G, V are then this rank's.
 #ifndef LIQUID_MODEL_LAYERS_H_
 #define LIQUID_MODEL_LAYERS_H_
 
@@ -13,6 +15,7 @@
 #include "model/key_value_cache.h"
 #include "model/rotary_table.h"
 #include "model/tape.h"
+#include "model/tensor_parallel.h"
 
 namespace liquid {
 
@@ -20,11 +23,12 @@ namespace liquid {
 // Integers are in the device's memory unless said otherwise.
 struct Pass {
   Tape& tape;
+  const TensorParallel& tensor;
   int64_t num_rows = 0;                        // B
   int64_t sequence_length = 0;                 // T
-  const int32_t* tokens = nullptr;             // [N]
+  const int32_t* tokens = nullptr;             // [N]: rows of this rank's table, or kElsewhere
   const int32_t* positions = nullptr;          // [N]
-  const int32_t* targets = nullptr;            // [N]; null if nothing is scored
+  const int32_t* targets = nullptr;            // [N], as tokens; null if nothing is scored
   const int32_t* document_start = nullptr;     // [N]; null: each row is one document
   const int32_t* thirds = nullptr;             // [3,N]: 3n + j, for SplitInThree
   absl::Span<const int32_t> host_tokens = {};  // [N], in host memory
@@ -32,14 +36,23 @@ struct Pass {
   KeyValueCache* cache = nullptr;              // generation: keys and values before these tokens
 
   int64_t num_tokens() const { return num_rows * sequence_length; }  // N
+  // The tokens of the residual stream on this rank: all, or its share of them.
+  int64_t num_residual() const {
+    return tensor.splits_sequence() ? num_tokens() / tensor.size() : num_tokens();
+  }
+  int64_t first_residual() const {
+    return tensor.splits_sequence() ? num_residual() * tensor.rank() : 0;
+  }
 };
 
+// [N,D] of the residual stream stands for [N/T,D] with sequence parallelism.
 // table [V,D] rows at the tokens: [N,D]. Look-ups of `padding_id` give no gradient (-1: none such).
 Variable TokenEmbedding(Pass& pass, int table, int32_t padding_id);
 // table [P,D] rows at the positions: [N,D].
 Variable PositionEmbedding(Pass& pass, int table);
 
-// x [N,I] -> [N,O]: x weight^T + bias, weight [O,I] as torch.nn.Linear stores it.
+// x [N,I] -> [N,O]: x weight^T + bias, weight [O,I] as torch.nn.Linear stores it. A weight that is
+// spread by its inputs leads back to the residual stream: the sum over ranks, then the bias.
 Variable Linear(Pass& pass, const Variable& x, int weight, int bias = -1);
 // The same with weight [I,O], as GPT-2 stores it.
 Variable LinearInputMajor(Pass& pass, const Variable& x, int weight, int bias);
@@ -57,21 +70,19 @@ Variable GatedActivate(Pass& pass, const Variable& gate, const Variable& up, Act
 std::array<Variable, 3> SplitInThree(Pass& pass, const Variable& x);
 
 // x [N,heads*K], turned by the positions.
-Variable Rotary(Pass& pass, Variable x, int64_t num_heads);
+Variable Rotary(Pass& pass, Variable x, int64_t head_dim);
 
 struct AttentionShape {
-  int64_t num_heads = 0;     // H
-  int64_t num_kv_heads = 0;  // G
-  int64_t head_dim = 0;      // K
-  int32_t window = 0;        // 0: full
+  int64_t head_dim = 0;  // K
+  int32_t window = 0;    // 0: full
 };
 // q [N,H*K], k and v [N,G*K] -> [N,H*K]; scores scaled by K^-1/2. With a cache, k and v are stored
 // there as those of `layer`, and the queries see what it already holds.
 Variable Attention(Pass& pass, const Variable& q, const Variable& k, const Variable& v,
                    const AttentionShape& shape, int layer);
 
-// nll [N] of the targets under logits x weight^T, weight [V,D]. A differentiating pass is seeded
-// with the gradient of loss_scale * sum(nll).
+// nll [N] of the targets under logits x weight^T, weight [V,D], x [N,D] of the residual stream. A
+// differentiating pass is seeded with the gradient of loss_scale * sum(nll).
 void LinearCrossEntropy(Pass& pass, const Variable& x, int weight, float loss_scale,
                         TensorView nll);
 

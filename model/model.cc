@@ -40,6 +40,16 @@ bool IsKnownExtra(std::string_view name, const ModelConfig& config) {
   return name.ends_with(".rotary_emb.inv_freq");
 }
 
+absl::Status CheckFloats(const TensorSpec& spec, const std::string& directory) {
+  const DType dtype = spec.dtype;
+  if (dtype == DType::kF32 || dtype == DType::kBF16 || dtype == DType::kF16) {
+    return absl::OkStatus();
+  }
+  return absl::InvalidArgumentError(absl::StrCat(directory, ": tensor ", spec.name, " is ",
+                                                 absl::string_view(DTypeName(dtype).data()),
+                                                 "; weights must be F32, BF16 or F16"));
+}
+
 void CopyToParameter(Model& model, const Parameter& parameter, const std::vector<float>& values) {
   model.stream().CopyFromHost(parameter.value.data, values.data(), values.size() * sizeof(float));
   const absl::Status done = model.stream().Synchronize();
@@ -49,14 +59,15 @@ void CopyToParameter(Model& model, const Parameter& parameter, const std::vector
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<Model>> CreateModel(const ModelConfig& config, Ops& ops,
-                                                   Stream& stream, TensorPool& pool) {
+                                                   Stream& stream, TensorPool& pool,
+                                                   const TensorParallel& tensor_parallel) {
   switch (config.family) {
     case Family::kLlama:
     case Family::kQwen2:
     case Family::kQwen3:
-      return CreateLlama(config, ops, stream, pool);
+      return CreateLlama(config, ops, stream, pool, tensor_parallel);
     case Family::kGpt2:
-      return CreateGpt2(config, ops, stream, pool);
+      return CreateGpt2(config, ops, stream, pool, tensor_parallel);
   }
   return absl::InvalidArgumentError(
       absl::StrCat("model family ", static_cast<int>(config.family), " is not supported"));
@@ -75,9 +86,12 @@ absl::Status LoadWeights(const std::string& directory, Model& model,
           absl::StrCat(directory, ": tensor ", name, " has shape [", absl::StrJoin(stored, ","),
                        "], but config.json asks for ", parameter.shape.ToString()));
     }
-    std::vector<float> values(parameter.shape.NumElements());
-    LIQUID_RETURN_IF_ERROR(
-        source.ReadF32(name, values.data(), static_cast<int64_t>(values.size())));
+    std::vector<float> values(parameter.part.shape.NumElements());
+    LIQUID_RETURN_IF_ERROR(CheckFloats(tensor.spec(), directory));
+    const int64_t element = SizeOf(tensor.spec().dtype);
+    ForEachRun(parameter.shape, parameter.part, [&](int64_t from, int64_t to, int64_t count) {
+      ConvertToF32(tensor.spec().dtype, tensor.bytes().data() + from * element, count, &values[to]);
+    });
     CopyToParameter(model, parameter, values);
     known.insert(name);
   }
@@ -93,15 +107,19 @@ void InitializeWeights(uint64_t seed, Model& model) {
   constexpr int64_t kGrain = 1 << 16;  // elements drawn by one thread at a time
   const auto deviation = static_cast<float>(model.config().initializer_range);
   for (const Parameter& parameter : model.parameters()) {
-    std::vector<float> values(parameter.shape.NumElements());
+    std::vector<float> values(parameter.part.shape.NumElements());
     if (parameter.shape.rank() >= 2) {
       const CounterRandom random(seed, HashBytes(parameter.name).low);
-      const auto count = static_cast<int64_t>(values.size());
-      ParallelLoop(NumUsableCpus(), (count + kGrain - 1) / kGrain, [&](int64_t chunk) {
-        const int64_t first = chunk * kGrain;
-        const auto part = absl::MakeSpan(values).subspan(first, kGrain);
-        random.FillNormal(first, part);
-        for (float& value : part) value *= deviation;
+      std::vector<std::pair<int64_t, absl::Span<float>>> pieces;
+      ForEachRun(parameter.shape, parameter.part, [&](int64_t from, int64_t to, int64_t count) {
+        for (int64_t done = 0; done < count; done += kGrain) {
+          pieces.emplace_back(from + done,
+                              absl::MakeSpan(&values[to + done], std::min(kGrain, count - done)));
+        }
+      });
+      ParallelLoop(NumUsableCpus(), static_cast<int64_t>(pieces.size()), [&](int64_t i) {
+        random.FillNormal(pieces[i].first, pieces[i].second);
+        for (float& value : pieces[i].second) value *= deviation;
       });
     } else {
       const bool is_bias = parameter.name.ends_with(".bias");

@@ -12,6 +12,8 @@
 #include "absl/types/span.h"
 #include "kernels/ops.h"
 #include "model/model_config.h"
+#include "model/partition.h"
+#include "model/tensor_parallel.h"
 #include "tensor/pool.h"
 #include "tensor/tensor.h"
 
@@ -22,7 +24,9 @@ struct Parameter {
   std::string name;  // as in the checkpoint
   Shape shape;       // as in the checkpoint
   bool decays;       // weight decay applies: tensors of two and more axes
-  TensorView value;  // kF32, owned by the model
+  Partition partition;
+  TensorPart part;   // what this rank holds; all of it unless the model is tensor-parallel
+  TensorView value;  // kF32, of part.shape, owned by the model
 };
 
 // What is kept of a block's forward for its backward.
@@ -43,7 +47,8 @@ struct TokenBatch {
 };
 
 // Called once per parameter and slot, as soon as its gradient is final. `gradient` (kF32, of the
-// parameter's shape) is valid during the call only.
+// part's shape) is valid during the call only. Of a part with several holders each of them has a
+// share of it, or nothing and is not called, and the gradient is their sum.
 using GradientSink = std::function<void(int parameter_index, ConstTensorView gradient)>;
 
 class KeyValueCache;  // model/key_value_cache.h
@@ -54,10 +59,13 @@ class Model {
   virtual const ModelConfig& config() const = 0;
   // In the order of the checkpoint (by layer); fixed for a configuration.
   virtual absl::Span<const Parameter> parameters() const = 0;
+  // How it is spread. Every rank of the group must make the same calls with the same batches.
+  virtual const TensorParallel& tensor_parallel() const = 0;
   // Where its work is enqueued.
   virtual Stream& stream() = 0;
 
-  // Negative log-likelihood of each target, nll [B*T] in host memory (0 where not scored), and the
+  // Negative log-likelihood of each target, nll [B*T] in host memory (0 where not scored), the same
+  // on every tensor-parallel rank, which B*T must be a multiple of in number, and the
   // gradient of loss_scale * sum(nll) into `sink`. Bits depend on the batch and weights alone.
   virtual void ForwardBackward(const TokenBatch& batch, float loss_scale, Recompute recompute,
                                const GradientSink& sink, absl::Span<float> nll) = 0;
@@ -78,10 +86,12 @@ class Model {
   virtual std::vector<float> Extend(KeyValueCache& cache, absl::Span<const int32_t> tokens) = 0;
 };
 
-// A model of `config` with uninitialised weights. `ops` and `pool` must outlive it.
-// InvalidArgument names what of the configuration is not supported.
+// A model of `config` with uninitialised weights, spread over the ranks of `tensor_parallel`. The
+// arguments must outlive it. InvalidArgument names what of the configuration is not supported, or
+// what of it cannot be spread over so many ranks, with the arithmetic.
 absl::StatusOr<std::unique_ptr<Model>> CreateModel(const ModelConfig& config, Ops& ops,
-                                                   Stream& stream, TensorPool& pool);
+                                                   Stream& stream, TensorPool& pool,
+                                                   const TensorParallel& tensor_parallel = {});
 
 // Reads all weights from a Hugging Face directory (one file or an index). Tensors that the model
 // does not know are listed in `ignored` if given, but for those that such files are known to hold

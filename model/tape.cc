@@ -90,7 +90,7 @@ void Tape::Contribute(GradientSlot slot, const Shape& shape, Contribution contri
 void Tape::ContributeToParameter(int index, Contribution contribute) {
   PooledTensor& gradient = parameter_gradients_[index];
   const bool accumulate = static_cast<bool>(gradient);
-  if (!accumulate) gradient = pool_.AllocateF32(parameters_[index].shape);
+  if (!accumulate) gradient = pool_.AllocateF32(parameters_[index].part.shape);
   contribute(gradient.view(), accumulate);
   LIQUID_CHECK(uses_left_[index] > 0, parameters_[index].name);
   if (--uses_left_[index] == 0) {

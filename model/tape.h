@@ -69,11 +69,13 @@ class Tape {
   // ---- Values ----
   SharedTensor Allocate(const Shape& shape);  // kF32, uninitialised
   Variable NewVariable(const Shape& shape) { return {Allocate(shape), NewSlot()}; }
+  Variable Adopt(SharedTensor value) { return {std::move(value), NewSlot()}; }
   // A variable to be written in place of `x`, which is not needed as a value after that: in the
   // memory of `x` if this handle is the only one, in new memory otherwise.
   Variable Overwrite(const Variable& x);
   // The weights of parameter `index`; every call announces one contribution to its gradient.
   ConstTensorView Use(int index);
+  const Parameter& parameter(int index) const { return parameters_[index]; }
 
   // ---- Recording (only while recording()) ----
   void Record(absl::AnyInvocable<void()> backward) { nodes_.push_back(std::move(backward)); }

@@ -131,14 +131,16 @@ class TimedOps final : public Ops {
          [&] { ops_->GatedActivateBackward(dgate, dup, dout, gate, up, activation); });
   }
   void LinearCrossEntropy(TensorView nll, ConstTensorView x, ConstTensorView weight,
-                          const int32_t* targets) override {
-    Time("LinearCrossEntropy", [&] { ops_->LinearCrossEntropy(nll, x, weight, targets); });
+                          const int32_t* targets, const VocabularyPart* part) override {
+    Time("LinearCrossEntropy", [&] { ops_->LinearCrossEntropy(nll, x, weight, targets, part); });
   }
   void LinearCrossEntropyWithGradient(TensorView nll, TensorView dx, TensorView dweight,
                                       ConstTensorView x, ConstTensorView weight,
-                                      const int32_t* targets, float gradient_scale) override {
+                                      const int32_t* targets, float gradient_scale,
+                                      const VocabularyPart* part) override {
     Time("LinearCrossEntropyWithGradient", [&] {
-      ops_->LinearCrossEntropyWithGradient(nll, dx, dweight, x, weight, targets, gradient_scale);
+      ops_->LinearCrossEntropyWithGradient(nll, dx, dweight, x, weight, targets, gradient_scale,
+                                           part);
     });
   }
   void Accumulate(TensorView sum, ConstTensorView gradient, int64_t limit, int32_t* flag) override {

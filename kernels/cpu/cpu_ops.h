@@ -73,10 +73,11 @@ class CpuOps final : public Ops {
 
   // kernels/cpu/cross_entropy.cc
   void LinearCrossEntropy(TensorView nll, ConstTensorView x, ConstTensorView weight,
-                          const int32_t* targets) override;
+                          const int32_t* targets, const VocabularyPart* part) override;
   void LinearCrossEntropyWithGradient(TensorView nll, TensorView dx, TensorView dweight,
                                       ConstTensorView x, ConstTensorView weight,
-                                      const int32_t* targets, float gradient_scale) override;
+                                      const int32_t* targets, float gradient_scale,
+                                      const VocabularyPart* part) override;
 
   // kernels/cpu/optimizer.cc
   void Accumulate(TensorView sum, ConstTensorView gradient, int64_t limit, int32_t* flag) override;
@@ -86,7 +87,8 @@ class CpuOps final : public Ops {
 
  private:
   void CrossEntropy(TensorView nll, TensorView dx, TensorView dweight, ConstTensorView x,
-                    ConstTensorView weight, const int32_t* targets, float gradient_scale);
+                    ConstTensorView weight, const int32_t* targets, float gradient_scale,
+                    const VocabularyPart* part);
 
   const SimdLoops& loops_;
   TensorPool scratch_;

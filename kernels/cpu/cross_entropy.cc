@@ -22,9 +22,10 @@ constexpr int64_t kMostLogits = int64_t{50} << 20;  // 200 MiB
 // [blocks,R,528], so that a block is one piece of memory; all sizes follow
 // from the vocabulary.
 struct Cut {
-  explicit Cut(int64_t v)
+  // `largest_part`: of all ranks', so that their chunks are the same rows.
+  Cut(int64_t v, int64_t largest_part)
       : vocabulary(v),
-        rows(std::clamp(kMostLogits / v / 64 * 64, kLeastRows, kMostRows)),
+        rows(std::clamp(kMostLogits / largest_part / 64 * 64, kLeastRows, kMostRows)),
         blocks((v + kBlock - 1) / kBlock),
         blocks_per_group((blocks + kGroups - 1) / kGroups),
         groups((blocks + blocks_per_group - 1) / blocks_per_group) {}
@@ -109,12 +110,35 @@ void GroupBackward(const Chunk& c, const Cut& cut, const float* weight, int64_t 
   }
 }
 
-std::vector<int64_t> ScoredRows(const int32_t* targets, int64_t rows, int64_t vocabulary) {
+// Replaces each row's log-sum-exp and target logit, [R,2], by those of the whole vocabulary.
+void CombineParts(const VocabularyPart& part, const TensorView& mine, TensorPool& scratch) {
+  const int64_t rows = mine.shape[0];
+  const PooledTensor all = scratch.Allocate(DType::kF64, {part.num_parts, rows, 2});
+  part.all_gather(all.view(), mine);
+  const auto* parts = static_cast<const double*>(all.view().data);
+  auto* total = static_cast<double*>(mine.data);
+  for (int64_t r = 0; r < rows; ++r) {
+    double top = parts[2 * r];
+    for (int p = 1; p < part.num_parts; ++p) top = std::max(top, parts[2 * (p * rows + r)]);
+    double sum = 0;
+    double target = 0;
+    for (int p = 0; p < part.num_parts; ++p) {
+      sum += std::exp(parts[2 * (p * rows + r)] - top);
+      target += parts[2 * (p * rows + r) + 1];
+    }
+    total[2 * r] = top + std::log(sum);
+    total[2 * r + 1] = target;
+  }
+}
+
+std::vector<int64_t> ScoredRows(const int32_t* targets, int64_t rows, int64_t vocabulary,
+                                bool is_part) {
   std::vector<int64_t> scored;
   scored.reserve(static_cast<size_t>(rows));
+  const int32_t least = is_part ? kElsewhere : 0;
   for (int64_t n = 0; n < rows; ++n) {
     if (targets[n] == kIgnoredTarget) continue;
-    LIQUID_CHECK(targets[n] >= 0 && targets[n] < vocabulary, "target ", targets[n], " of ",
+    LIQUID_CHECK(targets[n] >= least && targets[n] < vocabulary, "target ", targets[n], " of ",
                  vocabulary);
     scored.push_back(n);
   }
@@ -124,28 +148,31 @@ std::vector<int64_t> ScoredRows(const int32_t* targets, int64_t rows, int64_t vo
 }  // namespace
 
 void CpuOps::LinearCrossEntropy(TensorView nll, ConstTensorView x, ConstTensorView weight,
-                                const int32_t* targets) {
-  CrossEntropy(nll, TensorView(), TensorView(), x, weight, targets, 1.0f);
+                                const int32_t* targets, const VocabularyPart* part) {
+  CrossEntropy(nll, TensorView(), TensorView(), x, weight, targets, 1.0f, part);
 }
 
 void CpuOps::LinearCrossEntropyWithGradient(TensorView nll, TensorView dx, TensorView dweight,
                                             ConstTensorView x, ConstTensorView weight,
-                                            const int32_t* targets, float gradient_scale) {
+                                            const int32_t* targets, float gradient_scale,
+                                            const VocabularyPart* part) {
   LIQUID_CHECK(dx.NumElements() == x.NumElements() &&
                dweight.NumElements() == weight.NumElements());
   Fill(dx, 0.0f);
-  CrossEntropy(nll, dx, dweight, x, weight, targets, gradient_scale);
+  CrossEntropy(nll, dx, dweight, x, weight, targets, gradient_scale, part);
 }
 
 // dx and dweight without data: the loss alone.
 void CpuOps::CrossEntropy(TensorView nll, TensorView dx, TensorView dweight, ConstTensorView x,
-                          ConstTensorView weight, const int32_t* targets, float gradient_scale) {
+                          ConstTensorView weight, const int32_t* targets, float gradient_scale,
+                          const VocabularyPart* part) {
   const int64_t width = x.shape.back();
   LIQUID_CHECK(weight.shape.rank() == 2 && weight.shape[1] == width &&
                nll.NumElements() == x.NumRows());
-  const Cut cut(weight.shape[0]);
+  const Cut cut(weight.shape[0], part == nullptr ? weight.shape[0] : part->largest_part);
   Fill(nll, 0.0f);
-  const std::vector<int64_t> scored = ScoredRows(targets, x.NumRows(), cut.vocabulary);
+  const std::vector<int64_t> scored =
+      ScoredRows(targets, x.NumRows(), cut.vocabulary, part != nullptr);
   const bool backward = dx.data != nullptr;
   const int64_t stored_blocks = backward ? cut.blocks : MaxThreads();
   const PooledTensor logits = scratch_.AllocateF32({stored_blocks, cut.rows, kStride});
@@ -153,6 +180,7 @@ void CpuOps::CrossEntropy(TensorView nll, TensorView dx, TensorView dweight, Con
   const PooledTensor gathered = scratch_.AllocateF32({cut.rows, width});
   const PooledTensor chunk_targets = scratch_.Allocate(DType::kI32, {cut.rows});
   const PooledTensor row_statistics = scratch_.AllocateF32({2 * cut.blocks + 2, cut.rows});
+  const PooledTensor ends = scratch_.Allocate(DType::kF64, {cut.rows, 2});  // lse, target's logit
   const PooledTensor dx_parts = scratch_.AllocateF32({backward ? cut.groups : 0, cut.rows, width});
   float* statistics = row_statistics.view().f32();
   auto* target_ids = static_cast<int32_t*>(chunk_targets.view().data);
@@ -172,6 +200,7 @@ void CpuOps::CrossEntropy(TensorView nll, TensorView dx, TensorView dweight, Con
       for (int64_t r = begin; r < end; ++r) {
         std::copy_n(x.f32() + row_ids[r] * width, width, gathered.view().f32() + r * width);
         target_ids[r] = targets[row_ids[r]];
+        c.target[r] = 0;
       }
     });
     ParallelFor(cut.blocks, [&](int64_t block) {
@@ -179,13 +208,19 @@ void CpuOps::CrossEntropy(TensorView nll, TensorView dx, TensorView dweight, Con
       ComputeBlock(c, cut, weight.f32(), block, c.logits + slot * cut.rows * kStride,
                    panels.view().f32() + ThreadIndex() * width * kPanel, loops_);
     });
+    const TensorView row_ends(ends.view().data, DType::kF64, {c.count, 2});
+    auto* lse_and_target = static_cast<double*>(row_ends.data);
     ParallelForRanges(c.count, 32, [&](int64_t begin, int64_t end) {
       for (int64_t r = begin; r < end; ++r) {
-        const double lse = LogSumExp(c, cut, r);
-        c.lse[r] = static_cast<float>(lse);
-        nll.f32()[row_ids[r]] = static_cast<float>(lse - double{c.target[r]});
+        lse_and_target[2 * r] = LogSumExp(c, cut, r);
+        lse_and_target[2 * r + 1] = double{c.target[r]};
       }
     });
+    if (part != nullptr) CombineParts(*part, row_ends, scratch_);
+    for (int64_t r = 0; r < c.count; ++r) {
+      c.lse[r] = static_cast<float>(lse_and_target[2 * r]);
+      nll.f32()[row_ids[r]] = static_cast<float>(lse_and_target[2 * r] - lse_and_target[2 * r + 1]);
+    }
     if (!backward) continue;
     const float* parts = dx_parts.view().f32();
     ParallelFor(cut.groups, [&](int64_t group) {

@@ -14,7 +14,11 @@ void CpuOps::Embedding(TensorView out, const int32_t* ids, ConstTensorView table
   const int64_t vocabulary = table.shape[0];
   ParallelForRanges(out.NumRows(), 32, [&](int64_t begin, int64_t end) {
     for (int64_t n = begin; n < end; ++n) {
-      LIQUID_CHECK(ids[n] >= 0 && ids[n] < vocabulary, "id ", ids[n]);
+      LIQUID_CHECK(ids[n] >= kElsewhere && ids[n] < vocabulary, "id ", ids[n]);
+      if (ids[n] == kElsewhere) {
+        std::fill_n(out_data + n * width, width, 0.0f);
+        continue;
+      }
       std::copy_n(table_data + ids[n] * width, width, out_data + n * width);
     }
   });
@@ -31,7 +35,8 @@ void CpuOps::EmbeddingBackward(TensorView dtable, const int32_t* ids, ConstTenso
   // element.
   ParallelForRanges(width, 64, [&](int64_t begin, int64_t end) {
     for (int64_t n = 0; n < rows; ++n) {
-      LIQUID_CHECK(ids[n] >= 0 && ids[n] < vocabulary, "id ", ids[n]);
+      LIQUID_CHECK(ids[n] >= kElsewhere && ids[n] < vocabulary, "id ", ids[n]);
+      if (ids[n] == kElsewhere) continue;
       float* to = dtable_data + ids[n] * width;
       const float* from = dout_data + n * width;
       for (int64_t d = begin; d < end; ++d) to[d] += from[d];

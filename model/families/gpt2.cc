@@ -5,8 +5,10 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "base/status.h"
 #include "model/decoder.h"
 #include "model/layers.h"
+#include "model/spread.h"
 
 namespace liquid {
 namespace {
@@ -21,24 +23,28 @@ struct Layer {
 
 class Gpt2 final : public Decoder {
  public:
-  Gpt2(const ModelConfig& config, Ops& ops, Stream& stream, TensorPool& pool)
-      : Decoder(config, ops, stream, pool), c_(config) {
+  Gpt2(const ModelConfig& config, Ops& ops, Stream& stream, TensorPool& pool,
+       const TensorParallel& tensor_parallel)
+      : Decoder(config, ops, stream, pool, tensor_parallel), c_(config) {
     const int64_t d = c_.hidden_size;
-    tokens_ = AddParameter("transformer.wte.weight", {c_.vocab_size, d});
+    tokens_ = AddTable("transformer.wte.weight");
     positions_ = AddParameter("transformer.wpe.weight", {c_.max_position_embeddings, d});
     for (int64_t i = 0; i < c_.num_layers; ++i) {
       const std::string prefix = absl::StrCat("transformer.h.", i, ".");
       Layer l;
       l.ln_1 = AddNorm(prefix + "ln_1");
-      l.attention = AddLinear(prefix + "attn.c_attn", d, 3 * d);
-      l.attention_out = AddLinear(prefix + "attn.c_proj", d, d);
+      l.attention =
+          AddFanOut(prefix + "attn.c_attn", 3 * d, ByRows("attention heads", c_.num_heads, 3));
+      l.attention_out =
+          AddFanIn(prefix + "attn.c_proj", d, ByRows("attention heads", c_.num_heads));
       l.ln_2 = AddNorm(prefix + "ln_2");
-      l.fc = AddLinear(prefix + "mlp.c_fc", d, c_.intermediate_size);
-      l.fc_out = AddLinear(prefix + "mlp.c_proj", c_.intermediate_size, d);
+      const Partition features = ByRows("MLP features", c_.intermediate_size);
+      l.fc = AddFanOut(prefix + "mlp.c_fc", c_.intermediate_size, features);
+      l.fc_out = AddFanIn(prefix + "mlp.c_proj", c_.intermediate_size, features);
       layers_.push_back(l);
     }
     norm_ = AddNorm("transformer.ln_f");
-    set_head(c_.tie_word_embeddings ? tokens_ : AddParameter("lm_head.weight", {c_.vocab_size, d}));
+    set_head(c_.tie_word_embeddings ? tokens_ : AddTable("lm_head.weight"));
   }
 
  private:
@@ -50,15 +56,16 @@ class Gpt2 final : public Decoder {
   Variable Block(Pass& pass, int layer, Variable x) override {
     const Layer& l = layers_[layer];
     x = Add(pass, x, SelfAttention(pass, layer, Norm(pass, x, l.ln_1)));
-    Variable h = Project(pass, Norm(pass, x, l.ln_2), l.fc);
+    Variable h = Project(pass, Gather(pass, Norm(pass, x, l.ln_2)), l.fc);
     return Add(pass, x, Project(pass, Activate(pass, h, Activation::kGeluTanh), l.fc_out));
   }
 
   Variable FinalNorm(Pass& pass, Variable x) override { return Norm(pass, x, norm_); }
 
   Variable SelfAttention(Pass& pass, int layer, Variable h) {
+    h = Gather(pass, std::move(h));
     const auto [q, k, v] = SplitInThree(pass, Project(pass, h, layers_[layer].attention));
-    const AttentionShape shape = {c_.num_heads, c_.num_heads, c_.head_dim, /*window=*/0};
+    const AttentionShape shape = {c_.head_dim, /*window=*/0};
     return Project(pass, Attention(pass, q, k, v, shape, layer), layers_[layer].attention_out);
   }
 
@@ -75,9 +82,16 @@ class Gpt2 final : public Decoder {
     return {weight, AddParameter(name + ".bias", {c_.hidden_size})};
   }
 
-  WeightAndBias AddLinear(const std::string& name, int64_t inputs, int64_t outputs) {
-    const int weight = AddParameter(name + ".weight", {inputs, outputs});
-    return {weight, AddParameter(name + ".bias", {outputs})};
+  // From the residual stream to `outputs` features that are spread as `partition` says, and back
+  // from so many `inputs`. Weights are stored [inputs, outputs].
+  WeightAndBias AddFanOut(const std::string& name, int64_t outputs, const Partition& partition) {
+    const int weight =
+        AddParameter(name + ".weight", {c_.hidden_size, outputs}, ByColumns(partition));
+    return {weight, AddParameter(name + ".bias", {outputs}, partition)};
+  }
+  WeightAndBias AddFanIn(const std::string& name, int64_t inputs, const Partition& partition) {
+    const int weight = AddParameter(name + ".weight", {inputs, c_.hidden_size}, partition);
+    return {weight, AddParameter(name + ".bias", {c_.hidden_size})};
   }
 
   const ModelConfig c_;
@@ -88,9 +102,12 @@ class Gpt2 final : public Decoder {
 
 }  // namespace
 
-std::unique_ptr<Model> CreateGpt2(const ModelConfig& config, Ops& ops, Stream& stream,
-                                  TensorPool& pool) {
-  return std::make_unique<Gpt2>(config, ops, stream, pool);
+absl::StatusOr<std::unique_ptr<Model>> CreateGpt2(const ModelConfig& config, Ops& ops,
+                                                  Stream& stream, TensorPool& pool,
+                                                  const TensorParallel& tensor_parallel) {
+  auto model = std::make_unique<Gpt2>(config, ops, stream, pool, tensor_parallel);
+  LIQUID_RETURN_IF_ERROR(model->status());
+  return model;
 }
 
 }  // namespace liquid

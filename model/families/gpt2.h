@@ -4,13 +4,15 @@
 
 #include <memory>
 
+#include "absl/status/statusor.h"
 #include "model/model.h"
 
 namespace liquid {
 
 // Source: Radford et al. 2019, "Language Models are Unsupervised Multitask Learners", section 2.3.
-std::unique_ptr<Model> CreateGpt2(const ModelConfig& config, Ops& ops, Stream& stream,
-                                  TensorPool& pool);
+absl::StatusOr<std::unique_ptr<Model>> CreateGpt2(const ModelConfig& config, Ops& ops,
+                                                  Stream& stream, TensorPool& pool,
+                                                  const TensorParallel& tensor_parallel);
 
 }  // namespace liquid
 

@@ -5,8 +5,10 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "base/status.h"
 #include "model/decoder.h"
 #include "model/layers.h"
+#include "model/spread.h"
 
 namespace liquid {
 namespace {
@@ -25,14 +27,13 @@ struct Layer {
 
 class Llama final : public Decoder {
  public:
-  Llama(const ModelConfig& config, Ops& ops, Stream& stream, TensorPool& pool)
-      : Decoder(config, ops, stream, pool), c_(config) {
-    tokens_ = AddParameter("model.embed_tokens.weight", {c_.vocab_size, c_.hidden_size});
+  Llama(const ModelConfig& config, Ops& ops, Stream& stream, TensorPool& pool,
+        const TensorParallel& tensor_parallel)
+      : Decoder(config, ops, stream, pool, tensor_parallel), c_(config) {
+    tokens_ = AddTable("model.embed_tokens.weight");
     for (int64_t i = 0; i < c_.num_layers; ++i) AddLayer(absl::StrCat("model.layers.", i, "."));
     norm_ = AddParameter("model.norm.weight", {c_.hidden_size});
-    set_head(c_.tie_word_embeddings
-                 ? tokens_
-                 : AddParameter("lm_head.weight", {c_.vocab_size, c_.hidden_size}));
+    set_head(c_.tie_word_embeddings ? tokens_ : AddTable("lm_head.weight"));
     UseRotary(c_.rope);
   }
 
@@ -51,24 +52,26 @@ class Llama final : public Decoder {
 
   Variable SelfAttention(Pass& pass, int layer, Variable h) {
     const Layer& l = layers_[layer];
-    Variable q = Heads(pass, Project(pass, h, l.q), l.q_norm, c_.num_heads);
-    Variable k = Heads(pass, Project(pass, h, l.k), l.k_norm, c_.num_kv_heads);
+    h = Gather(pass, std::move(h));
+    Variable q = Heads(pass, Project(pass, h, l.q), l.q_norm);
+    Variable k = Heads(pass, Project(pass, h, l.k), l.k_norm);
     Variable v = Project(pass, h, l.v);
-    const AttentionShape shape = {c_.num_heads, c_.num_kv_heads, c_.head_dim, c_.windows[layer]};
+    const AttentionShape shape = {c_.head_dim, c_.windows[layer]};
     return Project(pass, Attention(pass, q, k, v, shape, layer), l.o);
   }
 
   // Queries or keys [N,heads*K]: normed by head in Qwen3, then turned.
-  Variable Heads(Pass& pass, Variable x, int norm, int64_t num_heads) {
+  Variable Heads(Pass& pass, Variable x, int norm) {
     const Shape flat = x.view().shape;
     if (norm >= 0) {
-      x = std::move(x).Reshape({flat[0] * num_heads, c_.head_dim});
+      x = std::move(x).Reshape({flat.NumElements() / c_.head_dim, c_.head_dim});
       x = RmsNorm(pass, x, norm, c_.norm_epsilon).Reshape(flat);
     }
-    return Rotary(pass, std::move(x), num_heads);
+    return Rotary(pass, std::move(x), c_.head_dim);
   }
 
   Variable Mlp(Pass& pass, const Layer& l, Variable h) {
+    h = Gather(pass, std::move(h));
     Variable gate = Project(pass, h, l.gate);
     Variable up = Project(pass, h, l.up);
     return Project(pass, GatedActivate(pass, gate, up, Activation::kSilu), l.down);
@@ -86,25 +89,32 @@ class Llama final : public Decoder {
     const bool output_bias = c_.attention_bias && c_.family != Family::kQwen2;
     Layer l;
     l.input_norm = AddParameter(prefix + "input_layernorm.weight", {d});
-    l.q = AddProjection(prefix + "self_attn.q_proj", q, d, c_.attention_bias);
-    l.k = AddProjection(prefix + "self_attn.k_proj", kv, d, c_.attention_bias);
-    l.v = AddProjection(prefix + "self_attn.v_proj", kv, d, c_.attention_bias);
-    l.o = AddProjection(prefix + "self_attn.o_proj", d, q, output_bias);
+    const Partition heads = ByRows("attention heads", c_.num_heads);
+    const Partition kv_heads = ByRows("key/value heads", c_.num_kv_heads);
+    l.q = AddProjection(prefix + "self_attn.q_proj", q, d, c_.attention_bias, heads);
+    l.k = AddProjection(prefix + "self_attn.k_proj", kv, d, c_.attention_bias, kv_heads);
+    l.v = AddProjection(prefix + "self_attn.v_proj", kv, d, c_.attention_bias, kv_heads);
+    l.o = AddProjection(prefix + "self_attn.o_proj", d, q, output_bias, ByColumns(heads));
     if (c_.family == Family::kQwen3) {
-      l.q_norm = AddParameter(prefix + "self_attn.q_norm.weight", {c_.head_dim});
-      l.k_norm = AddParameter(prefix + "self_attn.k_norm.weight", {c_.head_dim});
+      const Partition per_head = {.kind = Partition::Kind::kPerHead};
+      l.q_norm = AddParameter(prefix + "self_attn.q_norm.weight", {c_.head_dim}, per_head);
+      l.k_norm = AddParameter(prefix + "self_attn.k_norm.weight", {c_.head_dim}, per_head);
     }
     l.post_attention_norm = AddParameter(prefix + "post_attention_layernorm.weight", {d});
-    l.gate = AddProjection(prefix + "mlp.gate_proj", f, d, c_.mlp_bias);
-    l.up = AddProjection(prefix + "mlp.up_proj", f, d, c_.mlp_bias);
-    l.down = AddProjection(prefix + "mlp.down_proj", d, f, c_.mlp_bias);
+    const Partition features = ByRows("MLP features", f);
+    l.gate = AddProjection(prefix + "mlp.gate_proj", f, d, c_.mlp_bias, features);
+    l.up = AddProjection(prefix + "mlp.up_proj", f, d, c_.mlp_bias, features);
+    l.down = AddProjection(prefix + "mlp.down_proj", d, f, c_.mlp_bias, ByColumns(features));
     layers_.push_back(l);
   }
 
-  Projection AddProjection(const std::string& name, int64_t outputs, int64_t inputs, bool bias) {
+  // A bias goes with the rows; with columns it is added to their sum.
+  Projection AddProjection(const std::string& name, int64_t outputs, int64_t inputs, bool bias,
+                           const Partition& partition) {
     Projection p;
-    p.weight = AddParameter(name + ".weight", {outputs, inputs});
-    if (bias) p.bias = AddParameter(name + ".bias", {outputs});
+    p.weight = AddParameter(name + ".weight", {outputs, inputs}, partition);
+    const bool by_rows = partition.kind == Partition::Kind::kRows;
+    if (bias) p.bias = AddParameter(name + ".bias", {outputs}, by_rows ? partition : Partition{});
     return p;
   }
 
@@ -115,9 +125,12 @@ class Llama final : public Decoder {
 
 }  // namespace
 
-std::unique_ptr<Model> CreateLlama(const ModelConfig& config, Ops& ops, Stream& stream,
-                                   TensorPool& pool) {
-  return std::make_unique<Llama>(config, ops, stream, pool);
+absl::StatusOr<std::unique_ptr<Model>> CreateLlama(const ModelConfig& config, Ops& ops,
+                                                   Stream& stream, TensorPool& pool,
+                                                   const TensorParallel& tensor_parallel) {
+  auto model = std::make_unique<Llama>(config, ops, stream, pool, tensor_parallel);
+  LIQUID_RETURN_IF_ERROR(model->status());
+  return model;
 }
 
 }  // namespace liquid

@@ -4,8 +4,10 @@
 
 #include <algorithm>
 #include <cstdlib>
+#include <cstring>
 #include <thread>
 #include <utility>
+#include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "base/mutex.h"
@@ -16,6 +18,8 @@ namespace {
 
 // Elements of one call: MPI counts are int, and Open MPI's scratch memory is as large as a call.
 constexpr int64_t kMaxElements = int64_t{1} << 20;
+// Above this all-gathers go as broadcasts in pieces, for the same reasons.
+constexpr int64_t kMostGatheredBytes = int64_t{16} << 20;
 
 absl::Status FromMpi(int code, std::string_view what) {
   if (code == MPI_SUCCESS) return absl::OkStatus();
@@ -57,10 +61,48 @@ absl::Status WaitPolitely(MPI_Request request, std::string_view what) {
   }
 }
 
-class MpiCommunicator final : public Communicator {
+// Memory that grows and is kept: touching new pages is dear.
+class Scratch {
  public:
-  MpiCommunicator(int rank, int size) : rank_(rank), size_(size) {
-    MPI_Comm_dup(MPI_COMM_WORLD, &comm_);
+  void* Get(int64_t num_bytes) {
+    if (static_cast<int64_t>(bytes_.size()) < num_bytes) bytes_.resize(num_bytes);
+    return bytes_.data();
+  }
+
+ private:
+  std::vector<std::byte> bytes_;
+};
+
+template <typename T>
+void SumParts(void* out, const void* parts, int num_parts, int64_t count) {
+  const auto* from = static_cast<const T*>(parts);
+  auto* to = static_cast<T*>(out);
+  std::copy_n(from, count, to);
+  for (int part = 1; part < num_parts; ++part) {
+    from += count;
+    for (int64_t i = 0; i < count; ++i) to[i] += from[i];
+  }
+}
+
+void SumParts(DType dtype, void* out, const void* parts, int num_parts, int64_t count) {
+  switch (dtype) {
+    case DType::kF32:
+      return SumParts<float>(out, parts, num_parts, count);
+    case DType::kF64:
+      return SumParts<double>(out, parts, num_parts, count);
+    case DType::kI64:
+      return SumParts<int64_t>(out, parts, num_parts, count);
+    default:
+      LIQUID_CHECK(false, "no sums of dtype ", static_cast<int>(dtype));
+  }
+}
+
+class MpiCommunicator final : public GangCommunicator {
+ public:
+  // Owns `comm`.
+  explicit MpiCommunicator(MPI_Comm comm) : comm_(comm) {
+    MPI_Comm_rank(comm_, &rank_);
+    MPI_Comm_size(comm_, &size_);
     MPI_Comm_set_errhandler(comm_, MPI_ERRORS_RETURN);
   }
   ~MpiCommunicator() override { MPI_Comm_free(&comm_); }
@@ -94,6 +136,54 @@ class MpiCommunicator final : public Communicator {
     for (int root = 0; root < size_; ++root) {
       Broadcast(SliceView(inout, SliceOf(inout.NumElements(), root, size_)), root);
     }
+  }
+
+  void AllGatherParts(TensorView out, ConstTensorView in) override {
+    LIQUID_CHECK(out.NumBytes() == in.NumBytes() * size_, "parts of ", in.NumBytes(), " bytes");
+    const int64_t part = in.NumBytes();
+    const auto* from = static_cast<const char*>(in.data);
+    auto* to = static_cast<char*>(out.data);
+    if (part <= kMostGatheredBytes) {
+      Call([&] {
+        return FromMpi(MPI_Allgather(from, static_cast<int>(part), MPI_BYTE, to,
+                                     static_cast<int>(part), MPI_BYTE, comm_),
+                       "MPI_Allgather");
+      });
+      return;
+    }
+    std::copy_n(from, part, to + rank_ * part);
+    for (int root = 0; root < size_; ++root) {
+      Broadcast(TensorView(to + root * part, DType::kU8, {part}), root);
+    }
+  }
+
+  void ReduceScatterPartsSum(TensorView out, ConstTensorView in) override {
+    LIQUID_CHECK(in.NumBytes() == out.NumBytes() * size_, "parts of ", out.NumBytes(), " bytes");
+    const int64_t element = SizeOf(out.dtype);
+    const int64_t part = out.NumElements();
+    const int64_t most = std::max<int64_t>(1, kMaxElements / size_);
+    for (int64_t first = 0; first < part; first += most) {
+      const int64_t count = std::min(most, part - first);
+      const auto num_bytes = static_cast<size_t>(count * element);
+      auto* packed = static_cast<char*>(packed_.Get(size_ * count * element));
+      auto* received = static_cast<char*>(received_.Get(size_ * count * element));
+      for (int r = 0; r < size_; ++r) {
+        std::memcpy(packed + r * num_bytes,
+                    static_cast<const char*>(in.data) + (r * part + first) * element, num_bytes);
+      }
+      Call([&] {
+        return FromMpi(MPI_Alltoall(packed, static_cast<int>(num_bytes), MPI_BYTE, received,
+                                    static_cast<int>(num_bytes), MPI_BYTE, comm_),
+                       "MPI_Alltoall");
+      });
+      SumParts(out.dtype, static_cast<char*>(out.data) + first * element, received, size_, count);
+    }
+  }
+
+  std::unique_ptr<GangCommunicator> Split(int color) override {
+    MPI_Comm part = MPI_COMM_NULL;
+    MPI_Comm_split(comm_, color, rank_, &part);
+    return std::make_unique<MpiCommunicator>(part);
   }
 
   void Broadcast(TensorView inout, int root) override {
@@ -135,13 +225,20 @@ class MpiCommunicator final : public Communicator {
     return status_;
   }
 
-  template <typename Call>
-  void InPieces(const TensorView& tensor, const Call& call) {
+  // Does `call`, unless something failed before; latches its failure.
+  template <typename MpiCall>
+  void Call(const MpiCall& call) {
+    if (!status().ok()) return;
+    absl::Status result = call();
+    if (!result.ok()) Abort(std::move(result));
+  }
+
+  template <typename MpiCall>
+  void InPieces(const TensorView& tensor, const MpiCall& call) {
     const int64_t count = tensor.NumElements();
     for (int64_t done = 0; done < count && status().ok(); done += kMaxElements) {
       char* data = static_cast<char*>(tensor.data) + done * SizeOf(tensor.dtype);
-      absl::Status result = call(data, static_cast<int>(std::min(kMaxElements, count - done)));
-      if (!result.ok()) Abort(std::move(result));
+      Call([&] { return call(data, static_cast<int>(std::min(kMaxElements, count - done))); });
     }
   }
 
@@ -154,9 +251,11 @@ class MpiCommunicator final : public Communicator {
     return WaitPolitely(request, "MPI_Ibcast");
   }
 
-  const int rank_;
-  const int size_;
-  MPI_Comm comm_ = MPI_COMM_NULL;
+  MPI_Comm comm_;
+  int rank_ = 0;
+  int size_ = 1;
+  Scratch packed_;
+  Scratch received_;
   Mutex mutex_;
   absl::Status status_ ABSL_GUARDED_BY(mutex_);  // the first failure
 };
@@ -176,8 +275,10 @@ MpiSession::MpiSession(int* argc, char*** argv) {
 
 MpiSession::~MpiSession() { MPI_Finalize(); }
 
-std::unique_ptr<Communicator> MpiSession::CreateWorld() {
-  return std::make_unique<MpiCommunicator>(rank_, size_);
+std::unique_ptr<GangCommunicator> MpiSession::CreateWorld() {
+  MPI_Comm all = MPI_COMM_NULL;
+  MPI_Comm_dup(MPI_COMM_WORLD, &all);
+  return std::make_unique<MpiCommunicator>(all);
 }
 
 void MpiSession::AbortAll(int exit_code) {

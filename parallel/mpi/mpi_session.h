@@ -3,7 +3,7 @@
 
 #include <memory>
 
-#include "parallel/communicator.h"
+#include "parallel/gang_communicator.h"
 
 namespace liquid {
 
@@ -25,7 +25,7 @@ class MpiSession {
   // Collectives on tensors are MPI's blocking ones (the others take about twice as long), so what
   // MPI cannot do, they cannot: Abort() takes effect at the next piece of 2^20 elements, not while
   // a piece waits for a peer, and Wait() knows no deadline, since all calls have run by then.
-  std::unique_ptr<Communicator> CreateWorld();
+  std::unique_ptr<GangCommunicator> CreateWorld();
 
   // Ends all ranks of this mpirun, at once, with `exit_code`.
   [[noreturn]] static void AbortAll(int exit_code);

@@ -1,6 +1,7 @@
 #include "parallel/thread/thread_communicator.h"
 
 #include <cstring>
+#include <map>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -22,6 +23,8 @@ struct World {
   int num_arrived ABSL_GUARDED_BY(mutex) = 0;
   int64_t num_meetings ABSL_GUARDED_BY(mutex) = 0;
   absl::Status status ABSL_GUARDED_BY(mutex);  // the first failure
+  // Groups of some of these ranks, by the number of the split and the color.
+  std::map<std::pair<int, int>, std::shared_ptr<World>> parts ABSL_GUARDED_BY(mutex);
 
   void Fail(const absl::Status& why) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex) {
     status.Update(why);
@@ -69,7 +72,7 @@ void AddTo(const TensorView& sum, const std::string& addend) {
   }
 }
 
-class ThreadCommunicator final : public Communicator {
+class ThreadCommunicator final : public GangCommunicator {
  public:
   ThreadCommunicator(std::shared_ptr<World> world, int rank)
       : world_(std::move(world)), rank_(rank) {}
@@ -106,6 +109,43 @@ class ThreadCommunicator final : public Communicator {
       LIQUID_CHECK(static_cast<int64_t>((*posts)[r].size()) == theirs.NumBytes());
       std::memcpy(theirs.data, (*posts)[r].data(), (*posts)[r].size());
     }
+  }
+
+  void AllGatherParts(TensorView out, ConstTensorView in) override {
+    const auto posts = AllGatherMessages(Bytes(in));
+    if (!posts.ok()) return;
+    LIQUID_CHECK(out.NumBytes() == in.NumBytes() * size(), "parts of ", in.NumBytes(), " bytes");
+    auto* to = static_cast<char*>(out.data);
+    for (const std::string& post : *posts) {
+      LIQUID_CHECK(static_cast<int64_t>(post.size()) == in.NumBytes(), "ranks disagree in shape");
+      std::memcpy(to, post.data(), post.size());
+      to += post.size();
+    }
+  }
+
+  void ReduceScatterPartsSum(TensorView out, ConstTensorView in) override {
+    LIQUID_CHECK(in.NumBytes() == out.NumBytes() * size(), "parts of ", out.NumBytes(), " bytes");
+    const auto posts = AllGatherMessages(Bytes(in));
+    if (!posts.ok()) return;
+    const auto num_bytes = static_cast<size_t>(out.NumBytes());
+    std::memcpy(out.data, (*posts)[0].data() + rank_ * num_bytes, num_bytes);
+    for (int r = 1; r < size(); ++r) AddTo(out, (*posts)[r].substr(rank_ * num_bytes, num_bytes));
+  }
+
+  std::unique_ptr<GangCommunicator> Split(int color) override {
+    const auto colors = AllGatherMessages(std::to_string(color));
+    LIQUID_CHECK(colors.ok(), colors.status().ToString());
+    int part_size = 0;
+    int part_rank = 0;
+    for (int r = 0; r < size(); ++r) {
+      if ((*colors)[r] != (*colors)[rank_]) continue;
+      if (r < rank_) ++part_rank;
+      ++part_size;
+    }
+    MutexLock lock(world_->mutex);
+    std::shared_ptr<World>& part = world_->parts[{num_splits_++, color}];
+    if (part == nullptr) part = std::make_shared<World>(part_size, world_->timeout);
+    return std::make_unique<ThreadCommunicator>(part, part_rank);
   }
 
   void Broadcast(TensorView inout, int root) override {
@@ -151,13 +191,14 @@ class ThreadCommunicator final : public Communicator {
 
   const std::shared_ptr<World> world_;  // shared: lives as long as any rank of the group
   const int rank_;
+  int num_splits_ = 0;
 };
 
 }  // namespace
 
-std::vector<std::unique_ptr<Communicator>> CreateThreadWorld(int size, absl::Duration timeout) {
+std::vector<std::unique_ptr<GangCommunicator>> CreateThreadWorld(int size, absl::Duration timeout) {
   auto world = std::make_shared<World>(size, timeout);
-  std::vector<std::unique_ptr<Communicator>> ranks;
+  std::vector<std::unique_ptr<GangCommunicator>> ranks;
   ranks.reserve(size);
   for (int rank = 0; rank < size; ++rank) {
     ranks.push_back(std::make_unique<ThreadCommunicator>(world, rank));

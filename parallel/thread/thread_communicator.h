@@ -5,7 +5,7 @@
 #include <vector>
 
 #include "absl/time/time.h"
-#include "parallel/communicator.h"
+#include "parallel/gang_communicator.h"
 
 namespace liquid {
 
@@ -13,7 +13,7 @@ namespace liquid {
 // rank r's. A call runs at once and waits for its peers at most `timeout`.
 // Sums of floats are taken in the order of ranks. Aborting one rank aborts all,
 // as the death of a peer does.
-std::vector<std::unique_ptr<Communicator>> CreateThreadWorld(int size, absl::Duration timeout);
+std::vector<std::unique_ptr<GangCommunicator>> CreateThreadWorld(int size, absl::Duration timeout);
 
 }  // namespace liquid
 

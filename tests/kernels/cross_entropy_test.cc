@@ -34,9 +34,10 @@ class CrossEntropyTest : public testing::OnEachDevice {
     auto nll = Garbage({rows});
     auto dx = Garbage({rows, width});
     auto dweight = Upload(dweight_before, {vocabulary, width});
-    ops_->LinearCrossEntropyWithGradient(
-        nll.view(), dx.view(), dweight.view(), Upload(x, {rows, width}).view(),
-        Upload(weight, {vocabulary, width}).view(), Ints(UploadInts(targets)), scale);
+    ops_->LinearCrossEntropyWithGradient(nll.view(), dx.view(), dweight.view(),
+                                         Upload(x, {rows, width}).view(),
+                                         Upload(weight, {vocabulary, width}).view(),
+                                         Ints(UploadInts(targets)), scale, /*part=*/nullptr);
     return {Download(nll), Download(dx), Download(dweight)};
   }
 };
@@ -131,7 +132,8 @@ TEST_P(CrossEntropyTest, TheLossAloneIsTheSame) {
   const Outputs both = Run(x, weight, std::vector<float>(weight.size()), targets, 1.0f);
   auto nll = Garbage({300});
   ops_->LinearCrossEntropy(nll.view(), Upload(x, {300, 20}).view(),
-                           Upload(weight, {700, 20}).view(), Ints(UploadInts(targets)));
+                           Upload(weight, {700, 20}).view(), Ints(UploadInts(targets)),
+                           /*part=*/nullptr);
   EXPECT_EQ(Download(nll), both.nll);
 }
 

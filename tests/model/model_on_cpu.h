@@ -29,13 +29,14 @@ struct ModelOnCpu {
   std::unique_ptr<TensorPool> pool;
   std::unique_ptr<Model> model;
 
-  static absl::StatusOr<ModelOnCpu> Create(const ModelConfig& config) {
+  static absl::StatusOr<ModelOnCpu> Create(const ModelConfig& config,
+                                           const TensorParallel& tensor = {}) {
     ModelOnCpu it;
     it.device = CreateCpuDevice();
     LIQUID_ASSIGN_OR_RETURN(it.stream, it.device->CreateStream());
     it.ops = CreateOps(*it.stream);
     it.pool = std::make_unique<TensorPool>(*it.device);
-    LIQUID_ASSIGN_OR_RETURN(it.model, CreateModel(config, *it.ops, *it.stream, *it.pool));
+    LIQUID_ASSIGN_OR_RETURN(it.model, CreateModel(config, *it.ops, *it.stream, *it.pool, tensor));
     return it;
   }
   static absl::StatusOr<ModelOnCpu> Load(const std::string& directory) {

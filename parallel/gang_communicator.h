@@ -1,0 +1,30 @@
+// Collectives among the ranks of one gang, or some of them: what sharding a model needs beyond a
+// Communicator. Not between gangs, which come and go.
+#ifndef LIQUID_PARALLEL_GANG_COMMUNICATOR_H_
+#define LIQUID_PARALLEL_GANG_COMMUNICATOR_H_
+
+#include <memory>
+
+#include "parallel/communicator.h"
+
+namespace liquid {
+
+// Sums of floats in these two calls are taken in the order of ranks, so that their bits are a
+// function of the inputs alone, on any machine.
+class GangCommunicator : public Communicator {
+ public:
+  // out = every rank's `in`, one after the other, by rank. out.NumElements() ==
+  // size() * in.NumElements(); any dtype. No overlap.
+  virtual void AllGatherParts(TensorView out, ConstTensorView in) = 0;
+  // out = part rank() of the sum of every rank's `in`, which is cut into size() equal parts.
+  // in.NumElements() == size() * out.NumElements(); kF32, kF64 or kI64. No overlap.
+  virtual void ReduceScatterPartsSum(TensorView out, ConstTensorView in) = 0;
+
+  // Collective. A group of those ranks that gave the same `color`, in their order here. It must not
+  // be used at the same time as another group of this rank from another thread.
+  virtual std::unique_ptr<GangCommunicator> Split(int color) = 0;
+};
+
+}  // namespace liquid
+
+#endif  // LIQUID_PARALLEL_GANG_COMMUNICATOR_H_

@@ -1,0 +1,164 @@
+// A model that is spread over ranks computes what it computes on one.
+#include <array>
+#include <cmath>
+#include <string>
+#include <thread>
+#include <tuple>
+
+#include "absl/strings/str_cat.h"
+#include "gmock/gmock.h"
+#include "parallel/thread/thread_communicator.h"
+#include "tests/model/model_on_cpu.h"
+#include "tests/model/tiny_config.h"
+#include "tests/testing/status_matchers.h"
+
+namespace liquid {
+namespace {
+
+using ::liquid::testing::AppendRow;
+using ::liquid::testing::Differentiate;
+using ::liquid::testing::Differentiated;
+using ::liquid::testing::ModelOnCpu;
+using ::liquid::testing::OwnedBatch;
+using ::liquid::testing::PackedRow;
+using ::liquid::testing::StatusIs;
+using ::liquid::testing::TinyConfig;
+using ::testing::HasSubstr;
+
+const std::vector<int32_t> kFirst = {3, 14, 15, 9, 26, 5, 35, 8, 9, 7};
+const std::vector<int32_t> kSecond = {9, 3, 2, 36, 4, 6};
+
+OwnedBatch TwoRows() {
+  OwnedBatch batch = PackedRow({kFirst, kSecond});
+  AppendRow(batch, PackedRow({kSecond, kFirst}));
+  return batch;
+}
+
+// Everything of it that a test compares.
+struct Computed {
+  Differentiated result;
+  Model::Activations activations;
+  std::vector<float> evaluated;  // losses
+};
+
+Computed Compute(Model& model, Recompute recompute) {
+  const OwnedBatch batch = TwoRows();
+  Computed it;
+  it.activations = model.Inspect(batch.view());
+  it.result = Differentiate(model, batch, 0.5f, recompute);
+  it.evaluated.resize(batch.tokens.size());
+  model.Evaluate(batch.view(), absl::MakeSpan(it.evaluated));
+  return it;
+}
+
+// On `size` ranks that are threads. Gradients are put together from the ranks' parts; `on_rank`:
+// what each rank saw.
+Computed ComputeSpread(const ModelConfig& config, int size, bool sequence, Recompute recompute,
+                       std::vector<Computed>* on_rank) {
+  auto group = CreateThreadWorld(size, absl::Seconds(60));
+  on_rank->resize(size);
+  std::vector<ModelOnCpu> models(size);
+  {
+    std::vector<std::jthread> ranks;
+    for (int rank = 0; rank < size; ++rank) {
+      ranks.emplace_back([&, rank] {
+        models[rank] = ModelOnCpu::Create(config, {group[rank].get(), sequence}).value();
+        InitializeWeights(5, *models[rank].model);
+        (*on_rank)[rank] = Compute(*models[rank].model, recompute);
+      });
+    }
+  }
+  Computed whole = (*on_rank)[0];
+  for (size_t p = 0; p < whole.result.gradients.size(); ++p) {
+    const Shape shape = models[0].model->parameters()[p].shape;
+    whole.result.gradients[p].assign(shape.NumElements(), 0);
+    for (int rank = 0; rank < size; ++rank) {
+      const std::vector<float>& part = (*on_rank)[rank].result.gradients[p];
+      if (part.empty()) continue;  // nothing to give
+      ForEachRun(shape, models[rank].model->parameters()[p].part,
+                 [&](int64_t to, int64_t from, int64_t count) {
+                   for (int64_t i = 0; i < count; ++i) {
+                     whole.result.gradients[p][to + i] += part[from + i];
+                   }
+                 });
+    }
+  }
+  return whole;
+}
+
+void ExpectNear(const std::vector<float>& actual, const std::vector<float>& expected,
+                const std::string& what) {
+  ASSERT_EQ(actual.size(), expected.size()) << what;
+  double norm = 0;
+  double difference = 0;
+  for (size_t i = 0; i < actual.size(); ++i) {
+    norm += std::pow(double{expected[i]}, 2);
+    difference += std::pow(double{actual[i]} - double{expected[i]}, 2);
+  }
+  EXPECT_LE(std::sqrt(difference), 3e-6 * std::sqrt(norm) + 1e-9) << what;
+}
+
+using Spread = std::tuple<Family, int, bool, Recompute>;
+class TensorParallelTest : public ::testing::TestWithParam<Spread> {};
+
+TEST_P(TensorParallelTest, ComputesWhatOneRankDoes) {
+  const auto [family, size, sequence, recompute] = GetParam();
+  const ModelConfig config = TinyConfig(family);
+  ModelOnCpu alone = ModelOnCpu::Create(config).value();
+  InitializeWeights(5, *alone.model);
+  const Computed expected = Compute(*alone.model, recompute);
+  std::vector<Computed> on_rank;
+  const Computed actual = ComputeSpread(config, size, sequence, recompute, &on_rank);
+  ExpectNear(actual.result.nll, expected.result.nll, "nll");
+  ExpectNear(actual.activations.logits, expected.activations.logits, "logits");
+  for (size_t i = 0; i < expected.activations.hidden.size(); ++i) {
+    ExpectNear(actual.activations.hidden[i], expected.activations.hidden[i],
+               "hidden " + std::to_string(i));
+  }
+  for (size_t p = 0; p < expected.result.gradients.size(); ++p) {
+    ExpectNear(actual.result.gradients[p], expected.result.gradients[p],
+               alone.model->parameters()[p].name);
+  }
+  for (const Computed& rank : on_rank) {
+    EXPECT_EQ(rank.result.nll, on_rank[0].result.nll);
+    EXPECT_EQ(rank.evaluated, rank.result.nll);
+  }
+}
+
+TEST_P(TensorParallelTest, HasTheSameBitsEachTime) {
+  const auto [family, size, sequence, recompute] = GetParam();
+  std::vector<Computed> first;
+  std::vector<Computed> second;
+  ComputeSpread(TinyConfig(family), size, sequence, recompute, &first);
+  ComputeSpread(TinyConfig(family), size, sequence, recompute, &second);
+  for (int rank = 0; rank < size; ++rank) {
+    EXPECT_EQ(first[rank].result.nll, second[rank].result.nll);
+    EXPECT_EQ(first[rank].result.gradients, second[rank].result.gradients);
+  }
+}
+
+std::string NameOf(const ::testing::TestParamInfo<Spread>& instance) {
+  const auto [family, size, sequence, recompute] = instance.param;
+  constexpr std::array<const char*, 4> kFamilies = {"Llama", "Qwen2", "Qwen3", "Gpt2"};
+  return absl::StrCat(kFamilies[static_cast<size_t>(family)], size, sequence ? "Sequence" : "Whole",
+                      recompute == Recompute::kBlock ? "Recomputed" : "");
+}
+
+INSTANTIATE_TEST_SUITE_P(Families, TensorParallelTest,
+                         ::testing::Combine(::testing::Values(Family::kLlama, Family::kQwen2,
+                                                              Family::kQwen3, Family::kGpt2),
+                                            ::testing::Values(2, 4), ::testing::Bool(),
+                                            ::testing::Values(Recompute::kNone, Recompute::kBlock)),
+                         NameOf);
+
+TEST(PartitionTest, ADegreeThatHeadsCannotBeSpreadOverIsRefusedWithTheArithmetic) {
+  auto group = CreateThreadWorld(3, absl::Seconds(60));
+  const auto model = ModelOnCpu::Create(TinyConfig(Family::kLlama), {.group = group[0].get()});
+  EXPECT_THAT(model.status(),
+              StatusIs(absl::StatusCode::kInvalidArgument,
+                       HasSubstr("model.layers.0.self_attn.q_proj.weight: 4 attention heads cannot "
+                                 "be spread over 3 tensor-parallel ranks: 4 / 3 leaves 1")));
+}
+
+}  // namespace
+}  // namespace liquid
