@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "base/check.h"
+#include "base/status.h"
 #include "model/spread.h"
 
 namespace liquid {
@@ -24,11 +25,33 @@ int Decoder::AddParameter(std::string name, const Shape& shape, const Partition&
   const int index = static_cast<int>(parameters_.size());
   absl::StatusOr<TensorPart> part = PartOf(name, shape, partition, tensor_.rank(), tensor_.size());
   status_.Update(part.status());
-  if (!status_.ok()) return index;
-  weights_.push_back(pool_.AllocateF32(part->shape));
-  parameters_.push_back({std::move(name), shape, shape.rank() >= 2, partition, *std::move(part),
-                         weights_.back().view()});
+  parameters_.push_back({std::move(name), shape, shape.rank() >= 2, partition,
+                         part.ok() ? *std::move(part) : TensorPart(), TensorView()});
   return index;
+}
+
+absl::Status Decoder::AllocateWeights() {
+  LIQUID_RETURN_IF_ERROR(status_);
+  std::vector<FlatLayout::Tensor> tensors;
+  for (const Parameter& p : parameters_) {
+    int64_t largest = 0;
+    for (int rank = 0; rank < tensor_.size(); ++rank) {
+      LIQUID_ASSIGN_OR_RETURN(const TensorPart part,
+                              PartOf(p.name, p.shape, p.partition, rank, tensor_.size()));
+      largest = std::max(largest, part.shape.NumElements());
+    }
+    tensors.push_back({p.part.shape.NumElements(), largest});
+  }
+  layout_.emplace(tensors, tensor_.num_replicas);
+  weights_ = pool_.AllocateF32({layout_->total()});
+  ops_.Fill(weights_.view(), 0.0f);
+  for (size_t i = 0; i < parameters_.size(); ++i) {
+    const int64_t begin = layout_->offset(static_cast<int>(i));
+    const Shape& shape = parameters_[i].part.shape;
+    parameters_[i].value =
+        Elements(weights_.view(), begin, begin + shape.NumElements()).Reshape(shape);
+  }
+  return absl::OkStatus();
 }
 
 int Decoder::AddTable(std::string name) {

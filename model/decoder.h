@@ -17,10 +17,13 @@ namespace liquid {
 
 class Decoder : public Model {
  public:
-  // The first parameter that cannot be spread as asked; such a model cannot be used.
-  const absl::Status& status() const { return status_; }
+  // To be called once after the constructor. The error of the first parameter that cannot be spread
+  // as asked; such a model cannot be used.
+  absl::Status AllocateWeights();
   const ModelConfig& config() const override { return config_; }
   absl::Span<const Parameter> parameters() const override { return parameters_; }
+  const FlatLayout& layout() const override { return *layout_; }
+  TensorView weights() const override { return weights_.view(); }
   const TensorParallel& tensor_parallel() const override { return tensor_; }
   Stream& stream() override { return stream_; }
   void ForwardBackward(const TokenBatch& batch, float loss_scale, Recompute recompute,
@@ -68,9 +71,10 @@ class Decoder : public Model {
   Stream& stream_;
   TensorPool& pool_;
   const TensorParallel tensor_;
-  absl::Status status_;
+  absl::Status status_;  // of AddParameter
   std::vector<Parameter> parameters_;
-  std::vector<PooledTensor> weights_;
+  std::optional<FlatLayout> layout_;
+  PooledTensor weights_;
   std::optional<RotaryTable> rotary_;
   int head_ = -1;
 };

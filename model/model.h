@@ -14,6 +14,7 @@
 #include "model/model_config.h"
 #include "model/partition.h"
 #include "model/tensor_parallel.h"
+#include "parallel/flat_layout.h"
 #include "tensor/pool.h"
 #include "tensor/tensor.h"
 
@@ -59,6 +60,10 @@ class Model {
   virtual const ModelConfig& config() const = 0;
   // In the order of the checkpoint (by layer); fixed for a configuration.
   virtual absl::Span<const Parameter> parameters() const = 0;
+  // Their values lie in one array, weights() (kF32), as layout() says: tensor i is parameter i,
+  // with a slice for each replica. What lies between them is zero.
+  virtual const FlatLayout& layout() const = 0;
+  virtual TensorView weights() const = 0;
   // How it is spread. Every rank of the group must make the same calls with the same batches.
   virtual const TensorParallel& tensor_parallel() const = 0;
   // Where its work is enqueued.

@@ -12,6 +12,7 @@ namespace liquid {
 struct TensorParallel {
   GangCommunicator* group = nullptr;  // the ranks of one replica; null: the model is not spread
   bool sequence = true;               // sequence parallelism
+  int num_replicas = 1;               // ranks that hold the same weights, and own a slice each
 
   int rank() const { return group == nullptr ? 0 : group->rank(); }
   int size() const { return group == nullptr ? 1 : group->size(); }

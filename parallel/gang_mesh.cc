@@ -18,10 +18,19 @@ absl::StatusOr<GangMesh> GangMesh::Create(GangCommunicator& gang, int tensor_par
   const int tensor_rank = gang.rank() % tensor_parallel;
   mesh.tensor_ = gang.Split(gang.rank() / tensor_parallel);
   mesh.replicas_ = gang.Split(tensor_rank);
-  for (int size = 2; size < tensor_parallel; size *= 2) {
+  for (int size = 2; size < tensor_parallel; ++size) {
+    if (tensor_parallel % size != 0) continue;
     mesh.holders_.push_back(mesh.tensor_->Split(tensor_rank / size));
   }
   return mesh;
+}
+
+absl::Status GangMesh::Wait() const {
+  absl::Status status = gang_->Wait(absl::InfiniteFuture());
+  status.Update(tensor_->Wait(absl::InfiniteFuture()));
+  status.Update(replicas_->Wait(absl::InfiniteFuture()));
+  for (const auto& group : holders_) status.Update(group->Wait(absl::InfiniteFuture()));
+  return status;
 }
 
 GangCommunicator* GangMesh::holders(int num_holders) const {

@@ -25,8 +25,11 @@ class GangMesh {
   // The ranks with this one's tensor rank: its rank is the replica's number.
   GangCommunicator& replicas() const { return *replicas_; }
   // Tensor ranks h i .. h i + h - 1 of this replica, this one among them: those that hold the same
-  // part of a parameter which is held `num_holders` (h) times. A power of two up to T; null for 1.
+  // part of a parameter which is held `num_holders` (h) times. A divisor of T; null for 1.
   GangCommunicator* holders(int num_holders) const;
+
+  // As Communicator::Wait, of all groups: the first failure of any.
+  absl::Status Wait() const;
 
   int num_replicas() const { return replicas_->size(); }
   int replica() const { return replicas_->rank(); }
@@ -38,7 +41,7 @@ class GangMesh {
   GangCommunicator* gang_ = nullptr;
   std::unique_ptr<GangCommunicator> tensor_;
   std::unique_ptr<GangCommunicator> replicas_;
-  std::vector<std::unique_ptr<GangCommunicator>> holders_;  // of 2, 4, .. below T
+  std::vector<std::unique_ptr<GangCommunicator>> holders_;  // by their size
 };
 
 }  // namespace liquid

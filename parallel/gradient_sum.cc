@@ -2,45 +2,47 @@
 
 #include <cmath>
 #include <cstring>
+#include <utility>
+
+#include "base/check.h"
 
 namespace liquid {
 namespace {
 
 constexpr double kFixedPointOne = static_cast<double>(int64_t{1} << kFixedPointBits);
-constexpr int64_t kAlignment = 64;  // elements: sums start at whole cache lines
-
 DType DTypeOf(GradientSumKind kind) {
   return kind == GradientSumKind::kExact ? DType::kI64 : DType::kF32;
 }
 
-int64_t Padded(int64_t count) { return (count + kAlignment - 1) / kAlignment * kAlignment; }
-
-// Where each of `shapes` lies in `storage`, one after the other.
-std::vector<TensorView> Divide(const TensorView& storage, absl::Span<const Shape> shapes) {
-  std::vector<TensorView> views;
-  auto* data = static_cast<std::byte*>(storage.data);
-  for (const Shape& shape : shapes) {
-    views.emplace_back(data, storage.dtype, shape);
-    data += Padded(shape.NumElements()) * SizeOf(storage.dtype);
-  }
-  return views;
+// The same memory, to be copied or zeroed.
+TensorView AsFloats(const TensorView& tensor) {
+  return TensorView(tensor.data, DType::kF32, {tensor.NumBytes() / SizeOf(DType::kF32)});
 }
 
 }  // namespace
 
-GradientSum::GradientSum(GradientSumKind kind, absl::Span<const Shape> shapes, int slots_per_step,
+GradientSum::GradientSum(GradientSumKind kind, const FlatLayout& layout,
+                         std::vector<int> num_holders, int slots_per_step, const GangMesh& mesh,
                          Ops& ops, Stream& stream, TensorPool& pool)
-    : ops_(ops), stream_(stream), pool_(pool), limit_((int64_t{1} << 62) / slots_per_step) {
-  int64_t total = 0;
-  for (const Shape& shape : shapes) total += Padded(shape.NumElements());
-  storage_ = pool.Allocate(DTypeOf(kind), {total});
-  flag_ = pool.Allocate(DType::kI32, {1});
-  sums_ = Divide(storage_.view(), shapes);
+    : layout_(layout),
+      num_holders_(std::move(num_holders)),
+      mesh_(mesh),
+      ops_(ops),
+      stream_(stream),
+      pool_(pool),
+      limit_((int64_t{1} << 62) / slots_per_step / mesh.tensor_size()),
+      storage_(pool.Allocate(DTypeOf(kind), {layout.total()})),
+      flag_(pool.Allocate(DType::kI32, {1})) {
+  LIQUID_CHECK(layout.num_slices() == mesh.num_replicas() &&
+               static_cast<int>(num_holders_.size()) == layout.num_tensors());
+  combined_ = storage_.view();
   Clear();
 }
 
 void GradientSum::Fold(int index, ConstTensorView gradient) {
-  ops_.Accumulate(sums_[index], gradient, limit_, static_cast<int32_t*>(flag_.view().data));
+  const int64_t begin = layout_.offset(index);
+  ops_.Accumulate(Elements(storage_.view(), begin, begin + layout_.size(index)), gradient, limit_,
+                  static_cast<int32_t*>(flag_.view().data));
 }
 
 void GradientSum::FoldScalar(int slot_of_scalar, double value) {
@@ -66,35 +68,31 @@ void GradientSum::TakeFlag() {
   std::memcpy(combined_scalars_, scalars_, sizeof(scalars_));
 }
 
-void GradientSum::Combine(Communicator& gang) {
+void GradientSum::CombineInGang(bool keeps) {
   TakeFlag();
-  is_across_ = false;
-  gang.AllReduceSum(storage_.view());
-  gang.AllReduceSum(TensorView(combined_scalars_, DType::kI64, {kNumScalars + 1}));
-}
-
-void GradientSum::CombineInGang(Communicator& gang) {
-  TakeFlag();
-  if (!is_across_) {
-    if (total_sums_.empty()) {
-      total_ = pool_.Allocate(storage_.view().dtype, storage_.view().shape);
-      std::vector<Shape> shapes;
-      for (const TensorView& sum : sums_) shapes.push_back(sum.shape);
-      total_sums_ = Divide(total_.view(), shapes);
-    }
-    is_across_ = true;
+  const bool is_apart = keeps || layout_.num_slices() > 1;
+  if (is_apart && !slice_storage_) {
+    slice_storage_ = pool_.Allocate(storage_.view().dtype, {layout_.slice_size()});
   }
-  gang.ReduceScatterSum(storage_.view(), total_.view());
-  gang.AllReduceSum(TensorView(combined_scalars_, DType::kI64, {kNumScalars + 1}));
+  combined_ = is_apart ? slice_storage_.view() : storage_.view();
+  if (layout_.num_slices() > 1) {
+    mesh_.replicas().ReduceScatterPartsSum(combined_, storage_.view());
+  } else if (is_apart) {
+    ops_.Copy(AsFloats(combined_), AsFloats(storage_.view()));
+  }
+  layout_.ForEachInSlice(mesh_.replica(),
+                         [&](int tensor, int64_t begin, int64_t end, int64_t offset) {
+                           GangCommunicator* const holders = mesh_.holders(num_holders_[tensor]);
+                           if (holders == nullptr) return;
+                           holders->AllReduceSum(Elements(combined_, offset, offset + end - begin));
+                         });
+  mesh_.gang().AllReduceSum(TensorView(combined_scalars_, DType::kI64, {kNumScalars + 1}));
 }
 
-void GradientSum::CombineAcross(Communicator& rail, int rank_in_gang, int gang_size) {
-  const TensorView all = total_.view();
-  rail.AllReduceSum(SliceView(all, SliceOf(all.NumElements(), rank_in_gang, gang_size)));
+void GradientSum::CombineAcross(Communicator& rail) {
+  rail.AllReduceSum(combined_);
   rail.AllReduceSum(TensorView(combined_scalars_, DType::kI64, {kNumScalars + 1}));
 }
-
-void GradientSum::GatherInGang(Communicator& gang) { gang.AllGather(total_.view()); }
 
 void GradientSum::Clear() {
   ZeroOwn();
@@ -103,13 +101,12 @@ void GradientSum::Clear() {
 
 void GradientSum::ZeroOwn() {
   // Zero is all bits zero in both representations.
-  const TensorView all = storage_.view();
-  ops_.Fill(TensorView(all.data, DType::kF32, {all.NumBytes() / SizeOf(DType::kF32)}), 0.0f);
+  ops_.Fill(AsFloats(storage_.view()), 0.0f);
 }
 
 void GradientSum::ClearAfterUpdate() {
-  if (is_across_) ZeroOwn();
-  is_across_ = false;
+  if (combined_.data != storage_.view().data) ZeroOwn();
+  combined_ = storage_.view();
   const int32_t zero = 0;
   stream_.CopyFromHost(flag_.view().data, &zero, sizeof(zero));
   std::memset(scalars_, 0, sizeof(scalars_));

@@ -7,71 +7,72 @@
 #define LIQUID_PARALLEL_GRADIENT_SUM_H_
 
 #include <cstdint>
-#include <memory>
 #include <vector>
 
-#include "absl/types/span.h"
 #include "kernels/ops.h"
-#include "parallel/communicator.h"
+#include "parallel/flat_layout.h"
+#include "parallel/gang_mesh.h"
 #include "tensor/pool.h"
 
 namespace liquid {
 
 enum class GradientSumKind { kExact, kFast };
 
+// Each rank adds up what it computes; then it has the whole sum of the slice that it owns among the
+// replicas of its gang: the slice of its number in `layout`.
 class GradientSum {
  public:
-  // For tensors of `shapes`, summed over `slots_per_step` contributions in all. The sum starts at
-  // zero. `ops`, `stream`, `pool` must outlive this.
-  GradientSum(GradientSumKind kind, absl::Span<const Shape> shapes, int slots_per_step, Ops& ops,
-              Stream& stream, TensorPool& pool);
+  // `layout`: of the parameters' parts that this rank holds, with a slice for each replica of
+  // `mesh`. `num_holders`: how many tensor ranks hold each part; the gradient of a part is the sum
+  // of what all of them fold. `slots_per_step`: contributions in all. The sum starts at zero. The
+  // arguments must outlive this.
+  GradientSum(GradientSumKind kind, const FlatLayout& layout, std::vector<int> num_holders,
+              int slots_per_step, const GangMesh& mesh, Ops& ops, Stream& stream, TensorPool& pool);
 
   // Adds a slot's gradient of tensor `index`.
   void Fold(int index, ConstTensorView gradient);
 
-  // A scalar of this rank that becomes the sum over ranks in Combine: fixed point as the gradients,
-  // |value| < 8192. Not finite: as a gradient that is not.
+  // A scalar of this rank that becomes the sum over ranks: fixed point as the gradients,
+  // |value| < 8192. Not finite: as a gradient that is not. Of the ranks of a replica one folds it.
   void FoldScalar(int slot_of_scalar, double value);
-  double scalar(int slot_of_scalar) const;  // after Combine, or all three calls
+  double scalar(int slot_of_scalar) const;  // after the combination
   static constexpr int kNumScalars = 4;
 
-  // The sums over all ranks of the gang, on every rank, in place. Failures are latched in `gang`.
-  void Combine(Communicator& gang);
+  // Collective in the gang: the sums over all its ranks of the slice that each owns. Failures are
+  // latched in the mesh's groups. If others follow (`keeps`), what this rank has folded is left as
+  // it is until Clear(), so that a combination that failed can be made again, with more slots or
+  // other gangs.
+  void CombineInGang(bool keeps);
+  // Then the same over several gangs. `rail`: the ranks with this one's number in all gangs.
+  void CombineAcross(Communicator& rail);
 
-  // The same over several gangs, in three calls; what this rank has folded is left as it is until
-  // Clear(), so that a failed one can be made again, with more slots or other gangs. `rail`: the
-  // ranks with this one's rank in all gangs. Failures are latched in the communicators.
-  void CombineInGang(Communicator& gang);  // each rank has a slice of the gang's sum,
-  void CombineAcross(Communicator& rail, int rank_in_gang, int gang_size);  // of all gangs' sums,
-  void GatherInGang(Communicator& gang);                                    // and all slices
-
-  // After Combine: true if any contribution on any rank was not finite or out of range.
+  // This rank's slice of the combined sums, [layout.slice_size()]: kI64 (exact) or kF32, as AdamW
+  // and SumOfSquares take it.
+  TensorView slice() const { return combined_; }
+  // Not finite or out of range: on any rank, after the combination.
   bool overflowed() const { return combined_scalars_[kNumScalars] != 0; }
-  // Tensor `index`: kI64 (exact) or kF32 (fast), shape as given. For Ops::SumOfSquares and
-  // Ops::AdamW.
-  TensorView sum(int index) const { return is_across_ ? total_sums_[index] : sums_[index]; }
-  // Forgets everything that was folded, and combined.
-  void Clear();
-  // The same after AdamW, which has cleared each sum().
-  void ClearAfterUpdate();
 
-  int64_t num_bytes() const { return storage_.view().NumBytes(); }
+  // Zero again.
+  void Clear();
+  // The same when the update has already cleared the slice.
+  void ClearAfterUpdate();
 
  private:
   void TakeFlag();
   void ZeroOwn();
 
+  const FlatLayout& layout_;
+  const std::vector<int> num_holders_;
+  const GangMesh& mesh_;
   Ops& ops_;
   Stream& stream_;
   TensorPool& pool_;
-  const int64_t limit_;   // of one contribution, so that their sum cannot overflow
-  PooledTensor storage_;  // this rank's sums, one after the other
-  PooledTensor total_;    // those of all gangs: made when there first are several
-  PooledTensor flag_;     // kI32 [1], set by Accumulate
-  std::vector<TensorView> sums_;
-  std::vector<TensorView> total_sums_;
-  bool is_across_ = false;                 // sum() is in total_
-  int64_t scalars_[kNumScalars + 1] = {};  // the last one counts ranks with a set flag
+  const int64_t limit_;                    // of an element of a contribution
+  PooledTensor storage_;                   // [layout.total()]: of this rank
+  PooledTensor slice_storage_;             // [layout.slice_size()], when it is not all of storage_
+  TensorView combined_;                    // of one of them
+  PooledTensor flag_;                      // int32
+  int64_t scalars_[kNumScalars + 1] = {};  // the last one counts ranks with something not finite
   int64_t combined_scalars_[kNumScalars + 1] = {};
 };
 

@@ -61,8 +61,9 @@ const std::vector<JobField>& JobFields() {
       {"model.config", kJobPath, "null"},
       {"model.tokenizer", kJobPath, "null"},  // model.from
       {"model.init_seed", kNumber, "null"},
-      {"model.tensor_parallel", kNumber, "1", "[1, 1]", {}, kNotYet},
+      {"model.tensor_parallel", kNumber, "1", "[1, 8]"},
       {"model.recompute", kChoice, "none", "", {"none", "block"}},
+      {"model.sequence_parallel", kSwitch, "true"},
 
       {"data.train", kJobPath, "null"},
       {"data.eval", kJobPath, "null"},

@@ -1,5 +1,6 @@
 #include "proto/job_loader.h"
 
+#include <bit>
 #include <cmath>
 #include <cstdint>
 #include <filesystem>
@@ -294,6 +295,10 @@ absl::Status CheckTogether(const YamlNode& root, const JobMapper& mapper, const 
   }
   if (!model.from().empty() && seeded) {
     return Refuse(at("model.init_seed"), "'model.init_seed' goes with 'model.config' only");
+  }
+  if (!std::has_single_bit(static_cast<unsigned>(model.tensor_parallel()))) {
+    return Refuse(at("model.tensor_parallel"), "'model.tensor_parallel' must be 1, 2, 4 or 8, got ",
+                  model.tensor_parallel());
   }
   if (job.data().train().empty()) {
     return Refuse(at("data.train"), "'data.train' is missing: the files to train on");

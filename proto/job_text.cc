@@ -97,7 +97,9 @@ std::string Shortest(const std::string& number) {
 // The fields that decide the result of a job, and their values, in the order of JobFields().
 std::vector<std::pair<std::string, std::string>> DecisiveValues(const Job& job) {
   static const auto& excluded = *new std::set<std::string_view>{
-      "job", "model.recompute", "data.max_bad_rows", "training.eval_every_steps"};
+      "job", "model.recompute", "data.max_bad_rows", "training.eval_every_steps",
+      // They change bits, but not what is computed: a checkpoint of one layout is one of any other.
+      "model.tensor_parallel", "model.sequence_parallel"};
   const auto as_it_is = [](const std::string& value) { return value; };
   std::vector<std::pair<std::string, std::string>> values;
   for (const JobField& field : JobFields()) {

@@ -15,12 +15,11 @@ constexpr double kOne = static_cast<double>(int64_t{1} << 30);
 
 }  // namespace
 
-Evaluation::Evaluation(const Dataset& dataset, int rows_per_slot, TrainState& state,
-                       Communicator& world)
+Evaluation::Evaluation(const Dataset& dataset, int rows_per_slot, TrainState& state)
     : dataset_(dataset),
       rows_per_slot_(rows_per_slot),
       state_(state),
-      world_(world),
+      world_(state.mesh.gang()),
       reader_(dataset, rows_per_slot),
       nll_(static_cast<size_t>(rows_per_slot) * dataset.sequence_length()) {}
 
@@ -32,14 +31,27 @@ absl::StatusOr<Evaluation::Outcome> Evaluation::Run(Communicator* rail) {
   const int64_t place = rail == nullptr ? 0 : rail->rank();
   const int64_t num_gangs = rail == nullptr ? 1 : rail->size();
   std::vector<int64_t> rows(static_cast<size_t>(rows_per_slot_));
-  for (int64_t slot = place * world_.size() + world_.rank(); slot < num_slots && sums[2] == 0;
-       slot += num_gangs * world_.size()) {
+  const GangMesh& mesh = state_.mesh;
+  // Whether a rank of this replica stops early: its ranks do it together.
+  bool stops = false;
+  for (int64_t slot = place * mesh.num_replicas() + mesh.replica(); slot < num_slots && !stops;
+       slot += num_gangs * mesh.num_replicas()) {
+    int64_t num_targets = 0;
     for (int i = 0; i < rows_per_slot_; ++i) {
       const int64_t row = slot * rows_per_slot_ + i;
       rows[i] = row < dataset_.num_rows() ? row : -1;
-      if (rows[i] >= 0) sums[1] += dataset_.TargetTokens(row);
+      if (rows[i] >= 0) num_targets += dataset_.TargetTokens(row);
     }
     state_.model.Evaluate(reader_.Read(rows), absl::MakeSpan(nll_));
+    if (rail == nullptr) {
+      int64_t asked = StopRequested() ? 1 : 0;
+      mesh.tensor().AllReduceSum(TensorView(&asked, DType::kI64, {1}));
+      LIQUID_RETURN_IF_ERROR(mesh.Wait());
+      stops = asked != 0;
+    }
+    if (mesh.tensor_rank() != 0) continue;
+    sums[1] += num_targets;
+    sums[2] = stops ? 1 : 0;
     double loss = 0;
     for (const float nll : nll_) loss += nll;
     if (std::isfinite(loss)) {
@@ -47,7 +59,6 @@ absl::StatusOr<Evaluation::Outcome> Evaluation::Run(Communicator* rail) {
     } else {
       ++sums[3];
     }
-    sums[2] = rail == nullptr && StopRequested() ? 1 : 0;
   }
   const TensorView all(sums, DType::kI64, {4});
   world_.AllReduceSum(all);

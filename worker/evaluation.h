@@ -6,7 +6,6 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "data/dataset.h"
-#include "parallel/communicator.h"
 #include "proto/coordinator.pb.h"
 #include "worker/slot_reader.h"
 #include "worker/train_state.h"
@@ -14,11 +13,11 @@
 namespace liquid {
 
 // The mean loss over the target tokens of a dataset, its rows in order, slots of a fixed number of
-// rows spread over the ranks of all gangs. The sum over slots is exact: the same on any number.
+// rows spread over the replicas of all gangs. The sum over slots is exact: the same on any number.
 class Evaluation {
  public:
   // Everything must outlive this. 1 <= rows_per_slot.
-  Evaluation(const Dataset& dataset, int rows_per_slot, TrainState& state, Communicator& world);
+  Evaluation(const Dataset& dataset, int rows_per_slot, TrainState& state);
 
   struct Outcome {
     // Nothing if a rank of the only gang was asked to go meanwhile (signals.h): it stops early.

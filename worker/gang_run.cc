@@ -108,7 +108,7 @@ absl::Status LoadNewestState(int64_t max_step, const Job& job, Checkpointing& ch
     state.Reset();
     LIQUID_RETURN_IF_ERROR(SetStartingWeights(job, world, state.model));
   }
-  return UpdateFingerprint(state, world);
+  return UpdateFingerprint(state);
 }
 
 Join MakeJoin(const Job& job, const TrainingState& origin, const JobData& data,
@@ -174,7 +174,7 @@ std::string TimeoutLine(const Job& job) {
 
 }  // namespace
 
-absl::StatusOr<ExitCode> RunGang(Communicator& world, const GangRunOptions& options) {
+absl::StatusOr<ExitCode> RunGang(GangCommunicator& world, const GangRunOptions& options) {
   const int threads = SizeTeam(options.ranks_on_machine);
   LIQUID_ASSIGN_OR_RETURN(const Entrance entrance, Enter(options, world));
   const Job& job = entrance.opened.job();
@@ -188,8 +188,8 @@ absl::StatusOr<ExitCode> RunGang(Communicator& world, const GangRunOptions& opti
   LIQUID_ASSIGN_OR_RETURN(const Workbench bench, CreateWorkbench(job, data, world));
   const JobStream stream = JobStreamOf(job, data.train);
   const TrainingState origin = OriginOf(entrance.opened, data);
-  TrainState state(*bench.model, *bench.ops, *bench.pool);
-  LIQUID_ASSIGN_OR_RETURN(const std::string probe, ProbeDigest(job, data.train, state, world));
+  TrainState state(*bench.model, *bench.mesh, *bench.ops, *bench.pool);
+  LIQUID_ASSIGN_OR_RETURN(const std::string probe, ProbeDigest(job, data.train, state));
   Checkpointing checkpointing(job, stream, origin, world);
   const auto load_state = [&](int64_t max_step) {
     return LoadNewestState(max_step, job, checkpointing, world, state);
@@ -222,11 +222,11 @@ absl::StatusOr<ExitCode> RunGang(Communicator& world, const GangRunOptions& opti
     progress.Say(absl::StrCat("resuming from checkpoint ", join.checkpoint(), ", step ",
                               state.applied_step, " of ", stream.num_steps()));
   }
-  TrainStep step(job, stream, data.train, state, *bench.ops, *bench.stream, *bench.pool, world,
-                 peak_flops, options.faults);
+  TrainStep step(job, stream, data.train, state, *bench.ops, *bench.stream, *bench.pool, peak_flops,
+                 options.faults);
   std::optional<Evaluation> evaluation;
   if (data.eval.has_value()) {
-    evaluation.emplace(*data.eval, job.training().rows_per_slot(), state, world);
+    evaluation.emplace(*data.eval, job.training().rows_per_slot(), state);
   }
   GangMember gang(world, entrance.client.get(), options.leave_by);
   GangWorld gang_world(*ports.mine, options.sentinel, origin.job_digest,

@@ -8,7 +8,7 @@
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "base/exit_code.h"
-#include "parallel/communicator.h"
+#include "parallel/gang_communicator.h"
 #include "parallel/tcp/sentinel.h"
 #include "worker/progress.h"
 #include "worker/test_faults.h"
@@ -30,7 +30,7 @@ struct GangRunOptions {
 
 // Collective; the same options on every rank. How the process is to end; an error is the same on
 // every rank, unless the communicator itself has failed.
-absl::StatusOr<ExitCode> RunGang(Communicator& world, const GangRunOptions& options);
+absl::StatusOr<ExitCode> RunGang(GangCommunicator& world, const GangRunOptions& options);
 
 }  // namespace liquid
 

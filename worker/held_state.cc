@@ -3,20 +3,62 @@
 #include "absl/strings/str_cat.h"
 
 namespace liquid {
+namespace {
+
+// Adds what elements [begin, end) of this rank's part of `parameter` are of the whole tensor. They
+// lie one after another at `data`.
+void Hold(const TensorSpec& spec, const Parameter& parameter, int64_t begin, int64_t end,
+          std::byte* data, std::vector<HeldPart>* parts) {
+  const TensorPart& part = parameter.part;
+  const MatrixExtent whole = ExtentOf(spec);
+  const bool by_columns = part.shape.rank() <= 1 || part.axis == part.shape.rank() - 1;
+  const int64_t columns =
+      by_columns && part.shape.rank() > 0 ? part.shape.back() : whole.columns;  // of the part
+  const int64_t rows = by_columns ? whole.rows : part.shape[0];
+  const auto bytes = static_cast<int64_t>(SizeOf(spec.dtype));
+  for (const TensorBox& box : BoxesOfRange({0, rows, 0, columns}, begin, end)) {
+    int64_t place = 0;  // of the range, on the part's axis
+    for (const auto& [first, last] : part.ranges) {
+      const int64_t behind = place + last - first;
+      const TensorBox mine = Intersect(box, by_columns ? TensorBox{0, rows, place, behind}
+                                                       : TensorBox{place, behind, 0, columns});
+      if (mine.num_elements() > 0) {
+        const int64_t element = mine.row_begin * columns + mine.column_begin - begin;
+        TensorBox in_whole = mine;
+        int64_t* const ends[2][2] = {{&in_whole.row_begin, &in_whole.row_end},
+                                     {&in_whole.column_begin, &in_whole.column_end}};
+        for (int64_t* const bound : ends[by_columns ? 1 : 0]) *bound += first - place;
+        parts->push_back({spec, in_whole, data + element * bytes, columns * bytes});
+      }
+      place = behind;
+    }
+  }
+}
+
+}  // namespace
 
 HeldState HeldStateOf(const TrainState& state) {
   HeldState held;
-  for (size_t i = 0; i < state.exp_avg.size(); ++i) {
-    const Parameter& parameter = state.model.parameters()[i];
+  const absl::Span<const Parameter> parameters = state.model.parameters();
+  const auto moment_spec = [](const TensorSpec& spec, const char* moment) {
+    return TensorSpec{absl::StrCat(moment, ".", spec.name), DType::kF32, spec.shape};
+  };
+  for (const Parameter& parameter : parameters) {
     const TensorSpec spec = SpecOf(parameter);
     held.model.push_back(spec);
-    held.parts.push_back(HoldWhole(spec, parameter.value.data));
-    for (const auto& [prefix, moment] : {std::pair("exp_avg.", &state.exp_avg[i]),
-                                         std::pair("exp_avg_sq.", &state.exp_avg_sq[i])}) {
-      held.optimizer.push_back({absl::StrCat(prefix, spec.name), DType::kF32, spec.shape});
-      held.parts.push_back(HoldWhole(held.optimizer.back(), moment->view().data));
-    }
+    Hold(spec, parameter, 0, parameter.value.NumElements(),
+         static_cast<std::byte*>(parameter.value.data), &held.parts);
+    held.optimizer.push_back(moment_spec(spec, "exp_avg"));
+    held.optimizer.push_back(moment_spec(spec, "exp_avg_sq"));
   }
+  state.model.layout().ForEachInSlice(state.mesh.replica(), [&](int tensor, int64_t begin,
+                                                                int64_t end, int64_t at) {
+    for (const size_t moment : {0, 1}) {
+      const TensorView slice = (moment == 0 ? state.exp_avg : state.exp_avg_sq).view();
+      Hold(held.optimizer[2 * static_cast<size_t>(tensor) + moment], parameters[tensor], begin, end,
+           static_cast<std::byte*>(Elements(slice, at, at + end - begin).data), &held.parts);
+    }
+  });
   return held;
 }
 

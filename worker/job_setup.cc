@@ -31,6 +31,18 @@ absl::Status CheckFits(const Job& job, const ModelConfig& config, const Dataset&
   return absl::OkStatus();
 }
 
+// Collectives between tensor ranks give each of them equally many tokens.
+absl::Status CheckSlotDivides(const Job& job, int64_t sequence_length) {
+  const int64_t rows = job.training().rows_per_slot();
+  const int64_t tensor_parallel = job.model().tensor_parallel();
+  const int64_t rest = rows * sequence_length % tensor_parallel;
+  if (rest == 0) return absl::OkStatus();
+  return absl::InvalidArgumentError(absl::StrCat(
+      "a slot of ", rows, " x ", sequence_length, " = ", rows * sequence_length,
+      " tokens cannot be spread over ", tensor_parallel, " tensor-parallel ranks: ", rest,
+      " are left; set data.sequence_length or training.rows_per_slot to a multiple"));
+}
+
 // Collective: the dataset of that part.
 absl::StatusOr<Dataset> PrepareAndOpen(const Job& job, JobPart part, Communicator& world) {
   const char* what = part == JobPart::kTrain ? "training" : "eval";
@@ -82,15 +94,19 @@ absl::StatusOr<JobData> PrepareJobData(const Job& job, Communicator& world) {
 }
 
 absl::StatusOr<std::unique_ptr<Model>> CreateJobModel(const Job& job, const JobData& data,
-                                                      Communicator& world, Ops& ops, Stream& stream,
-                                                      TensorPool& pool) {
+                                                      const GangMesh& mesh, Ops& ops,
+                                                      Stream& stream, TensorPool& pool) {
   const auto create = [&]() -> absl::StatusOr<std::unique_ptr<Model>> {
     LIQUID_ASSIGN_OR_RETURN(const ModelConfig config, LoadModelConfig(ConfigPath(job)));
     LIQUID_RETURN_IF_ERROR(CheckFits(job, config, data.train));
-    return CreateModel(config, ops, stream, pool);
+    LIQUID_RETURN_IF_ERROR(CheckSlotDivides(job, data.train.sequence_length()));
+    return CreateModel(config, ops, stream, pool,
+                       {.group = &mesh.tensor(),
+                        .sequence = job.model().sequence_parallel(),
+                        .num_replicas = mesh.num_replicas()});
   };
   absl::StatusOr<std::unique_ptr<Model>> model = create();
-  LIQUID_RETURN_IF_ERROR(AgreeOn(world, model.status()));
+  LIQUID_RETURN_IF_ERROR(AgreeOn(mesh.gang(), model.status()));
   return model;
 }
 
@@ -118,9 +134,10 @@ int64_t NumParameters(const Model& model) {
 absl::StatusOr<std::string> JobRecipe(const Job& job, const Ops& ops, Communicator& world) {
   const absl::StatusOr<std::string> config = ReadFile(ConfigPath(job));
   LIQUID_RETURN_IF_ERROR(AgreeOn(world, config.status()));
-  const std::string mine =
-      absl::StrCat(ops.Recipe(), "; slot ", job.training().rows_per_slot(), "x",
-                   job.data().sequence_length(), "; config ", ToHex(HashBytes(*config)));
+  const std::string mine = absl::StrCat(
+      ops.Recipe(), "; slot ", job.training().rows_per_slot(), "x", job.data().sequence_length(),
+      "; config ", ToHex(HashBytes(*config)), "; tensor parallel ", job.model().tensor_parallel(),
+      job.model().sequence_parallel() ? " with sequences" : "");
   LIQUID_ASSIGN_OR_RETURN(const std::vector<std::string> all, world.AllGatherMessages(mine));
   for (size_t rank = 1; rank < all.size(); ++rank) {
     if (all[rank] == all[0]) continue;

@@ -12,7 +12,7 @@
 #include "data/epoch_order.h"
 #include "kernels/ops.h"
 #include "model/model.h"
-#include "parallel/communicator.h"
+#include "parallel/gang_mesh.h"
 #include "proto/job.pb.h"
 #include "tensor/pool.h"
 
@@ -34,11 +34,12 @@ struct JobData {
 // the result, which is under OUTPUT/data. Errors end the program with ExitCode::kData.
 absl::StatusOr<JobData> PrepareJobData(const Job& job, Communicator& world);
 
-// Collective. The job's model, weights not set. InvalidArgument if the data does not fit it: token
-// ids beyond the vocabulary, rows longer than its positions.
+// Collective. The job's model, spread over `mesh`, weights not set. InvalidArgument if the data
+// does not fit it: token ids beyond the vocabulary, rows longer than its positions, a slot whose
+// tokens cannot be spread evenly; or as CreateModel.
 absl::StatusOr<std::unique_ptr<Model>> CreateJobModel(const Job& job, const JobData& data,
-                                                      Communicator& world, Ops& ops, Stream& stream,
-                                                      TensorPool& pool);
+                                                      const GangMesh& mesh, Ops& ops,
+                                                      Stream& stream, TensorPool& pool);
 
 // Collective. The weights of step 0: read from model.from, or random from model.init_seed.
 absl::Status SetStartingWeights(const Job& job, Communicator& world, Model& model);

@@ -79,7 +79,7 @@ absl::StatusOr<std::string> FindCoordinator(const Flags& flags,
 }
 
 // Collective.
-absl::StatusOr<ExitCode> Run(const Flags& flags, MpiSession& session, Communicator& world,
+absl::StatusOr<ExitCode> Run(const Flags& flags, MpiSession& session, GangCommunicator& world,
                              Sentinel* sentinel) {
   std::unique_ptr<CoordinatorServer> server;
   GangRunOptions options;
@@ -118,7 +118,7 @@ absl::StatusOr<ExitCode> Run(const Flags& flags, MpiSession& session, Communicat
 }
 
 // Collective. What the ledger of OUTPUT says against the steps done again.
-absl::Status RunReplay(const Flags& flags, MpiSession& session, Communicator& world) {
+absl::Status RunReplay(const Flags& flags, MpiSession& session, GangCommunicator& world) {
   ReplayOptions options;
   auto job = LoadJob(JoinPath(flags.replay, "job.yaml"), {});
   LIQUID_RETURN_IF_ERROR(AgreeOn(world, job.status()));
@@ -191,7 +191,7 @@ int Main(int argc, char** argv) {
     return static_cast<int>(ExitCode::kBadConfig);
   }
 
-  const std::unique_ptr<Communicator> world = session.CreateWorld();
+  const std::unique_ptr<GangCommunicator> world = session.CreateWorld();
   if (!sentinel.ok()) LogWarning("deaths will be noticed later: ", sentinel.status().message());
   absl::StatusOr<ExitCode> result = ExitCode::kOk;
   if (!flags.replay.empty()) {

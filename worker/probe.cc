@@ -16,8 +16,7 @@ constexpr float kLossScale = 1.0f / 1024;
 
 }  // namespace
 
-absl::StatusOr<std::string> ProbeDigest(const Job& job, const Dataset& dataset, TrainState& state,
-                                        Communicator& world) {
+absl::StatusOr<std::string> ProbeDigest(const Job& job, const Dataset& dataset, TrainState& state) {
   const int64_t rows = job.training().rows_per_slot();
   const int64_t length = dataset.sequence_length();
   const int64_t vocab_size = state.model.config().vocab_size;
@@ -40,19 +39,25 @@ absl::StatusOr<std::string> ProbeDigest(const Job& job, const Dataset& dataset, 
   state.model.ForwardBackward(
       batch, kLossScale, RecomputeOf(job),
       [&](int index, ConstTensorView gradient) {
-        hash ^= HashTensor(state.fingerprint_keys[index], gradient.data);
+        hash ^=
+            HashPart(state.fingerprint_keys[index], state.model.parameters()[index], gradient.data);
       },
       absl::MakeSpan(nll));
-  LIQUID_ASSIGN_OR_RETURN(const std::vector<std::string> all, world.AllGatherMessages(ToHex(hash)));
-  for (size_t rank = 1; rank < all.size(); ++rank) {
-    if (all[rank] == all[0]) continue;
+  LIQUID_ASSIGN_OR_RETURN(const std::vector<std::string> all,
+                          state.mesh.gang().AllGatherMessages(ToHex(hash)));
+  const auto tensor_size = static_cast<size_t>(state.mesh.tensor_size());
+  for (size_t rank = tensor_size; rank < all.size(); ++rank) {
+    const size_t first = rank % tensor_size;  // the same place in the first replica
+    if (all[rank] == all[first]) continue;
     return absl::FailedPreconditionError(
-        absl::StrCat("rank ", rank,
-                     " computes other bits than rank 0: the probe slot's gradient "
-                     "has the digest ",
-                     all[rank], ", rank 0's ", all[0], "; use machines that are alike"));
+        absl::StrCat("rank ", rank, " computes other bits than rank ", first,
+                     ": the probe slot's gradient has the digest ", all[rank], ", rank ", first,
+                     "'s ", all[first], "; use machines that are alike"));
   }
-  return all[0];
+  if (tensor_size == 1) return all[0];
+  std::string of_replica;
+  for (size_t t = 0; t < tensor_size; ++t) of_replica += all[t];
+  return ToHex(HashBytes(of_replica));
 }
 
 }  // namespace liquid

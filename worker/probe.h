@@ -7,17 +7,15 @@
 
 #include "absl/status/statusor.h"
 #include "data/dataset.h"
-#include "parallel/communicator.h"
 #include "proto/job.pb.h"
 #include "worker/train_state.h"
 
 namespace liquid {
 
 // Collective. Digest of the gradient of a slot of made-up tokens, of the job's shape, at weights
-// made from a fixed seed. It overwrites the weights. FailedPrecondition if the ranks of the gang
+// made from a fixed seed. It overwrites the weights. FailedPrecondition if the replicas of the gang
 // differ, naming the first.
-absl::StatusOr<std::string> ProbeDigest(const Job& job, const Dataset& dataset, TrainState& state,
-                                        Communicator& world);
+absl::StatusOr<std::string> ProbeDigest(const Job& job, const Dataset& dataset, TrainState& state);
 
 }  // namespace liquid
 

@@ -40,7 +40,7 @@ absl::Status Compare(const ReplayOptions& options, int64_t step, const std::stri
 
 }  // namespace
 
-absl::Status Replay(Communicator& world, const ReplayOptions& options) {
+absl::Status Replay(GangCommunicator& world, const ReplayOptions& options) {
   SizeTeam(options.ranks_on_machine);
   Job job = options.job;
   LIQUID_ASSIGN_OR_RETURN(const JobData data, PrepareJobData(job, world));
@@ -49,7 +49,7 @@ absl::Status Replay(Communicator& world, const ReplayOptions& options) {
   TrainingState origin;
   origin.job_digest = options.job_digest;
   origin.dataset_digest = ToHex(data.train.digest());
-  TrainState state(*bench.model, *bench.ops, *bench.pool);
+  TrainState state(*bench.model, *bench.mesh, *bench.ops, *bench.pool);
   if (options.from == "start") {
     LIQUID_RETURN_IF_ERROR(SetStartingWeights(job, world, *bench.model));
   } else {
@@ -57,13 +57,13 @@ absl::Status Replay(Communicator& world, const ReplayOptions& options) {
     Checkpointing checkpointing(job, stream, origin, world);
     LIQUID_RETURN_IF_ERROR(checkpointing.Restore(options.to_step, state).status());
   }
-  LIQUID_RETURN_IF_ERROR(UpdateFingerprint(state, world));
+  LIQUID_RETURN_IF_ERROR(UpdateFingerprint(state));
   if (options.to_step < state.applied_step || options.to_step > stream.num_steps()) {
     return absl::InvalidArgumentError(absl::StrCat("--to-step ", options.to_step, ": ",
                                                    options.from, " is of step ", state.applied_step,
                                                    ", the job has ", stream.num_steps(), " steps"));
   }
-  TrainStep step(job, stream, data.train, state, *bench.ops, *bench.stream, *bench.pool, world,
+  TrainStep step(job, stream, data.train, state, *bench.ops, *bench.stream, *bench.pool,
                  /*peak_flops=*/0);
   const auto agree = [&]() {
     return AgreeOn(world, world.rank() == 0

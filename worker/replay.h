@@ -7,7 +7,7 @@
 #include <string>
 
 #include "absl/status/status.h"
-#include "parallel/communicator.h"
+#include "parallel/gang_communicator.h"
 #include "proto/job.pb.h"
 
 namespace liquid {
@@ -25,7 +25,7 @@ struct ReplayOptions {
 // Collective. Writes one line a step to stdout, and nothing to the job's directory but prepared
 // data that is missing there. DataLoss, naming the step and both fingerprints, at the first that
 // differs.
-absl::Status Replay(Communicator& world, const ReplayOptions& options);
+absl::Status Replay(GangCommunicator& world, const ReplayOptions& options);
 
 }  // namespace liquid
 

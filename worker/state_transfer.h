@@ -5,22 +5,21 @@
 #include <cstdint>
 
 #include "absl/status/status.h"
-#include "parallel/communicator.h"
 #include "parallel/tcp/tcp_group.h"
 #include "worker/train_state.h"
 
 namespace liquid {
 
-int64_t StateBytes(const TrainState& state);  // weights and moments
+int64_t StateBytes(const TrainState& state);  // weights and moments, of a whole gang
 
-// Rank r of a gang of R sends the r-th of R parts to its counterpart, the rank of the same number
-// in the gang at place `to` of the rail. Failures are latched in `rail`.
-void SendState(const TrainState& state, TcpGroup& rail, int to, const Communicator& gang);
+// Each rank sends what it owns to its counterpart, the rank of the same number in the gang at place
+// `to` of the rail. Failures are latched in `rail`.
+void SendState(const TrainState& state, TcpGroup& rail, int to);
 
-// Collective in the gang: every rank receives its part, and gives it to the others. After an error
-// the state is torn: it is no step's any more. DataLoss if it has not the fingerprint `expected`.
-absl::Status ReceiveState(TrainState& state, TcpGroup& rail, int from, Communicator& gang,
-                          const std::string& expected);
+// Collective in the gang: every rank receives what it owns, and the weights go to its replicas.
+// After an error the state is torn: it is no step's any more. DataLoss if it has not the
+// fingerprint `expected`.
+absl::Status ReceiveState(TrainState& state, TcpGroup& rail, int from, const std::string& expected);
 
 }  // namespace liquid
 

@@ -28,10 +28,12 @@ enum Scalar { kLoss, kTokens, kFlops };
 constexpr double kTokenUnit = 1 << 20;
 constexpr double kFlopUnit = 1e15;
 
-std::vector<Shape> ShapesOf(const Model& model) {
-  std::vector<Shape> shapes;
-  for (const Parameter& parameter : model.parameters()) shapes.push_back(parameter.shape);
-  return shapes;
+std::vector<int> HoldersOf(const Model& model) {
+  std::vector<int> holders;
+  for (const Parameter& parameter : model.parameters()) {
+    holders.push_back(parameter.part.num_holders);
+  }
+  return holders;
 }
 
 // The sum of `values` by a binary tree over their index: a function of the values alone.
@@ -53,7 +55,7 @@ int64_t PeakResidentBytes() {
 
 TrainStep::TrainStep(const Job& job, const JobStream& stream, const Dataset& dataset,
                      TrainState& state, Ops& ops, Stream& device_stream, TensorPool& pool,
-                     Communicator& world, double peak_flops, TestFaults faults)
+                     double peak_flops, TestFaults faults)
     : job_(job),
       job_stream_(stream),
       dataset_(dataset),
@@ -61,17 +63,22 @@ TrainStep::TrainStep(const Job& job, const JobStream& stream, const Dataset& dat
       ops_(ops),
       device_stream_(device_stream),
       pool_(pool),
-      world_(world),
+      mesh_(state.mesh),
+      world_(state.mesh.gang()),
       peak_flops_(peak_flops),
       faults_(faults),
       recompute_(RecomputeOf(job)),
       gradient_sum_(job.training().gradient_sum() == "exact" ? GradientSumKind::kExact
                                                              : GradientSumKind::kFast,
-                    ShapesOf(state.model), job.training().slots_per_step(), ops, device_stream,
-                    pool),
+                    state.model.layout(), HoldersOf(state.model), job.training().slots_per_step(),
+                    state.mesh, ops, device_stream, pool),
       reader_(dataset, job.training().rows_per_slot()),
       slots_(job.training().slots_per_step()),
-      nll_(static_cast<size_t>(job.training().rows_per_slot()) * dataset.sequence_length()) {}
+      nll_(static_cast<size_t>(job.training().rows_per_slot()) * dataset.sequence_length()),
+      norm_chunks_(pool.Allocate(DType::kF64, {state.model.layout().total() / kNormChunk})),
+      host_chunks_(static_cast<size_t>(state.model.layout().total() / kNormChunk)) {
+  static_assert(FlatLayout::kGrain % kNormChunk == 0);
+}
 
 absl::Status TrainStep::Take(const Plan& plan) {
   if (plan.step() != state_.applied_step + 1 || plan.step() > job_stream_.num_steps()) {
@@ -109,23 +116,35 @@ void TrainStep::Forget() {
 
 absl::Status TrainStep::ComputeRound() {
   const absl::Time start = absl::Now();
-  const std::vector<StepSlots::Task> tasks = slots_.Begin(world_.size());
-  const auto rank = static_cast<size_t>(world_.rank());
+  const std::vector<StepSlots::Task> tasks = slots_.Begin(mesh_.num_replicas());
+  const auto replica = static_cast<size_t>(mesh_.replica());
   std::string digest;
-  if (rank < tasks.size()) {
-    ComputeSlot(tasks[rank], &digest);
+  if (replica < tasks.size()) {
+    ComputeSlot(tasks[replica], &digest);
     absl::SleepFor(start + absl::Seconds(faults_.slot_seconds) - absl::Now());
   }
   const bool any_digest = std::any_of(
       tasks.begin(), tasks.end(), [](const StepSlots::Task& task) { return task.wants_digest; });
   std::vector<std::string> digests(tasks.size());
   if (any_digest) {
-    LIQUID_ASSIGN_OR_RETURN(digests, world_.AllGatherMessages(std::move(digest)));
+    LIQUID_ASSIGN_OR_RETURN(const std::vector<std::string> of_ranks,
+                            world_.AllGatherMessages(std::move(digest)));
+    for (size_t i = 0; i < tasks.size(); ++i) digests[i] = DigestOfReplica(of_ranks, i);
   }
   for (size_t i = 0; i < tasks.size(); ++i) slots_.Done(tasks[i], digests[i]);
   idle_since_ = absl::Now();
   compute_time_ += idle_since_ - start;
   return absl::OkStatus();
+}
+
+// Of what its tensor ranks computed.
+std::string TrainStep::DigestOfReplica(const std::vector<std::string>& of_ranks,
+                                       size_t replica) const {
+  const auto size = static_cast<size_t>(mesh_.tensor_size());
+  if (size == 1) return of_ranks[replica];
+  std::string all;
+  for (size_t t = 0; t < size; ++t) all += of_ranks[replica * size + t];
+  return ToHex(HashBytes(all));
 }
 
 double TrainStep::slots_per_second() const {
@@ -154,7 +173,9 @@ void TrainStep::ComputeSlot(const StepSlots::Task& task, std::string* digest) {
           uint32_t{1} << 23;
       flip = false;
     }
-    if (task.wants_digest) hash ^= HashTensor(state_.fingerprint_keys[index], gradient.data);
+    if (task.wants_digest)
+      hash ^=
+          HashPart(state_.fingerprint_keys[index], state_.model.parameters()[index], gradient.data);
     if (task.counts) gradient_sum_.Fold(index, gradient);
   };
   const double loss_scale = 1.0 / static_cast<double>(target_tokens_);
@@ -163,7 +184,7 @@ void TrainStep::ComputeSlot(const StepSlots::Task& task, std::string* digest) {
   const absl::Status status = device_stream_.Synchronize();
   LIQUID_CHECK(status.ok(), status.ToString());
   *digest = ToHex(hash);
-  if (!task.counts) return;
+  if (!task.counts || mesh_.tensor_rank() != 0) return;
   double loss = 0;
   for (const float nll : nll_) loss += nll;
   if (!std::isfinite(loss)) bad_rows_.insert(bad_rows_.end(), rows.begin(), rows.end());
@@ -180,11 +201,13 @@ absl::StatusOr<std::string> TrainStep::Audit(int64_t step, int slot) {
         absl::StrCat("asked to audit slot ", slot, " of step ", step, " in step ", slots_.step()));
   }
   std::string digest;
-  const int rank = slot % world_.size();
-  if (world_.rank() == rank) {
+  const int replica = slot % mesh_.num_replicas();
+  if (mesh_.replica() == replica) {
     ComputeSlot({.slot = slot, .counts = false, .wants_digest = true}, &digest);
   }
-  return world_.BroadcastMessage(std::move(digest), rank);
+  LIQUID_ASSIGN_OR_RETURN(const std::vector<std::string> of_ranks,
+                          world_.AllGatherMessages(std::move(digest)));
+  return DigestOfReplica(of_ranks, static_cast<size_t>(replica));
 }
 
 StepReport TrainStep::BeginReport() const {
@@ -214,10 +237,12 @@ absl::StatusOr<std::optional<StepReport>> TrainStep::Finish(Communicator* rail) 
   }
   if (may_update) {
     CompleteReport(&report);
-    report.set_gradient_norm(GradientNorm());
+    LIQUID_ASSIGN_OR_RETURN(const double norm, GradientNorm());
+    report.set_gradient_norm(norm);
     Update(report);
     gradient_sum_.ClearAfterUpdate();
-    LIQUID_RETURN_IF_ERROR(UpdateFingerprint(state_, world_));
+    LIQUID_RETURN_IF_ERROR(GatherWeights(state_));
+    LIQUID_RETURN_IF_ERROR(UpdateFingerprint(state_));
   } else {
     CompleteReport(&report);
     report.set_loss(std::nan(""));
@@ -236,21 +261,14 @@ absl::StatusOr<std::optional<StepReport>> TrainStep::Finish(Communicator* rail) 
 
 // False if the exchange with other gangs failed, which every rank of this gang knows then.
 absl::StatusOr<bool> TrainStep::Reduce(Communicator* rail) {
-  if (rail == nullptr) {
-    gradient_sum_.Combine(world_);
-    LIQUID_RETURN_IF_ERROR(world_.Wait(absl::InfiniteFuture()));
-    return true;
-  }
-  gradient_sum_.CombineInGang(world_);
-  LIQUID_RETURN_IF_ERROR(world_.Wait(absl::InfiniteFuture()));
-  gradient_sum_.CombineAcross(*rail, world_.rank(), world_.size());
+  gradient_sum_.CombineInGang(/*keeps=*/rail != nullptr);
+  LIQUID_RETURN_IF_ERROR(mesh_.Wait());
+  if (rail == nullptr) return true;
+  gradient_sum_.CombineAcross(*rail);
   const absl::Status mine = rail->Wait(absl::InfiniteFuture());
   exchange_failure_ = AgreeOn(world_, mine);
   LIQUID_RETURN_IF_ERROR(world_.Wait(absl::InfiniteFuture()));
-  if (!exchange_failure_.ok()) return false;
-  gradient_sum_.GatherInGang(world_);
-  LIQUID_RETURN_IF_ERROR(world_.Wait(absl::InfiniteFuture()));
-  return true;
+  return exchange_failure_.ok();
 }
 
 // Of all gangs if they can still be asked: to name them is all that they are for.
@@ -296,23 +314,47 @@ void TrainStep::CompleteReport(StepReport* report) const {
   report->set_resident_bytes(PeakResidentBytes());
 }
 
-double TrainStep::GradientNorm() {
-  std::vector<double> tensor_sums;
-  for (size_t i = 0; i < state_.model.parameters().size(); ++i) {
-    const TensorView sum = gradient_sum_.sum(static_cast<int>(i));
-    const int64_t num_chunks = (sum.NumElements() + kNormChunk - 1) / kNormChunk;
-    const PooledTensor chunks = pool_.Allocate(DType::kF64, {num_chunks});
-    ops_.SumOfSquares(chunks.view(), sum);
-    norm_chunks_.resize(static_cast<size_t>(num_chunks));
-    device_stream_.CopyToHost(norm_chunks_.data(), chunks.view().data,
-                              static_cast<size_t>(chunks.view().NumBytes()));
-    const absl::Status status = device_stream_.Synchronize();
-    LIQUID_CHECK(status.ok(), status.ToString());
-    tensor_sums.push_back(TreeSum(absl::MakeSpan(norm_chunks_)));
+// Chunk by chunk as the layout has them, so that it does not depend on who owns which slice.
+absl::StatusOr<double> TrainStep::GradientNorm() {
+  const FlatLayout& layout = state_.model.layout();
+  const absl::Span<const Parameter> parameters = state_.model.parameters();
+  const TensorView chunks = norm_chunks_.view();
+  ops_.Fill(TensorView(chunks.data, DType::kF32, {2 * chunks.NumElements()}), 0.0f);
+  layout.ForEachInSlice(mesh_.replica(), [&](int tensor, int64_t begin, int64_t end, int64_t at) {
+    const int64_t first = (layout.offset(tensor) + begin) / kNormChunk;
+    const int64_t count = (end - begin + kNormChunk - 1) / kNormChunk;
+    ops_.SumOfSquares(Elements(chunks, first, first + count),
+                      Elements(gradient_sum_.slice(), at, at + end - begin));
+  });
+  mesh_.replicas().AllReduceSum(chunks);  // all but one are zero
+  LIQUID_RETURN_IF_ERROR(mesh_.Wait());
+  device_stream_.CopyToHost(host_chunks_.data(), chunks.data,
+                            static_cast<size_t>(chunks.NumBytes()));
+  LIQUID_RETURN_IF_ERROR(device_stream_.Synchronize());
+  std::vector<double> of_parts(parameters.size(), 0.0);
+  for (size_t i = 0; i < parameters.size(); ++i) {
+    if (!parameters[i].part.is_first_holder) continue;
+    const int64_t first = layout.offset(static_cast<int>(i)) / kNormChunk;
+    const int64_t count = (layout.size(static_cast<int>(i)) + kNormChunk - 1) / kNormChunk;
+    of_parts[i] = TreeSum(absl::MakeSpan(host_chunks_).subspan(first, count));
   }
-  return std::sqrt(TreeSum(absl::MakeSpan(tensor_sums)));
+  const auto num_parts = static_cast<int64_t>(of_parts.size());
+  std::vector<double> of_ranks(of_parts.size() * mesh_.tensor_size());
+  mesh_.tensor().AllGatherParts(
+      TensorView(of_ranks.data(), DType::kF64, {static_cast<int64_t>(of_ranks.size())}),
+      TensorView(of_parts.data(), DType::kF64, {num_parts}));
+  LIQUID_RETURN_IF_ERROR(mesh_.Wait());
+  std::vector<double> of_tensors(parameters.size());
+  std::vector<double> of_tensor(static_cast<size_t>(mesh_.tensor_size()));
+  for (size_t i = 0; i < parameters.size(); ++i) {
+    for (size_t t = 0; t < of_tensor.size(); ++t)
+      of_tensor[t] = of_ranks[t * parameters.size() + i];
+    of_tensors[i] = TreeSum(absl::MakeSpan(of_tensor));
+  }
+  return std::sqrt(TreeSum(absl::MakeSpan(of_tensors)));
 }
 
+// Of the slice that this rank owns.
 void TrainStep::Update(const StepReport& report) {
   const Optimizer& optimizer = job_.optimizer();
   AdamWOptions options;
@@ -325,13 +367,17 @@ void TrainStep::Update(const StepReport& report) {
     options.gradient_scale =
         static_cast<float>(std::min(1.0, optimizer.clip_norm() / (report.gradient_norm() + 1e-6)));
   }
-  const absl::Span<const Parameter> parameters = state_.model.parameters();
-  for (size_t i = 0; i < parameters.size(); ++i) {
-    options.weight_decay =
-        parameters[i].decays ? static_cast<float>(optimizer.weight_decay()) : 0.0f;
-    ops_.AdamW(parameters[i].value, state_.exp_avg[i].view(), state_.exp_avg_sq[i].view(),
-               gradient_sum_.sum(static_cast<int>(i)), options);
-  }
+  const FlatLayout& layout = state_.model.layout();
+  layout.ForEachInSlice(mesh_.replica(), [&](int tensor, int64_t begin, int64_t end, int64_t at) {
+    const Parameter& parameter = state_.model.parameters()[tensor];
+    options.weight_decay = parameter.decays ? static_cast<float>(optimizer.weight_decay()) : 0.0f;
+    const int64_t in_all = layout.offset(tensor) + begin;
+    const int64_t count = end - begin;
+    ops_.AdamW(Elements(state_.model.weights(), in_all, in_all + count),
+               Elements(state_.exp_avg.view(), at, at + count),
+               Elements(state_.exp_avg_sq.view(), at, at + count),
+               Elements(gradient_sum_.slice(), at, at + count), options);
+  });
 }
 
 int64_t TrainStep::TargetTokens(int64_t step) const {

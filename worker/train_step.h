@@ -13,7 +13,7 @@
 #include "absl/types/span.h"
 #include "data/dataset.h"
 #include "data/epoch_order.h"
-#include "parallel/communicator.h"
+#include "parallel/gang_mesh.h"
 #include "parallel/gradient_sum.h"
 #include "proto/coordinator.pb.h"
 #include "proto/job.pb.h"
@@ -34,8 +34,8 @@ class TrainStep {
  public:
   // Everything must outlive this. `peak_flops` of all ranks; 0: unknown.
   TrainStep(const Job& job, const JobStream& stream, const Dataset& dataset, TrainState& state,
-            Ops& ops, Stream& device_stream, TensorPool& pool, Communicator& world,
-            double peak_flops, TestFaults faults = {});
+            Ops& ops, Stream& device_stream, TensorPool& pool, double peak_flops,
+            TestFaults faults = {});
 
   // The plan of step state.applied_step + 1, or another one of it. InvalidArgument if it cannot be
   // carried out, the same on every rank.
@@ -45,7 +45,7 @@ class TrainStep {
   // Drops everything that was done of a step.
   void Forget();
 
-  // Collective. One slot on each rank, as far as there are any left.
+  // Collective. One slot on each replica, as far as there are any left.
   absl::Status ComputeRound();
   double slots_per_second() const;  // in this step, by this gang
 
@@ -62,12 +62,13 @@ class TrainStep {
 
  private:
   void ComputeSlot(const StepSlots::Task& task, std::string* digest);
+  std::string DigestOfReplica(const std::vector<std::string>& of_ranks, size_t replica) const;
   StepReport BeginReport() const;
   absl::StatusOr<bool> Reduce(Communicator* rail);
   absl::StatusOr<std::string> BadRowsOfAll(Communicator* rail);
   absl::StatusOr<bool> MayUpdate(const std::string& bad_rows, StepReport* report);
   void CompleteReport(StepReport* report) const;
-  double GradientNorm();
+  absl::StatusOr<double> GradientNorm();
   void Update(const StepReport& report);
   int64_t TargetTokens(int64_t step) const;
 
@@ -78,7 +79,8 @@ class TrainStep {
   Ops& ops_;
   Stream& device_stream_;
   TensorPool& pool_;
-  Communicator& world_;
+  const GangMesh& mesh_;
+  Communicator& world_;  // all ranks of the gang
   const double peak_flops_;
   const TestFaults faults_;
   const Recompute recompute_;
@@ -89,7 +91,8 @@ class TrainStep {
   int64_t target_tokens_ = 0;  // of the step at hand
   absl::Status exchange_failure_;
   std::vector<float> nll_;           // of one slot
-  std::vector<double> norm_chunks_;  // of one tensor
+  PooledTensor norm_chunks_;         // kF64: by chunk of the layout
+  std::vector<double> host_chunks_;  // the same, in host memory
   std::vector<int64_t> bad_rows_;    // of this rank: rows of slots whose loss is not finite
   int64_t num_slots_ = 0;            // computed by this rank, ever: for faults_
   absl::Time begin_;                 // of the step at hand

@@ -202,14 +202,14 @@ absl::Status Trainer::ReceiveOrSendState(const World& order) {
   for (size_t i = 0; i < receivers.size(); ++i) {
     const int donor = donors[i % donors.size()];
     if (donor == parts_.world.place()) {
-      SendState(parts_.state, rail, receivers[i], parts_.gang.world());
+      SendState(parts_.state, rail, receivers[i]);
       status = AgreeOn(parts_.gang.world(), rail.Wait(absl::InfiniteFuture()));
     } else if (receivers[i] == parts_.world.place()) {
       parts_.step.Forget();
       unsettled_.clear();
       DropSave();
       parts_.state.applied_step = -1;  // torn, until all of it is here
-      status = ReceiveState(parts_.state, rail, donor, parts_.gang.world(), order.fingerprint());
+      status = ReceiveState(parts_.state, rail, donor, order.fingerprint());
       if (status.ok()) parts_.state.applied_step = order.step();
       last_checkpoint_.reset();
     } else {

@@ -7,7 +7,7 @@
 #include "absl/status/statusor.h"
 #include "kernels/ops.h"
 #include "model/model.h"
-#include "parallel/communicator.h"
+#include "parallel/gang_mesh.h"
 #include "proto/job.pb.h"
 #include "tensor/device.h"
 #include "tensor/pool.h"
@@ -17,6 +17,7 @@ namespace liquid {
 
 // Each stands on those before it.
 struct Workbench {
+  std::unique_ptr<GangMesh> mesh;
   std::unique_ptr<Device> device;
   std::unique_ptr<Stream> stream;
   std::unique_ptr<Ops> ops;
@@ -24,8 +25,10 @@ struct Workbench {
   std::unique_ptr<Model> model;
 };
 
-// Collective. The model's weights are not set. Errors as CreateJobModel, the same on every rank.
-absl::StatusOr<Workbench> CreateWorkbench(const Job& job, const JobData& data, Communicator& world);
+// Collective. The model's weights are not set. Errors as GangMesh::Create and CreateJobModel, the
+// same on every rank.
+absl::StatusOr<Workbench> CreateWorkbench(const Job& job, const JobData& data,
+                                          GangCommunicator& world);
 
 }  // namespace liquid
 

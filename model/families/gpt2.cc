@@ -106,7 +106,7 @@ absl::StatusOr<std::unique_ptr<Model>> CreateGpt2(const ModelConfig& config, Ops
                                                   Stream& stream, TensorPool& pool,
                                                   const TensorParallel& tensor_parallel) {
   auto model = std::make_unique<Gpt2>(config, ops, stream, pool, tensor_parallel);
-  LIQUID_RETURN_IF_ERROR(model->status());
+  LIQUID_RETURN_IF_ERROR(model->AllocateWeights());
   return model;
 }
 

@@ -129,7 +129,7 @@ absl::StatusOr<std::unique_ptr<Model>> CreateLlama(const ModelConfig& config, Op
                                                    Stream& stream, TensorPool& pool,
                                                    const TensorParallel& tensor_parallel) {
   auto model = std::make_unique<Llama>(config, ops, stream, pool, tensor_parallel);
-  LIQUID_RETURN_IF_ERROR(model->status());
+  LIQUID_RETURN_IF_ERROR(model->AllocateWeights());
   return model;
 }
 

@@ -156,9 +156,10 @@ TEST(JobLoaderTest, RefusesWhatDoesNotGoTogether) {
             "j.yaml:3:8: 'data.train' is missing: the files to train on");
   EXPECT_EQ(ErrorOf("output: o\nmodel: {from: m}\n"),
             "j.yaml:1:1: 'data.train' is missing: the files to train on");
-  EXPECT_EQ(ErrorOf("output: o\nmodel: {from: m, tensor_parallel: 2}\ndata: {train: [a]}\n"),
-            "j.yaml:2:35: 'model.tensor_parallel' must be in [1, 1], got 2 (more are not supported "
-            "yet)");
+  EXPECT_EQ(ErrorOf("output: o\nmodel: {from: m, tensor_parallel: 16}\ndata: {train: [a]}\n"),
+            "j.yaml:2:35: 'model.tensor_parallel' must be in [1, 8], got 16");
+  EXPECT_EQ(ErrorOf("output: o\nmodel: {from: m, tensor_parallel: 6}\ndata: {train: [a]}\n"),
+            "j.yaml:2:35: 'model.tensor_parallel' must be 1, 2, 4 or 8, got 6");
 }
 
 TEST(JobLoaderTest, NamesTheOverrideAtFault) {

@@ -9,6 +9,7 @@
 #include <set>
 #include <thread>
 
+#include "absl/strings/str_cat.h"
 #include "base/status.h"
 #include "data/dataset_writer.h"
 #include "gmock/gmock.h"
@@ -92,8 +93,8 @@ class TrainStepTest : public ::testing::Test {
   Outcome TrainIn(const std::vector<Ranges>& leases, int num_ranks) {
     const size_t num_gangs = leases.size();
     std::vector<Outcome> outcomes(num_gangs * static_cast<size_t>(num_ranks));
-    std::vector<std::vector<std::unique_ptr<Communicator>>> gangs;
-    std::vector<std::vector<std::unique_ptr<Communicator>>> rails;
+    std::vector<std::vector<std::unique_ptr<GangCommunicator>>> gangs;
+    std::vector<std::vector<std::unique_ptr<GangCommunicator>>> rails;
     for (size_t gang = 0; gang < num_gangs; ++gang) {
       gangs.push_back(CreateThreadWorld(num_ranks, absl::Seconds(60)));
     }
@@ -133,12 +134,16 @@ class TrainStepTest : public ::testing::Test {
 
   // One rank, with all that it needs.
   struct Rank {
-    Rank(TrainStepTest& test, Communicator& world)
-        : dataset(*Dataset::Open(test.directory_ + "/rows.dataset")),
+    Rank(TrainStepTest& test, GangCommunicator& world)
+        : mesh(*GangMesh::Create(world, std::max(1, test.job_.model().tensor_parallel()))),
+          dataset(*Dataset::Open(test.directory_ + "/rows.dataset")),
           job_stream(EpochOrder(3, kNumRows, true), test.job_.training().epochs(), 4, 1),
-          model(*CreateModel(test.config_, *ops, *stream, pool)),
-          state(*model, *ops, pool),
-          step(test.job_, job_stream, dataset, state, *ops, *stream, pool, world, 0) {
+          model(*CreateModel(test.config_, *ops, *stream, pool,
+                             {.group = &mesh.tensor(),
+                              .sequence = test.job_.model().sequence_parallel(),
+                              .num_replicas = mesh.num_replicas()})),
+          state(*model, mesh, *ops, pool),
+          step(test.job_, job_stream, dataset, state, *ops, *stream, pool, 0) {
       InitializeWeights(7, *model);
     }
     absl::Status Compute(const Plan& plan) {
@@ -151,6 +156,7 @@ class TrainStepTest : public ::testing::Test {
     std::unique_ptr<Stream> stream = *device->CreateStream();
     std::unique_ptr<Ops> ops = CreateOps(*stream);
     TensorPool pool{*device};
+    GangMesh mesh;
     Dataset dataset;
     JobStream job_stream;
     std::unique_ptr<Model> model;
@@ -158,7 +164,7 @@ class TrainStepTest : public ::testing::Test {
     TrainStep step;
   };
 
-  Outcome TrainRank(Communicator& world, Communicator* rail, const Ranges& leases) {
+  Outcome TrainRank(GangCommunicator& world, Communicator* rail, const Ranges& leases) {
     Outcome outcome;
     Rank rank(*this, world);
     for (int64_t n = 1; n <= rank.job_stream.num_steps(); ++n) {
@@ -202,6 +208,29 @@ TEST_F(TrainStepTest, AnyNumberOfGangsAndAnyLeasesGiveTheSameBits) {
     for (int ranks = 1; ranks <= 2; ++ranks) {
       EXPECT_EQ(TrainIn(gangs, ranks).fingerprints, reference.fingerprints)
           << gangs.size() << " gangs of " << ranks;
+    }
+  }
+}
+
+// However many replicas and gangs there are: for each tensor-parallel degree its own bits, and the
+// losses of one rank.
+TEST_F(TrainStepTest, TensorParallelGangsOfAnyKindGiveTheSameBitsAndTheLossesOfOneRank) {
+  const Outcome alone = TrainOn(1);
+  for (const int degree : {2, 4}) {
+    for (const bool sequence : {true, false}) {
+      SCOPED_TRACE(absl::StrCat("degree ", degree, sequence ? ", sequences spread" : ""));
+      job_.mutable_model()->set_tensor_parallel(degree);
+      job_.mutable_model()->set_sequence_parallel(sequence);
+      const Outcome reference = TrainOn(degree);
+      ASSERT_EQ(reference.fingerprints.size(), alone.fingerprints.size());
+      for (size_t i = 0; i < alone.losses.size(); ++i) {
+        EXPECT_NEAR(reference.losses[i], alone.losses[i], 2e-5) << "step " << i + 1;
+      }
+      EXPECT_NE(reference.fingerprints, alone.fingerprints);
+      EXPECT_EQ(TrainOn(2 * degree).fingerprints, reference.fingerprints) << "two replicas";
+      EXPECT_EQ(TrainIn({{{0, 3}}, {{3, 4}}}, degree).fingerprints, reference.fingerprints);
+      EXPECT_EQ(TrainIn({{{1, 2}}, {{0, 1}, {2, 4}}}, 2 * degree).fingerprints,
+                reference.fingerprints);
     }
   }
 }
