@@ -15,7 +15,7 @@ void Expect(bool condition, const char* what) {
   MpiSession::AbortAll(1);
 }
 
-void CheckCollectives(Communicator& world) {
+void CheckCollectives(GangCommunicator& world) {
   const int64_t size = world.size();
   const int64_t rank = world.rank();
   // More than one piece of an all-reduce.
@@ -36,6 +36,27 @@ void CheckCollectives(Communicator& world) {
   const auto all = world.AllGatherMessages(std::string(static_cast<size_t>(rank), 'r'));
   Expect(all.ok() && all->size() == static_cast<size_t>(size), "all-gather");
   for (size_t r = 0; r < all->size(); ++r) Expect((*all)[r] == std::string(r, 'r'), "all-gather");
+
+  // More than one piece of a reduce-scatter.
+  const int64_t part = (int64_t{1} << 20) + 5;
+  std::vector<float> in(static_cast<size_t>(part * size));
+  for (size_t i = 0; i < in.size(); ++i) in[i] = static_cast<float>(i % 97) + values[0];
+  std::vector<float> out(static_cast<size_t>(part));
+  world.ReduceScatterPartsSum({out.data(), {part}}, {in.data(), {part * size}});
+  for (int64_t i = 0; i < part; ++i) {
+    const float expected = static_cast<float>(size) * in[static_cast<size_t>(rank * part + i)];
+    Expect(out[static_cast<size_t>(i)] == expected, "reduce-scatter of parts");
+  }
+  world.AllGatherParts({in.data(), {part * size}}, {out.data(), {part}});
+  for (int64_t r = 0; r < size; ++r) {
+    const float expected =
+        static_cast<float>(size) * (static_cast<float>(r * part % 97) + values[0]);
+    Expect(in[static_cast<size_t>(r * part)] == expected, "all-gather of parts");
+  }
+  const auto half = world.Split(static_cast<int>(rank % 2));
+  int64_t members = 1;
+  half->AllReduceSum(TensorView(&members, DType::kI64, {1}));
+  Expect(members == half->size() && half->rank() == rank / 2, "split");
 
   world.Abort(absl::AbortedError("enough"));
   Expect(world.Wait(absl::InfiniteFuture()).code() == absl::StatusCode::kAborted, "abort");
