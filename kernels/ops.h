@@ -74,6 +74,8 @@ class Ops {
   // What, beside its inputs, the bits of a result depend on here, such as "cpu x86-64-v4, oneDNN
   // 2.6.0": equal recipes and equal inputs give equal bits.
   virtual std::string Recipe() const = 0;
+  // Memory of its own, beside the tensors given to it, that operations have needed so far.
+  virtual int64_t WorkspaceBytes() const = 0;
 
   // ---- Matrix products ----
   // out [M,N] = op(a) op(b), op(a) [M,K], op(b) [K,N]. `out` may not overlap an input.

@@ -22,6 +22,7 @@ TensorPool::~TensorPool() { LIQUID_CHECK(used_bytes_ == 0, used_bytes_, " bytes 
 PooledTensor TensorPool::Allocate(DType dtype, const Shape& shape) {
   const int64_t size = RoundedSize(shape.NumElements() * SizeOf(dtype));
   used_bytes_ += size;
+  peak_used_bytes_ = std::max(peak_used_bytes_, used_bytes_);
   const auto it = free_.find(size);
   if (it != free_.end()) {
     void* data = it->second;

@@ -53,6 +53,8 @@ class TensorPool {
 
   int64_t allocated_bytes() const { return allocated_bytes_; }  // asked from the device so far
   int64_t used_bytes() const { return used_bytes_; }            // in living tensors
+  // The most that was used at once since the last call of this, or ever.
+  int64_t TakePeakUsedBytes() { return std::exchange(peak_used_bytes_, used_bytes_); }
 
  private:
   friend class PooledTensor;
@@ -63,6 +65,7 @@ class TensorPool {
   std::multimap<int64_t, void*> free_;  // size -> memory
   int64_t allocated_bytes_ = 0;
   int64_t used_bytes_ = 0;
+  int64_t peak_used_bytes_ = 0;
 };
 
 }  // namespace liquid

@@ -19,6 +19,7 @@
 #include "worker/gang_member.h"
 #include "worker/gang_world.h"
 #include "worker/job_setup.h"
+#include "worker/memory_plan.h"
 #include "worker/probe.h"
 #include "worker/signals.h"
 #include "worker/throughput.h"
@@ -189,7 +190,14 @@ absl::StatusOr<ExitCode> RunGang(GangCommunicator& world, const GangRunOptions& 
   const JobStream stream = JobStreamOf(job, data.train);
   const TrainingState origin = OriginOf(entrance.opened, data);
   TrainState state(*bench.model, *bench.mesh, *bench.ops, *bench.pool);
-  LIQUID_ASSIGN_OR_RETURN(const std::string probe, ProbeDigest(job, data.train, state));
+  MemoryPlan memory = PlanState(bench.model->layout(), job.training().gradient_sum() == "exact",
+                                entrance.opened.status().gangs_size() > 0);
+  std::string probe;
+  const auto compute_probe = [&]() -> absl::Status {
+    LIQUID_ASSIGN_OR_RETURN(probe, ProbeDigest(job, data.train, state));
+    return absl::OkStatus();
+  };
+  LIQUID_RETURN_IF_ERROR(MeasureSlot(*bench.pool, *bench.ops, compute_probe, &memory));
   Checkpointing checkpointing(job, stream, origin, world);
   const auto load_state = [&](int64_t max_step) {
     return LoadNewestState(max_step, job, checkpointing, world, state);
@@ -217,6 +225,7 @@ absl::StatusOr<ExitCode> RunGang(GangCommunicator& world, const GangRunOptions& 
   ProgressView progress(world.rank() == 0 ? options.progress : ProgressStyle::kNone, stdout,
                         stream.num_steps(), data.train.num_rows(), job.training().epochs());
   progress.Say(StartLine(job, stream, data, join, threads, peak_flops, options.coordinator));
+  progress.Say(memory.ToString());
   progress.Say(TimeoutLine(job));
   if (!join.checkpoint().empty()) {
     progress.Say(absl::StrCat("resuming from checkpoint ", join.checkpoint(), ", step ",

@@ -32,6 +32,7 @@ class TimedOps final : public Ops {
  public:
   explicit TimedOps(std::unique_ptr<Ops> ops) : ops_(std::move(ops)) {}
 
+  int64_t WorkspaceBytes() const override { return ops_->WorkspaceBytes(); }
   std::string Recipe() const override { return ops_->Recipe(); }
 
   void Reset() { times_.clear(); }

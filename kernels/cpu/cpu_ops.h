@@ -85,6 +85,8 @@ class CpuOps final : public Ops {
   void AdamW(TensorView weight, TensorView exp_avg, TensorView exp_avg_sq, TensorView sum,
              const AdamWOptions& options) override;
 
+  int64_t WorkspaceBytes() const override { return scratch_.allocated_bytes(); }
+
  private:
   void CrossEntropy(TensorView nll, TensorView dx, TensorView dweight, ConstTensorView x,
                     ConstTensorView weight, const int32_t* targets, float gradient_scale,

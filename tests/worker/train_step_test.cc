@@ -15,6 +15,7 @@
 #include "gmock/gmock.h"
 #include "parallel/thread/thread_communicator.h"
 #include "tests/testing/status_matchers.h"
+#include "worker/memory_plan.h"
 
 namespace liquid {
 namespace {
@@ -232,6 +233,37 @@ TEST_F(TrainStepTest, TensorParallelGangsOfAnyKindGiveTheSameBitsAndTheLossesOfO
       EXPECT_EQ(TrainIn({{{1, 2}}, {{0, 1}, {2, 4}}}, 2 * degree).fingerprints,
                 reference.fingerprints);
     }
+  }
+}
+
+// What is allocated in the end against what was known before the first step.
+TEST_F(TrainStepTest, ARankUsesTheMemoryOfItsPlan) {
+  job_.mutable_model()->set_tensor_parallel(2);
+  job_.mutable_model()->set_sequence_parallel(true);
+  config_.hidden_size = 64;  // so that what is not planned, some kilobytes, is little
+  config_.intermediate_size = 1024;
+  auto world = CreateThreadWorld(4, absl::Seconds(60));
+  std::vector<std::jthread> ranks;
+  for (auto& comm : world) {
+    ranks.emplace_back([&] {
+      Rank rank(*this, *comm);
+      MemoryPlan plan = PlanState(rank.model->layout(), /*exact=*/true, /*has_others=*/false);
+      ASSERT_THAT(MeasureSlot(
+                      rank.pool, *rank.ops,
+                      [&] {
+                        return rank.Compute(MakePlan(1, {{0, 2}}));
+                      },
+                      &plan),
+                  IsOk());
+      ASSERT_THAT(rank.step.Finish(nullptr), IsOk());
+      ASSERT_THAT(rank.Compute(MakePlan(2, {{0, 4}})), IsOk());
+      ASSERT_THAT(rank.step.Finish(nullptr), IsOk());
+      const auto used =
+          static_cast<double>(rank.pool.TakePeakUsedBytes() + rank.ops->WorkspaceBytes());
+      // The combined sums of the slice and the slot's activations are not held at the same time.
+      EXPECT_NEAR(used / static_cast<double>(plan.total()), 1.0, 0.05) << plan.ToString();
+      EXPECT_EQ(plan.optimizer, plan.weights) << "two moments, half of each on either replica";
+    });
   }
 }
 

@@ -1,0 +1,38 @@
+#include "worker/memory_plan.h"
+
+#include "absl/strings/str_format.h"
+#include "base/status.h"
+
+namespace liquid {
+
+std::string MemoryPlan::ToString() const {
+  const auto megabytes = [](int64_t bytes) { return static_cast<double>(bytes) / 1e6; };
+  return absl::StrFormat(
+      "memory of a rank: weights %.1f MB, gradient sums %.1f, optimizer %.1f, activations %.1f, "
+      "workspace %.1f: %.1f MB in all",
+      megabytes(weights), megabytes(gradient_sums), megabytes(optimizer), megabytes(activations),
+      megabytes(workspace), megabytes(total()));
+}
+
+MemoryPlan PlanState(const FlatLayout& layout, bool exact, bool has_others) {
+  const int64_t sum_bytes = SizeOf(exact ? DType::kI64 : DType::kF32);
+  const int64_t float_bytes = SizeOf(DType::kF32);
+  MemoryPlan plan;
+  plan.weights = layout.total() * float_bytes;
+  plan.gradient_sums = layout.total() * sum_bytes;
+  if (has_others || layout.num_slices() > 1) plan.gradient_sums += layout.slice_size() * sum_bytes;
+  plan.optimizer = 2 * layout.slice_size() * float_bytes;
+  return plan;
+}
+
+absl::Status MeasureSlot(TensorPool& pool, const Ops& ops,
+                         const std::function<absl::Status()>& compute, MemoryPlan* plan) {
+  pool.TakePeakUsedBytes();
+  const int64_t before = pool.used_bytes();
+  LIQUID_RETURN_IF_ERROR(compute());
+  plan->activations = pool.TakePeakUsedBytes() - before;
+  plan->workspace = ops.WorkspaceBytes();
+  return absl::OkStatus();
+}
+
+}  // namespace liquid

@@ -1,0 +1,38 @@
+// What a rank's memory goes to, known before the first step.
+#ifndef LIQUID_WORKER_MEMORY_PLAN_H_
+#define LIQUID_WORKER_MEMORY_PLAN_H_
+
+#include <cstdint>
+#include <functional>
+#include <string>
+
+#include "absl/status/statusor.h"
+#include "kernels/ops.h"
+#include "parallel/flat_layout.h"
+#include "tensor/pool.h"
+
+namespace liquid {
+
+// In bytes, of one rank.
+struct MemoryPlan {
+  int64_t weights = 0;
+  int64_t gradient_sums = 0;
+  int64_t optimizer = 0;    // this rank's slice of the moments
+  int64_t activations = 0;  // of one slot, with the gradients of its backward
+  int64_t workspace = 0;    // of the operations
+
+  int64_t total() const { return weights + gradient_sums + optimizer + activations + workspace; }
+  std::string ToString() const;  // one line
+};
+
+// `exact`: int64 sums. With several replicas, or other gangs (`has_others`), a rank holds the
+// combined sums of its slice beside its own sums.
+MemoryPlan PlanState(const FlatLayout& layout, bool exact, bool has_others);
+
+// Adds what computing a slot takes, by doing it: `compute` allocates from `pool` and `ops` alone.
+absl::Status MeasureSlot(TensorPool& pool, const Ops& ops,
+                         const std::function<absl::Status()>& compute, MemoryPlan* plan);
+
+}  // namespace liquid
+
+#endif  // LIQUID_WORKER_MEMORY_PLAN_H_
