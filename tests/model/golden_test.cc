@@ -16,6 +16,7 @@
 #include "gtest/gtest.h"
 #include "nlohmann/json.hpp"
 #include "tests/model/model_on_cpu.h"
+#include "tests/model/spread_model.h"
 #include "tests/testing/status_matchers.h"
 
 namespace liquid {
@@ -27,6 +28,7 @@ using ::liquid::testing::IsOk;
 using ::liquid::testing::ModelOnCpu;
 using ::liquid::testing::OwnedBatch;
 using ::liquid::testing::SharedDirectory;
+using ::liquid::testing::SpreadModel;
 
 // Four times or more what float32 costs, far below what a mistake costs.
 constexpr double kActivationBound = 3e-5;  // max|a-b| / max|b|
@@ -255,30 +257,50 @@ WorstErrors Compare(ModelOnCpu& cpu, const Golden& golden) {
   return worst;
 }
 
-void CompareDirectory(const std::string& directory) {
+// Over how many tensor-parallel ranks a model is spread.
+struct Spread {
+  int size = 1;
+  bool sequence = true;
+};
+
+void CompareDirectory(const std::string& directory, const Spread& spread = {}) {
   SCOPED_TRACE(directory);
   auto source = WeightSource::Open(directory, "golden");
   ASSERT_THAT(source, IsOk());
   auto cpu = ModelOnCpu::Load(directory);
   ASSERT_THAT(cpu, IsOk());
+  if (spread.size > 1) {
+    cpu->model = std::make_unique<SpreadModel>(std::move(cpu->model), spread.size, spread.sequence);
+  }
   const WorstErrors worst = Compare(*cpu, Golden(*std::move(source)));
   std::printf(
-      "%s: activations %.1e loss %.1e gradients %.1e; three steps: losses %.1e norms %.1e "
+      "%s on %d%s: activations %.1e loss %.1e gradients %.1e; three steps: losses %.1e norms %.1e "
       "parameters %.1e (median %.1e)\n",
-      directory.c_str(), worst.activations, worst.loss, worst.gradients, worst.step_loss,
-      worst.norm, worst.parameters, worst.median_parameter);
+      directory.c_str(), spread.size,
+      spread.size > 1 && !spread.sequence ? " (sequence whole)" : "", worst.activations, worst.loss,
+      worst.gradients, worst.step_loss, worst.norm, worst.parameters, worst.median_parameter);
 }
 
-class GoldenTest : public ::testing::TestWithParam<std::string> {};
-
-// From the repository if it is there, or else from the shared golden files.
-TEST_P(GoldenTest, ModelAgreesWithTheFloat64Reference) {
-  const std::string here = "tests/model/golden/" + GetParam();
-  const std::string shared = SharedDirectory() + "/golden/models/" + GetParam();
-  if (!FileExists(here) && !FileExists(shared)) {
-    GTEST_SKIP() << "no golden files in " << shared << "; set LIQUID_SHARED";
+class GoldenTest : public ::testing::TestWithParam<std::string> {
+ protected:
+  // From the repository if it is there, or else from the shared golden files; empty: nowhere.
+  void SetUp() override {
+    const std::string here = "tests/model/golden/" + GetParam();
+    const std::string shared = SharedDirectory() + "/golden/models/" + GetParam();
+    if (!FileExists(here) && !FileExists(shared)) {
+      GTEST_SKIP() << "no golden files in " << shared << "; set LIQUID_SHARED";
+    }
+    directory_ = FileExists(here) ? here : shared;
   }
-  CompareDirectory(FileExists(here) ? here : shared);
+  std::string directory_;
+};
+
+TEST_P(GoldenTest, ModelAgreesWithTheFloat64Reference) { CompareDirectory(directory_); }
+
+TEST_P(GoldenTest, SoDoesItSpreadOverRanks) {
+  for (const int size : {2, 4}) {
+    for (const bool sequence : {true, false}) CompareDirectory(directory_, {size, sequence});
+  }
 }
 
 INSTANTIATE_TEST_SUITE_P(Models, GoldenTest,
