@@ -157,7 +157,7 @@ class Saver {
   const CheckpointPlan plan_;
   const WriteAssignment assignment_;
   StateSnapshot snapshot_;
-  std::vector<std::unique_ptr<Communicator>> world_;
+  std::vector<std::unique_ptr<GangCommunicator>> world_;
 };
 
 double Dd(const std::string& root, int64_t num_bytes) {
