@@ -27,7 +27,7 @@ absl::StatusOr<TensorPart> PartOf(const std::string& name, const Shape& shape,
   const int64_t width = extent / units / partition.sections;  // of a unit
   int64_t begin = units * rank / size;
   int64_t end = units * (rank + 1) / size;
-  if (units < size && size % units == 0) {
+  if (partition.may_be_shared && units < size && size % units == 0) {
     part.num_holders = static_cast<int>(size / units);
     part.is_first_holder = rank % part.num_holders == 0;
     begin = rank / part.num_holders;

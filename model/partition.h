@@ -22,14 +22,14 @@ struct Partition {
     kColumns,  // by the last axis: inputs of a [O,I] weight
   };
   Kind kind = Kind::kWhole;
-  // What the axis consists of. Each rank has as many of them as any other; if there are fewer than
-  // ranks, as with key/value heads, ranks that follow each other share one.
+  // What the axis consists of. Each rank has as many of them as any other.
   const char* unit = "";
   int64_t num_units = 0;
   // Equal stretches of the axis, each of which is spread by itself: 3 for GPT-2's q, k, v in one.
   int64_t sections = 1;
-  // A vocabulary: shares may differ by one.
-  bool may_be_uneven = false;
+  bool may_be_uneven = false;  // a vocabulary: shares may differ by one
+  // Key/value heads: if there are fewer than ranks, ranks that follow each other share one.
+  bool may_be_shared = false;
 };
 
 // What one rank holds of a tensor: some ranges of one axis, in order, as one tensor.

@@ -90,7 +90,8 @@ class Llama final : public Decoder {
     Layer l;
     l.input_norm = AddParameter(prefix + "input_layernorm.weight", {d});
     const Partition heads = ByRows("attention heads", c_.num_heads);
-    const Partition kv_heads = ByRows("key/value heads", c_.num_kv_heads);
+    Partition kv_heads = ByRows("key/value heads", c_.num_kv_heads);
+    kv_heads.may_be_shared = true;
     l.q = AddProjection(prefix + "self_attn.q_proj", q, d, c_.attention_bias, heads);
     l.k = AddProjection(prefix + "self_attn.k_proj", kv, d, c_.attention_bias, kv_heads);
     l.v = AddProjection(prefix + "self_attn.v_proj", kv, d, c_.attention_bias, kv_heads);

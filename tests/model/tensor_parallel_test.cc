@@ -151,6 +151,21 @@ INSTANTIATE_TEST_SUITE_P(Families, TensorParallelTest,
                                             ::testing::Values(Recompute::kNone, Recompute::kBlock)),
                          NameOf);
 
+TEST(PartitionTest, OnlyKeyAndValueHeadsAreShared) {
+  const Partition heads = {Partition::Kind::kRows, "attention heads", 2};
+  EXPECT_THAT(PartOf("w", {8, 4}, heads, 0, 4).status(),
+              StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("2 / 4 leaves 2")));
+  Partition kv_heads = heads;
+  kv_heads.may_be_shared = true;
+  for (int rank = 0; rank < 4; ++rank) {
+    const auto part = PartOf("w", {8, 4}, kv_heads, rank, 4);
+    ASSERT_TRUE(part.ok()) << part.status();
+    EXPECT_EQ(part->ranges[0].begin, rank / 2 * 4);
+    EXPECT_EQ(part->num_holders, 2);
+    EXPECT_EQ(part->is_first_holder, rank % 2 == 0);
+  }
+}
+
 TEST(PartitionTest, ADegreeThatHeadsCannotBeSpreadOverIsRefusedWithTheArithmetic) {
   auto group = CreateThreadWorld(3, absl::Seconds(60));
   const auto model = ModelOnCpu::Create(TinyConfig(Family::kLlama), {.group = group[0].get()});

@@ -92,6 +92,35 @@ TEST_F(TrainTest, OneToFourRanksGiveTheSameBits) {
   }
 }
 
+// A degree has bits of its own; replicas, and stops and resumes on other numbers of them, change
+// none.
+TEST_F(TrainTest, TensorParallelGangsGiveTheBitsOfTheirDegree) {
+  const std::string reference = Reference();
+  const std::vector<std::string> spread = {"--set", "model.tensor_parallel=2"};
+  const Finished run = RunToEnd(TrainCommand(2, "spread", spread));
+  ASSERT_EQ(run.exit_code, 0) << run.output;
+  EXPECT_THAT(run.output, HasSubstr("memory of a rank: weights"));
+  EXPECT_NE(Fingerprint("spread"), reference);
+  ExpectAuditPasses("spread");
+  std::vector<std::string> stopped = spread;
+  stopped.insert(stopped.end(), {"--max-steps", "2"});
+  int starts = 0;
+  Finished next{75, ""};
+  for (; next.exit_code == 75 && starts < 20; ++starts) {
+    next = RunToEnd(TrainCommand(starts % 2 == 0 ? 4 : 2, "stopped", stopped));
+  }
+  EXPECT_EQ(next.exit_code, 0) << next.output;
+  EXPECT_GT(starts, 2);
+  EXPECT_EQ(Fingerprint("stopped"), Fingerprint("spread"));
+
+  const Finished uneven = RunToEnd(TrainCommand(3, "bad", spread));
+  EXPECT_NE(uneven.exit_code, 0);
+  EXPECT_THAT(uneven.output, HasSubstr("model.tensor_parallel is 2, but the gang has 3 ranks"));
+  const Finished heads = RunToEnd(TrainCommand(4, "bad", {"--set", "model.tensor_parallel=4"}));
+  EXPECT_NE(heads.exit_code, 0);
+  EXPECT_THAT(heads.output, HasSubstr("2 attention heads cannot be spread over 4"));
+}
+
 TEST_F(TrainTest, FastSumsDependOnTheRanksSoThatTheTestAboveWouldNotice) {
   const std::vector<std::string> fast = {"--set", "training.gradient_sum=fast"};
   ASSERT_EQ(RunToEnd(TrainCommand(1, "fast1", fast)).exit_code, 0);
