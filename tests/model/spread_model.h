@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "base/check.h"
+#include "kernels/cpu/team.h"
 #include "model/key_value_cache.h"
 #include "parallel/thread/thread_communicator.h"
 #include "tests/model/model_on_cpu.h"
@@ -96,7 +97,10 @@ class SpreadModel final : public Model {
   void OnEachRank(const std::function<void(int rank)>& body) {
     std::vector<std::jthread> threads;
     for (int rank = 0; rank < static_cast<int>(ranks_.size()); ++rank) {
-      threads.emplace_back([&body, rank] { body(rank); });
+      threads.emplace_back([&body, rank] {
+        SizeTeam(/*ranks_on_machine=*/64);  // one thread: ranks are many here
+        body(rank);
+      });
     }
   }
 

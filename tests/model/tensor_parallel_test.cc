@@ -7,6 +7,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "gmock/gmock.h"
+#include "kernels/cpu/team.h"
 #include "parallel/thread/thread_communicator.h"
 #include "tests/model/model_on_cpu.h"
 #include "tests/model/tiny_config.h"
@@ -62,6 +63,7 @@ Computed ComputeSpread(const ModelConfig& config, int size, bool sequence, Recom
     std::vector<std::jthread> ranks;
     for (int rank = 0; rank < size; ++rank) {
       ranks.emplace_back([&, rank] {
+        SizeTeam(/*ranks_on_machine=*/64);  // one thread: ranks are many here
         models[rank] = ModelOnCpu::Create(config, {group[rank].get(), sequence}).value();
         InitializeWeights(5, *models[rank].model);
         (*on_rank)[rank] = Compute(*models[rank].model, recompute);

@@ -13,6 +13,7 @@
 #include "base/status.h"
 #include "data/dataset_writer.h"
 #include "gmock/gmock.h"
+#include "kernels/cpu/team.h"
 #include "parallel/thread/thread_communicator.h"
 #include "tests/testing/status_matchers.h"
 #include "worker/memory_plan.h"
@@ -166,6 +167,7 @@ class TrainStepTest : public ::testing::Test {
   };
 
   Outcome TrainRank(GangCommunicator& world, Communicator* rail, const Ranges& leases) {
+    SizeTeam(/*ranks_on_machine=*/64);  // one thread: ranks are many here
     Outcome outcome;
     Rank rank(*this, world);
     for (int64_t n = 1; n <= rank.job_stream.num_steps(); ++n) {
@@ -246,6 +248,7 @@ TEST_F(TrainStepTest, ARankUsesTheMemoryOfItsPlan) {
   std::vector<std::jthread> ranks;
   for (auto& comm : world) {
     ranks.emplace_back([&] {
+      SizeTeam(/*ranks_on_machine=*/64);
       Rank rank(*this, *comm);
       MemoryPlan plan = PlanState(rank.model->layout(), /*exact=*/true, /*has_others=*/false);
       ASSERT_THAT(MeasureSlot(
