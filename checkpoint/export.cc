@@ -1,0 +1,186 @@
+#include "checkpoint/export.h"
+
+#include <unistd.h>
+
+#include <algorithm>
+#include <bit>
+#include <cstring>
+#include <filesystem>
+#include <map>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "base/file.h"
+#include "base/mutex.h"
+#include "base/status.h"
+#include "checkpoint/hf_directory.h"
+#include "checkpoint/manifest.h"
+#include "checkpoint/parallel_loop.h"
+#include "checkpoint/plan.h"
+#include "checkpoint/verify.h"
+#include "checkpoint/writer.h"
+#include "nlohmann/json.hpp"
+
+namespace liquid {
+namespace {
+
+bool IsCastable(DType dtype) {
+  return dtype == DType::kF32 || dtype == DType::kBF16 || dtype == DType::kF16;
+}
+
+absl::Status WriteAndSync(const std::string& path, std::string_view content) {
+  LIQUID_ASSIGN_OR_RETURN(File file, File::Create(path));
+  LIQUID_RETURN_IF_ERROR(file.WriteAt(0, content.data(), content.size()));
+  return file.Sync();
+}
+
+// Elements [begin, end) of `source`, cast to `dtype`, at `out`.
+void Cast(const TensorRef& source, DType dtype, int64_t begin, int64_t end, std::byte* out) {
+  const DType stored = source.spec().dtype;
+  const std::byte* bytes = source.bytes().data() + begin * SizeOf(stored);
+  const int64_t count = end - begin;
+  if (stored == dtype) {
+    std::memcpy(out, bytes, static_cast<size_t>(count * SizeOf(dtype)));
+    return;
+  }
+  std::vector<float> values(static_cast<size_t>(count));
+  ConvertToF32(stored, bytes, count, values.data());
+  if (dtype == DType::kF32) {
+    std::memcpy(out, values.data(), values.size() * sizeof(float));
+    return;
+  }
+  for (size_t i = 0; i < values.size(); ++i) {
+    const uint16_t bits = RoundToBf16(values[i]);
+    std::memcpy(out + 2 * i, &bits, sizeof(bits));
+  }
+}
+
+class Exporter {
+ public:
+  Exporter(const WeightSource& source, const CheckpointPlan& plan, std::string directory)
+      : source_(source), plan_(plan), directory_(std::move(directory)) {}
+
+  absl::Status WriteWeights(int num_threads) {
+    std::vector<File> files;
+    for (const PlannedFile& planned : plan_.files) {
+      LIQUID_ASSIGN_OR_RETURN(File file, File::Create(JoinPath(directory_, planned.name)));
+      LIQUID_RETURN_IF_ERROR(file.Reserve(planned.layout.file_size));
+      const std::string& header = planned.layout.header;
+      LIQUID_RETURN_IF_ERROR(file.WriteAt(0, header.data(), header.size()));
+      files.push_back(std::move(file));
+    }
+    Mutex mutex;
+    absl::Status first_error;
+    ParallelLoop(num_threads, static_cast<int64_t>(plan_.pieces.size()), [&](int64_t i) {
+      const Piece& piece = plan_.pieces[static_cast<size_t>(i)];
+      const absl::Status status = WritePiece(piece, files[static_cast<size_t>(piece.file)]);
+      const MutexLock lock(mutex);
+      first_error.Update(status);
+    });
+    LIQUID_RETURN_IF_ERROR(first_error);
+    for (File& file : files) LIQUID_RETURN_IF_ERROR(file.Sync());
+    if (files.size() < 2) return absl::OkStatus();
+    return WriteAndSync(JoinPath(directory_, "model.safetensors.index.json"),
+                        MakeIndexJson(plan_, 0, plan_.num_model_files));
+  }
+
+  absl::Status CopyCompanions(const std::string& from, std::optional<DType> dtype) {
+    for (const CompanionFile& companion : FindCompanionFiles(JoinPath(from, "config.json"), from)) {
+      LIQUID_ASSIGN_OR_RETURN(std::string content, ReadFile(companion.source));
+      if (companion.name == "config.json" && dtype.has_value()) {
+        auto config = nlohmann::ordered_json::parse(content, nullptr, /*allow_exceptions=*/false);
+        if (!config.is_object()) {
+          return absl::InvalidArgumentError(absl::StrCat(companion.source, " is no JSON object"));
+        }
+        // Newer configurations say `dtype`.
+        const char* key = config.contains("dtype") ? "dtype" : "torch_dtype";
+        config[key] = *dtype == DType::kBF16 ? "bfloat16" : "float32";
+        content = config.dump(2, ' ', false, nlohmann::json::error_handler_t::replace) + "\n";
+      }
+      LIQUID_RETURN_IF_ERROR(WriteAndSync(JoinPath(directory_, companion.name), content));
+    }
+    return SyncDirectory(directory_);
+  }
+
+ private:
+  absl::Status WritePiece(const Piece& piece, File& file) const {
+    const StoredTensor& tensor = plan_.TensorOf(piece);
+    LIQUID_ASSIGN_OR_RETURN(const TensorRef source, source_.Find(tensor.spec.name));
+    const int64_t first = plan_.FirstByte(piece);
+    const int64_t num_bytes = plan_.NumBytes(piece);
+    const int64_t element = SizeOf(tensor.spec.dtype);
+    std::vector<std::byte> bytes(static_cast<size_t>(num_bytes));
+    Cast(source, tensor.spec.dtype, first / element, (first + num_bytes) / element, bytes.data());
+    return file.WriteAt(tensor.begin + first, bytes.data(), bytes.size());
+  }
+
+  const WeightSource& source_;
+  const CheckpointPlan& plan_;
+  const std::string directory_;
+};
+
+absl::Status RefuseDamage(const std::string& directory, int num_threads) {
+  if (!FileExists(JoinPath(directory, kManifestName))) return absl::OkStatus();
+  LIQUID_ASSIGN_OR_RETURN(const VerifyReport report, VerifyDirectory(directory, num_threads));
+  if (report.problems.empty()) return absl::OkStatus();
+  return absl::DataLossError(absl::StrCat(JoinPath(directory, report.problems.front().ToString()),
+                                          " (of ", report.problems.size(),
+                                          " problems; nothing was written)"));
+}
+
+absl::Status RefuseFullDisk(const std::string& parent, const std::string& out, int64_t needed) {
+  LIQUID_ASSIGN_OR_RETURN(const int64_t free, FreeBytes(parent));
+  if (needed <= free) return absl::OkStatus();
+  return absl::ResourceExhaustedError(
+      absl::StrCat("no space for ", out, ": needs ", needed, " bytes, free ", free));
+}
+
+}  // namespace
+
+uint16_t RoundToBf16(float value) {
+  const auto bits = std::bit_cast<uint32_t>(value);
+  if (value != value) return static_cast<uint16_t>(bits >> 16 | 0x40);
+  return static_cast<uint16_t>((bits + 0x7fff + (bits >> 16 & 1)) >> 16);
+}
+
+absl::StatusOr<ExportReport> ExportModel(const std::string& directory, const std::string& out,
+                                         const ExportOptions& options) {
+  if (FileExists(out)) {
+    return absl::AlreadyExistsError(
+        absl::StrCat(out, " is there already: give another name, or remove it"));
+  }
+  LIQUID_RETURN_IF_ERROR(RefuseDamage(directory, options.num_threads));
+  LIQUID_ASSIGN_OR_RETURN(const WeightSource source, WeightSource::Open(directory));
+  std::vector<TensorSpec> specs;
+  for (const TensorRef& tensor : source.tensors()) {
+    specs.push_back(tensor.spec());
+    if (options.dtype.has_value() && IsCastable(specs.back().dtype)) {
+      specs.back().dtype = *options.dtype;
+    }
+  }
+  LIQUID_ASSIGN_OR_RETURN(const CheckpointPlan plan,
+                          MakeCheckpointPlan(specs, {}, options.max_shard_bytes));
+  const std::string absolute = AbsolutePath(out);
+  const std::string parent = std::filesystem::path(absolute).parent_path().string();
+  LIQUID_RETURN_IF_ERROR(MakeDirectories(parent));
+  LIQUID_RETURN_IF_ERROR(RefuseFullDisk(parent, out, plan.num_bytes));
+  const std::string temporary = absl::StrCat(absolute, ".tmp-", getpid());
+  const auto write = [&]() -> absl::Status {
+    LIQUID_RETURN_IF_ERROR(MakeDirectories(temporary));
+    Exporter exporter(source, plan, temporary);
+    LIQUID_RETURN_IF_ERROR(exporter.WriteWeights(options.num_threads));
+    LIQUID_RETURN_IF_ERROR(exporter.CopyCompanions(directory, options.dtype));
+    LIQUID_RETURN_IF_ERROR(Rename(temporary, absolute));
+    return SyncDirectory(parent);
+  };
+  if (const absl::Status status = write(); !status.ok()) {
+    static_cast<void>(RemoveRecursively(temporary));
+    return status;
+  }
+  return ExportReport{static_cast<int64_t>(plan.files.size()), static_cast<int64_t>(specs.size()),
+                      plan.num_bytes};
+}
+
+}  // namespace liquid
