@@ -23,7 +23,7 @@ absl::Status MustAgree(const char* what, const A& ours, const B& theirs) {
 
 // Is it the same job, data and arithmetic?
 absl::Status CheckIdentity(const Job& job, const std::string& job_digest, const JobRecord& record,
-                           const Join& join) {
+                           const Join& join, bool is_first) {
   LIQUID_RETURN_IF_ERROR(MustAgree("the job digest", job_digest, join.job_digest()));
   LIQUID_RETURN_IF_ERROR(
       MustAgree("tensor_parallel", job.model().tensor_parallel(), join.tensor_parallel()));
@@ -39,6 +39,7 @@ absl::Status CheckIdentity(const Job& job, const std::string& job_digest, const 
       MustAgree("the dataset digest", opened.dataset_digest(), join.dataset_digest()));
   LIQUID_RETURN_IF_ERROR(MustAgree("the number of rows", opened.num_rows(), join.num_rows()));
   LIQUID_RETURN_IF_ERROR(MustAgree("the code version", opened.code_version(), join.code_version()));
+  if (is_first && LayoutDiffers(job, record)) return absl::OkStatus();
   LIQUID_RETURN_IF_ERROR(MustAgree("the recipe", opened.recipe(), join.recipe()));
   return MustAgree("the probe's gradient", opened.probe(), join.probe());
 }
@@ -64,9 +65,25 @@ absl::Status CheckState(const JobRecord& record, const Join& join) {
 }  // namespace
 
 absl::Status CheckJoin(const Job& job, const std::string& job_digest, const JobRecord& record,
-                       const Join& join) {
-  LIQUID_RETURN_IF_ERROR(CheckIdentity(job, job_digest, record, join));
+                       const Join& join, bool is_first) {
+  LIQUID_RETURN_IF_ERROR(CheckIdentity(job, job_digest, record, join, is_first));
   return CheckState(record, join);
+}
+
+bool LayoutDiffers(const Job& job, const JobRecord& record) {
+  const JobOpened& opened = record.opened();
+  return job.model().tensor_parallel() != opened.tensor_parallel() ||
+         job.model().sequence_parallel() != opened.sequence_parallel();
+}
+
+LedgerEntry LayoutEntry(const Job& job, const Join& join) {
+  LedgerEntry entry;
+  LayoutChange& change = *entry.mutable_layout_change();
+  change.set_tensor_parallel(job.model().tensor_parallel());
+  change.set_sequence_parallel(job.model().sequence_parallel());
+  change.set_recipe(join.recipe());
+  change.set_probe(join.probe());
+  return entry;
 }
 
 LedgerEntry OpeningEntry(const Job& job, const std::string& job_digest, const Join& join) {
@@ -87,6 +104,7 @@ LedgerEntry OpeningEntry(const Job& job, const std::string& job_digest, const Jo
   opened.set_probe(join.probe());
   opened.set_initial_fingerprint(join.fingerprint());
   opened.set_tensor_parallel(join.tensor_parallel());
+  opened.set_sequence_parallel(job.model().sequence_parallel());
   opened.set_gradient_sum(training.gradient_sum());
   const JobStream stream(EpochOrder(opened.seed(), opened.num_rows(), opened.shuffle()),
                          opened.epochs(), opened.slots_per_step(), opened.rows_per_slot());

@@ -15,9 +15,14 @@ namespace liquid {
 
 // OK if the gang has the job, the data and the arithmetic of `record` (any, if it is not open yet),
 // and the weights of a step that it knows. Else FailedPrecondition with the two values that
-// disagree; DataLoss for a job that cannot be.
+// disagree; DataLoss for a job that cannot be. `is_first`: no gang is here, so a job file that
+// spreads the model over other ranks than before may bring another arithmetic.
 absl::Status CheckJoin(const Job& job, const std::string& job_digest, const JobRecord& record,
-                       const Join& join);
+                       const Join& join, bool is_first);
+
+// Whether the job file spreads the model otherwise than the record says. REQUIRES: it is open.
+bool LayoutDiffers(const Job& job, const JobRecord& record);
+LedgerEntry LayoutEntry(const Job& job, const Join& join);
 
 // The first entry of a ledger, as its first gang determines it.
 LedgerEntry OpeningEntry(const Job& job, const std::string& job_digest, const Join& join);

@@ -83,7 +83,8 @@ void JobMachine::Violate(int64_t gang, const std::string& why, absl::Time now, A
 // --- Joining.
 
 absl::Status JobMachine::CheckAdmission(const Join& join) const {
-  LIQUID_RETURN_IF_ERROR(CheckJoin(options_.job, job_digest_, record_, join));
+  LIQUID_RETURN_IF_ERROR(
+      CheckJoin(options_.job, job_digest_, record_, join, /*is_first=*/NobodyIsHere()));
   if (record_.finished().has_value()) return absl::OkStatus();
   for (const auto& [number, member] : gangs_) {
     if ((!member.is_member && !member.is_waiting) || number == join.gang()) continue;
@@ -97,6 +98,11 @@ absl::Status JobMachine::CheckAdmission(const Join& join) const {
     break;
   }
   return absl::OkStatus();
+}
+
+bool JobMachine::NobodyIsHere() const {
+  return std::none_of(gangs_.begin(), gangs_.end(),
+                      [](const auto& item) { return item.second.is_here; });
 }
 
 Member JobMachine::MakeMember(const Join& join, int64_t number, absl::Time now) const {
@@ -120,7 +126,11 @@ absl::StatusOr<int64_t> JobMachine::OnJoin(const Join& join, absl::Time now, Act
     stop_reason_.clear();
     last_checkpoint_time_ = now;
   }
-  if (!record_.is_open()) Record(OpeningEntry(options_.job, job_digest_, join), actions);
+  if (!record_.is_open()) {
+    Record(OpeningEntry(options_.job, job_digest_, join), actions);
+  } else if (LayoutDiffers(options_.job, record_)) {
+    Record(LayoutEntry(options_.job, join), actions);
+  }
 
   const bool was_here_before = join.gang() > 0 && join.gang() <= last_gang_;
   const int64_t number = was_here_before ? join.gang() : ++last_gang_;

@@ -106,6 +106,7 @@ class JobMachine {
   void SendStop(Member* member, const std::string& reason, bool save, Actions* actions);
   void StopAll(Actions* actions);
   absl::Status CheckAdmission(const Join& join) const;
+  bool NobodyIsHere() const;
   void RecordAdmission(const GangStatus& gang, Actions* actions);
   void SendWelcome(int64_t gang, Actions* actions) const;
   Member MakeMember(const Join& join, int64_t number, absl::Time now) const;

@@ -73,10 +73,21 @@ absl::Status JobRecord::Apply(const LedgerEntry& entry) {
       if (entry.wrong_answer().votes_size() < 2) return Broken("a wrong answer without two votes");
       ++num_wrong_answers_;
       return absl::OkStatus();
+    case LedgerEntry::kLayoutChange:
+      ChangeLayout(entry.layout_change());
+      return absl::OkStatus();
     case LedgerEntry::ENTRY_NOT_SET:
       break;
   }
   return Broken("an entry of an unknown kind");
+}
+
+void JobRecord::ChangeLayout(const LayoutChange& change) {
+  opened_->set_tensor_parallel(change.tensor_parallel());
+  opened_->set_sequence_parallel(change.sequence_parallel());
+  opened_->set_recipe(change.recipe());
+  opened_->set_probe(change.probe());
+  steps_of_other_layouts_ = static_cast<int64_t>(fingerprints_.size());
 }
 
 void JobRecord::Act(const OperatorAction& action) {
@@ -113,7 +124,9 @@ const std::string& JobRecord::FingerprintAfter(int64_t step) const {
 
 const std::string& JobRecord::ExpectedFingerprint(int64_t step) const {
   static const std::string& none = *new std::string;
-  return WasDoneBefore(step) && opened_->gradient_sum() == "exact" ? fingerprints_[step - 1] : none;
+  const bool is_comparable =
+      WasDoneBefore(step) && step > steps_of_other_layouts_ && opened_->gradient_sum() == "exact";
+  return is_comparable ? fingerprints_[step - 1] : none;
 }
 
 const GangStatus* JobRecord::FindGang(int64_t gang) const {

@@ -88,6 +88,7 @@ class JobRecord {
   void AddCommit(const Commit& commit);
   absl::Status CheckLeased(const Commit& commit) const;
   void Act(const OperatorAction& action);
+  void ChangeLayout(const LayoutChange& change);
   absl::Status Void(const Voided& voided);
   absl::Status AddCheckpoint(const CheckpointReport& report);
   absl::Status Finish(const JobFinished& finished);
@@ -100,6 +101,7 @@ class JobRecord {
   int64_t committed_step_ = 0;
   // [s-1]: of step s. Those behind committed_step_ are of voided steps.
   std::vector<std::string> fingerprints_;
+  int64_t steps_of_other_layouts_ = 0;   // were done before the last change of the layout
   std::map<int64_t, StepLease> leases_;  // by step, not yet committed
   bool is_paused_ = false;
   std::optional<std::string> stop_ordered_by_;

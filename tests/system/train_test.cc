@@ -113,6 +113,15 @@ TEST_F(TrainTest, TensorParallelGangsGiveTheBitsOfTheirDegree) {
   EXPECT_GT(starts, 2);
   EXPECT_EQ(Fingerprint("stopped"), Fingerprint("spread"));
 
+  // Each layout goes on from the other's checkpoint, and the ledger says so.
+  std::vector<std::string> few_steps = spread;
+  few_steps.insert(few_steps.end(), {"--max-steps", "1"});
+  EXPECT_EQ(RunToEnd(TrainCommand(2, "changed", few_steps)).exit_code, 75);
+  EXPECT_EQ(RunToEnd(TrainCommand(2, "changed", {"--max-steps", "1"})).exit_code, 75);
+  const Finished last = RunToEnd(TrainCommand(4, "changed", spread));
+  EXPECT_EQ(last.exit_code, 0) << last.output;
+  ExpectAuditPasses("changed");
+
   const Finished uneven = RunToEnd(TrainCommand(3, "bad", spread));
   EXPECT_NE(uneven.exit_code, 0);
   EXPECT_THAT(uneven.output, HasSubstr("model.tensor_parallel is 2, but the gang has 3 ranks"));
