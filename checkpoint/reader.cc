@@ -13,6 +13,21 @@
 #include "checkpoint/parallel_loop.h"
 
 namespace liquid {
+namespace {
+
+absl::Status VerifyPlainFile(const std::string& directory, const ManifestPlainFile& entry) {
+  const std::string path = JoinPath(directory, entry.name);
+  LIQUID_ASSIGN_OR_RETURN(const std::string content, ReadFile(path));
+  const auto size = static_cast<int64_t>(content.size());
+  if (size != entry.num_bytes) {
+    return absl::DataLossError(
+        absl::StrCat(path, " has ", size, " bytes instead of ", entry.num_bytes));
+  }
+  if (HashBytes(content) == entry.checksum) return absl::OkStatus();
+  return absl::DataLossError(absl::StrCat(path, ": bytes [0,", size, ") are damaged"));
+}
+
+}  // namespace
 
 absl::StatusOr<CheckpointReader> CheckpointReader::Open(const std::string& directory) {
   CheckpointReader reader;
@@ -29,6 +44,9 @@ absl::StatusOr<CheckpointReader> CheckpointReader::Open(const std::string& direc
       reader.by_name_[tensor.spec.name] = {file_index, tensor_index++};
     }
     reader.files_.push_back(std::move(file));
+  }
+  for (const ManifestPlainFile& entry : reader.manifest_->plain_files) {
+    LIQUID_RETURN_IF_ERROR(VerifyPlainFile(directory, entry));
   }
   return reader;
 }

@@ -96,7 +96,8 @@ class ManifestVerifier {
       report_.problems.push_back({entry.name, "", 0, 0, Text(content.status())});
     } else if (static_cast<int64_t>(content->size()) != entry.num_bytes) {
       report_.problems.push_back(
-          {entry.name, "", 0, 0,
+          {entry.name, "", std::min(static_cast<int64_t>(content->size()), entry.num_bytes),
+           std::max(static_cast<int64_t>(content->size()), entry.num_bytes),
            absl::StrCat("has ", content->size(), " bytes instead of ", entry.num_bytes)});
     } else if (HashBytes(*content) != entry.checksum) {
       report_.problems.push_back({entry.name, "", 0, entry.num_bytes, "wrong checksum"});
@@ -187,7 +188,10 @@ absl::StatusOr<VerifyReport> VerifyDirectory(const std::string& directory, int n
     if (manifest.ok()) {
       ManifestVerifier(directory, *manifest, report).Run(num_threads);
     } else {
-      report.problems.push_back({std::string(kManifestName), "", 0, 0, Text(manifest.status())});
+      const auto text = ReadFile(JoinPath(directory, kManifestName));
+      report.problems.push_back({std::string(kManifestName), "", 0,
+                                 text.ok() ? static_cast<int64_t>(text->size()) : 0,
+                                 Text(manifest.status())});
       VerifyStructure(directory, report);
     }
   } else {
