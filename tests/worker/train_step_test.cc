@@ -60,7 +60,7 @@ class TrainStepTest : public ::testing::Test {
     job_.mutable_model()->set_recompute("none");
     job_.mutable_training()->set_slots_per_step(4);
     job_.mutable_training()->set_rows_per_slot(1);
-    job_.mutable_training()->set_epochs(2.5);
+    job_.mutable_training()->set_epochs(7.2);
     job_.mutable_training()->set_gradient_sum("exact");
     job_.mutable_training()->set_on_non_finite("stop");
     job_.mutable_optimizer()->set_learning_rate(0.01);
@@ -191,7 +191,7 @@ class TrainStepTest : public ::testing::Test {
 
 TEST_F(TrainStepTest, AnyNumberOfRanksAndAnyOrderOfSlotsGiveTheSameBits) {
   const Outcome reference = TrainOn(1);
-  ASSERT_EQ(reference.fingerprints.size(), 7u);  // ceil(27.5 -> 28 rows / 4)
+  ASSERT_EQ(reference.fingerprints.size(), 20u);  // ceil(79.2 -> 80 rows / 4)
   EXPECT_LT(reference.losses.back(), reference.losses.front());
   for (int ranks = 2; ranks <= 6; ++ranks) {  // with 5 and 6 some have nothing to do
     EXPECT_EQ(TrainOn(ranks).fingerprints, reference.fingerprints) << ranks << " ranks";
@@ -310,7 +310,7 @@ TEST_F(TrainStepTest, APlanThatCannotBeIsRefused) {
   auto worlds = CreateThreadWorld(1, absl::Seconds(10));
   Rank rank(*this, *worlds[0]);
   for (const Plan& plan :
-       {MakePlan(2, {{0, 4}}), MakePlan(8, {{0, 4}}), MakePlan(1, {{0, 5}}), MakePlan(1, {{-1, 2}}),
+       {MakePlan(2, {{0, 4}}), MakePlan(21, {{0, 4}}), MakePlan(1, {{0, 5}}), MakePlan(1, {{-1, 2}}),
         MakePlan(1, {{0, 2}, {1, 4}}), MakePlan(1, {{3, 2}})}) {
     EXPECT_THAT(rank.step.Take(plan), StatusIs(absl::StatusCode::kInvalidArgument, ::testing::_))
         << plan.ShortDebugString();
@@ -367,7 +367,7 @@ TEST_F(TrainStepTest, ASkippedStepLeavesTheWeights) {
   job_.mutable_optimizer()->set_clip_norm(0);
   const Outcome outcome = TrainOn(2);
   EXPECT_TRUE(outcome.status.ok()) << outcome.status;
-  ASSERT_EQ(outcome.fingerprints.size(), 7u);
+  ASSERT_EQ(outcome.fingerprints.size(), 20u);
   EXPECT_EQ(outcome.fingerprints[1], outcome.fingerprints[0]);
   EXPECT_EQ(outcome.fingerprints[6], outcome.fingerprints[0]);
 }
