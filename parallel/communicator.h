@@ -19,15 +19,6 @@
 
 namespace liquid {
 
-// The elements [begin, end) of a tensor of `num_elements` that are rank `rank`'s among `size`: as
-// equal as can be in whole cache lines of 64 elements; the last slices may be empty.
-struct Slice {
-  int64_t begin;
-  int64_t end;
-};
-Slice SliceOf(int64_t num_elements, int rank, int size);
-TensorView SliceView(const TensorView& tensor, const Slice& slice);  // as [end - begin]
-
 class Communicator {
  public:
   virtual ~Communicator() = default;
@@ -37,11 +28,6 @@ class Communicator {
   // Every rank's `inout` becomes the elementwise sum over ranks. dtype kF32, kF64 or kI64; sums of
   // kI64 are exact, those of floats depend on the order, which is the implementation's.
   virtual void AllReduceSum(TensorView inout) = 0;
-  // Slice rank() (SliceOf) of `out` becomes that slice of the sum of every rank's `in`; the rest of
-  // `out` is unspecified afterwards. Same shapes; `out` may not overlap `in`, which is only read.
-  virtual void ReduceScatterSum(ConstTensorView in, TensorView out) = 0;
-  // Slice r of `inout` is rank r's on every rank.
-  virtual void AllGather(TensorView inout) = 0;
   // Every rank's `inout` becomes a copy of rank `root`'s.
   virtual void Broadcast(TensorView inout, int root) = 0;
 

@@ -118,26 +118,6 @@ class MpiCommunicator final : public GangCommunicator {
     });
   }
 
-  void ReduceScatterSum(ConstTensorView in, TensorView out) override {
-    const MPI_Datatype type = ToMpi(out.dtype);
-    const auto* from = static_cast<const char*>(in.data);
-    for (int root = 0; root < size_; ++root) {
-      const TensorView slice = SliceView(out, SliceOf(out.NumElements(), root, size_));
-      InPieces(slice, [&](char* data, int count) {
-        const char* source = from + (data - static_cast<char*>(out.data));
-        return FromMpi(
-            MPI_Reduce(source, root == rank_ ? data : nullptr, count, type, MPI_SUM, root, comm_),
-            "MPI_Reduce");
-      });
-    }
-  }
-
-  void AllGather(TensorView inout) override {
-    for (int root = 0; root < size_; ++root) {
-      Broadcast(SliceView(inout, SliceOf(inout.NumElements(), root, size_)), root);
-    }
-  }
-
   void AllGatherParts(TensorView out, ConstTensorView in) override {
     LIQUID_CHECK(out.NumBytes() == in.NumBytes() * size_, "parts of ", in.NumBytes(), " bytes");
     const int64_t part = in.NumBytes();

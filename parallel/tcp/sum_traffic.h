@@ -4,7 +4,7 @@
 
 #include <vector>
 
-#include "parallel/communicator.h"
+#include "parallel/tcp/slice.h"
 #include "parallel/tcp/traffic.h"
 
 namespace liquid {

@@ -8,6 +8,7 @@
 #include "base/status.h"
 #include "parallel/tcp/hello.h"
 #include "parallel/tcp/rendezvous.h"
+#include "parallel/tcp/slice.h"
 
 namespace liquid {
 namespace {

@@ -55,13 +55,19 @@ class TcpGroup final : public Communicator {
   int rank() const override { return options_.gang; }
   int size() const override { return size_; }
   void AllReduceSum(TensorView inout) override;
-  void ReduceScatterSum(ConstTensorView in, TensorView out) override;
-  void AllGather(TensorView inout) override;
   void Broadcast(TensorView inout, int root) override;
   absl::Status Wait(absl::Time deadline) override;  // never waits: calls run when they are made
   void Abort(absl::Status why) override;            // also during Form
   absl::StatusOr<std::string> BroadcastMessage(std::string message, int root) override;
   absl::StatusOr<std::vector<std::string>> AllGatherMessages(std::string message) override;
+
+  // --- The halves of an all-reduce.
+  // Slice rank() (tcp/slice.h) of `out` becomes that slice of the sum of every rank's `in`; the
+  // rest of `out` is unspecified afterwards. Same shapes; `out` may not overlap `in`, which is only
+  // read.
+  void ReduceScatterSum(ConstTensorView in, TensorView out);
+  // Slice r of `inout` is rank r's on every rank.
+  void AllGather(TensorView inout);
 
   // --- One to one, on the rail. Blocking; failures are latched as the collectives'.
   void Send(const void* data, int64_t num_bytes, int to);

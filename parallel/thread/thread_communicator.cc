@@ -87,30 +87,6 @@ class ThreadCommunicator final : public GangCommunicator {
     for (const std::string& post : *posts) AddTo(inout, post);
   }
 
-  void ReduceScatterSum(ConstTensorView in, TensorView out) override {
-    const auto posts = AllGatherMessages(Bytes(in));
-    if (!posts.ok()) return;
-    const Slice slice = SliceOf(out.NumElements(), rank_, size());
-    const TensorView mine = SliceView(out, slice);
-    std::memset(mine.data, 0, static_cast<size_t>(mine.NumBytes()));
-    for (const std::string& post : *posts) {
-      LIQUID_CHECK(static_cast<int64_t>(post.size()) == out.NumBytes(), "ranks disagree in shape");
-      AddTo(mine, post.substr(static_cast<size_t>(slice.begin * SizeOf(out.dtype)),
-                              static_cast<size_t>(mine.NumBytes())));
-    }
-  }
-
-  void AllGather(TensorView inout) override {
-    const int64_t count = inout.NumElements();
-    const auto posts = AllGatherMessages(Bytes(SliceView(inout, SliceOf(count, rank_, size()))));
-    if (!posts.ok()) return;
-    for (int r = 0; r < size(); ++r) {
-      const TensorView theirs = SliceView(inout, SliceOf(count, r, size()));
-      LIQUID_CHECK(static_cast<int64_t>((*posts)[r].size()) == theirs.NumBytes());
-      std::memcpy(theirs.data, (*posts)[r].data(), (*posts)[r].size());
-    }
-  }
-
   void AllGatherParts(TensorView out, ConstTensorView in) override {
     const auto posts = AllGatherMessages(Bytes(in));
     if (!posts.ok()) return;

@@ -5,6 +5,7 @@
 #include <numeric>
 
 #include "gmock/gmock.h"
+#include "parallel/tcp/slice.h"
 #include "tests/parallel/tcp_processes.h"
 #include "tests/testing/status_matchers.h"
 

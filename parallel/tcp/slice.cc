@@ -1,4 +1,4 @@
-#include "parallel/communicator.h"
+#include "parallel/tcp/slice.h"
 
 #include <algorithm>
 
