@@ -87,6 +87,7 @@ class JobMachine {
     int64_t writer = 0;
     std::map<int, int64_t> auditors;  // by slot
     std::map<int64_t, std::vector<int>> by_auditor;
+    std::set<int64_t> keepers;  // gangs whose slots of before the regroup count
   };
   struct AskedRelease {
     int64_t thief;

@@ -47,8 +47,9 @@ absl::StatusOr<bool> StepSlots::Take(const Plan& plan) {
                                                      slot, " audited by its owner"));
     }
   }
-  const bool keeps =
-      plan.step() == step_ && std::includes(slots.begin(), slots.end(), done_.begin(), done_.end());
+  const bool is_void = plan.anew() && plan.generation() != generation_;
+  const bool keeps = plan.step() == step_ && !is_void &&
+                     std::includes(slots.begin(), slots.end(), done_.begin(), done_.end());
   const bool nothing_lost = keeps || done_.empty();
   if (!keeps) Forget();
   step_ = plan.step();

@@ -31,8 +31,9 @@ class StepSlots {
   };
 
   // Takes a plan of a step, of the one at hand again if it is of that step: then what is done stays
-  // so. False if something was done that is not in the plan: all of it is forgotten, and the sums
-  // that it went into must be too. InvalidArgument, and no change, if the plan cannot be.
+  // so. False if something was done that is not in the plan, or must be done anew: all of it is
+  // forgotten, and the sums that it went into must be too. InvalidArgument, and no change, if the
+  // plan cannot be.
   absl::StatusOr<bool> Take(const Plan& plan);
 
   // Whether `plan`, or a former one of its step and generation, was taken.

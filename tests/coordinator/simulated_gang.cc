@@ -138,6 +138,11 @@ void SimulatedGang::TakePlan(const Plan& plan) {
   }
   if (plan.step() <= world->step()) return surroundings_.Violation("a plan of a step that is done");
   if (plan.step() <= step) return surroundings_.Violation("a plan of an applied step");
+  if (plan.anew() && plan.step() == step + 1 && held_generation_ != plan.generation()) {
+    done_ = SlotSet();
+    digests_.clear();
+  }
+  held_generation_ = plan.generation();
   plans_[plan.step()] = plan;
   has_spoken_ = has_spoken_ && plan.step() != step + 1;
   Advance();

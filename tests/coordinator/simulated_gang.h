@@ -97,6 +97,7 @@ class SimulatedGang {
   std::map<int64_t, Plan> plans_;   // not done
   std::optional<Regroup> regroup_;  // not answered
   SlotSet done_;                    // of step + 1
+  int64_t held_generation_ = 0;     // of the newest plan
   std::map<int, std::string> digests_;
   int slot_at_hand_ = -1;
   int work_ = 0;  // work begun under another number is abandoned

@@ -49,6 +49,20 @@ TEST(StepSlotsTest, APlanWithoutWhatIsDoneForgetsAllOfIt) {
   EXPECT_EQ(slots.num_left(), 7);
 }
 
+TEST(StepSlotsTest, APlanOfANewGenerationCanAskForAllOfItAnew) {
+  StepSlots slots(8);
+  EXPECT_TRUE(*slots.Take(MakePlan(3, 0, 4)));
+  DoAll(&slots);
+  Plan anew = MakePlan(3, 0, 4, /*generation=*/2);
+  anew.set_anew(true);
+  EXPECT_FALSE(*slots.Take(anew));
+  EXPECT_EQ(slots.num_left(), 4);
+  DoAll(&slots);
+  anew.mutable_slots(0)->set_end(6);  // a steal within the generation
+  EXPECT_TRUE(*slots.Take(anew));
+  EXPECT_EQ(slots.num_left(), 2);
+}
+
 TEST(StepSlotsTest, OnlyWhatIsNotBegunIsGivenBack) {
   StepSlots slots(8);
   ASSERT_TRUE(slots.Take(MakePlan(3, 0, 6)).ok());
