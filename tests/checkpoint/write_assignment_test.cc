@@ -8,7 +8,6 @@
 #include "checkpoint/reader.h"
 #include "checkpoint/verify.h"
 #include "gmock/gmock.h"
-#include "parallel/communicator.h"
 #include "tests/checkpoint/sample_checkpoint.h"
 #include "tests/testing/status_matchers.h"
 
@@ -138,8 +137,9 @@ class Gang {
           parts.push_back(part);
           continue;
         }
-        const Slice slice = SliceOf(box.num_elements(), replica, layout.replicas);
-        for (HeldPart& held : HoldRange(part, slice.begin, slice.end)) {
+        const int64_t begin = box.num_elements() * replica / layout.replicas;
+        const int64_t end = box.num_elements() * (replica + 1) / layout.replicas;
+        for (HeldPart& held : HoldRange(part, begin, end)) {
           parts.push_back(std::move(held));
         }
       }
