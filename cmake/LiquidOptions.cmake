@@ -10,7 +10,7 @@ endif()
 
 option(LIQUID_WERROR "Treat warnings as errors" ON)
 # Sanitizer builds skip what a sanitizer cannot see through: programs under mpirun, benchmarks.
-set(LIQUID_SANITIZER "" CACHE STRING "address, thread, or empty")
+set(LIQUID_SANITIZER "" CACHE STRING "address, thread, fuzzer (Clang's, with address), or empty")
 
 find_program(CCACHE ccache)
 if(CCACHE)
@@ -27,6 +27,11 @@ if(LIQUID_SANITIZER STREQUAL "address")
 elseif(LIQUID_SANITIZER STREQUAL "thread")
   add_compile_options(-fsanitize=thread -fno-omit-frame-pointer)
   add_link_options(-fsanitize=thread)
+elseif(LIQUID_SANITIZER STREQUAL "fuzzer")
+  add_compile_options(-fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=undefined
+                      -fno-omit-frame-pointer)
+  add_link_options(-fsanitize=address,undefined)
 elseif(LIQUID_SANITIZER)
-  message(FATAL_ERROR "LIQUID_SANITIZER is '${LIQUID_SANITIZER}': use address, thread or nothing")
+  message(FATAL_ERROR
+    "LIQUID_SANITIZER is '${LIQUID_SANITIZER}': use address, thread, fuzzer or nothing")
 endif()

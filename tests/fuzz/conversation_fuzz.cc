@@ -1,0 +1,18 @@
+// Lines of training data, each judged by itself.
+#include "absl/strings/str_split.h"
+#include "base/check.h"
+#include "data/conversation.h"
+#include "tests/fuzz/fuzz_target.h"
+
+extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
+  for (const std::string_view line : absl::StrSplit(liquid::AsText(data, size), '\n')) {
+    const auto example = liquid::ParseExample(line);
+    if (!example.ok()) {
+      LIQUID_CHECK(!example.status().message().empty());
+      continue;
+    }
+    LIQUID_CHECK(example->messages.is_array() && example->kwargs.is_object());
+    LIQUID_CHECK(example->num_prompt_messages <= example->messages.size());
+  }
+  return 0;
+}
