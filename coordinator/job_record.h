@@ -14,9 +14,9 @@
 #include <vector>
 
 #include "absl/status/status.h"
-#include "coordinator/slot_set.h"
 #include "data/epoch_order.h"
 #include "proto/ledger.pb.h"
+#include "proto/slot_set.h"
 
 namespace liquid {
 

@@ -8,8 +8,8 @@
 #include <vector>
 
 #include "absl/time/time.h"
-#include "coordinator/slot_set.h"
 #include "proto/coordinator.pb.h"
+#include "proto/slot_set.h"
 
 namespace liquid {
 

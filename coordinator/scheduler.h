@@ -7,7 +7,7 @@
 #include <map>
 #include <vector>
 
-#include "coordinator/slot_set.h"
+#include "proto/slot_set.h"
 
 namespace liquid {
 

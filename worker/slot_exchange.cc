@@ -4,25 +4,25 @@
 #include <map>
 #include <utility>
 
+#include "proto/slot_set.h"
+
 namespace liquid {
 
 bool SlotExchange::AllDone(int64_t step) const {
-  std::vector<int> times(static_cast<size_t>(slots_per_step_));
+  SlotSet all;
   std::map<int, int> num_digests;
   std::vector<int> audited;
   for (const auto& word : words_) {
     if (!word.has_value() || word->step() != step) return false;
-    for (const SlotRange& range : word->slots()) {
-      for (int slot = range.begin(); slot < range.end(); ++slot) {
-        if (slot < 0 || slot >= slots_per_step_ || ++times[slot] > 1) return false;
-        if (word->digests().contains(slot)) audited.push_back(slot);
-      }
+    const std::optional<SlotSet> slots = SlotSet::FromRanges(word->slots());
+    if (!slots.has_value() || all.Overlaps(*slots)) return false;
+    all.Add(*slots);
+    for (const auto& [slot, digest] : word->digests()) {
+      ++num_digests[slot];
+      if (slots->Contains(slot)) audited.push_back(slot);
     }
-    for (const auto& [slot, digest] : word->digests()) ++num_digests[slot];
   }
-  for (const int count : times) {
-    if (count != 1) return false;
-  }
+  if (all != SlotSet(0, slots_per_step_)) return false;
   return std::all_of(audited.begin(), audited.end(),
                      [&](int slot) { return num_digests[slot] >= 2; });
 }

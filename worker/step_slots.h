@@ -6,19 +6,14 @@
 #include <cstdint>
 #include <deque>
 #include <map>
-#include <set>
 #include <string>
 #include <vector>
 
 #include "absl/status/statusor.h"
-#include "google/protobuf/repeated_field.h"
 #include "proto/gang.pb.h"
+#include "proto/slot_set.h"
 
 namespace liquid {
-
-using SlotRanges = google::protobuf::RepeatedPtrField<SlotRange>;
-
-SlotRanges ToRanges(const std::set<int>& slots);
 
 class StepSlots {
  public:
@@ -45,7 +40,8 @@ class StepSlots {
   std::vector<Task> Begin(int count);
   void Done(const Task& task, const std::string& digest);  // digest: empty unless wanted
 
-  // Of `ranges`, what is not begun is no longer this gang's. What was given back.
+  // Of `ranges`, what is not begun is no longer this gang's. What was given back: nothing if the
+  // ranges are of another step, or cannot be.
   SlotRanges GiveBack(int64_t step, const SlotRanges& ranges);
 
   // As if nothing had been done or planned.
@@ -53,7 +49,7 @@ class StepSlots {
 
   int64_t step() const { return step_; }                           // 0: none
   int num_left() const { return static_cast<int>(todo_.size()); }  // not begun
-  const std::set<int>& done() const { return done_; }              // those that count
+  const SlotSet& done() const { return done_; }                    // those that count
   SlotsDone ToMessage() const;
 
  private:
@@ -62,7 +58,7 @@ class StepSlots {
   int64_t generation_ = 0;  // of the latest plan
   std::set<int> digested_;  // the slots of which it wants digests
   std::deque<Task> todo_;   // by number, audits last
-  std::set<int> done_;
+  SlotSet done_;
   std::map<int, std::string> digests_;  // of this step, whichever plan wanted them
 };
 

@@ -152,7 +152,7 @@ std::string TrainStep::DigestOfReplica(const std::vector<std::string>& of_ranks,
 
 double TrainStep::slots_per_second() const {
   const double seconds = absl::ToDoubleSeconds(compute_time_);
-  return seconds > 0 ? static_cast<double>(slots_.done().size()) / seconds : 0;
+  return seconds > 0 ? slots_.done().size() / seconds : 0;
 }
 
 void TrainStep::ComputeSlot(const StepSlots::Task& task, std::string* digest) {
@@ -217,7 +217,7 @@ StepReport TrainStep::BeginReport() const {
   StepReport report;
   report.set_generation(plan_.generation());
   report.set_step(slots_.step());
-  *report.mutable_slots() = ToRanges(slots_.done());
+  *report.mutable_slots() = slots_.done().ToRanges();
   report.set_stream_begin(job_stream_.StreamBegin(slots_.step()));
   report.set_stream_end(job_stream_.StreamEnd(slots_.step()));
   report.set_learning_rate(LearningRate(job_.optimizer(), slots_.step(), job_stream_.num_steps()));

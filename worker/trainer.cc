@@ -132,7 +132,7 @@ void Trainer::SayReady() {
   if (parts_.state.applied_step >= 0) {
     ready.set_fingerprint(parts_.state.fingerprint);
     if (parts_.step.slots().step() == parts_.state.applied_step + 1) {
-      *ready.mutable_held() = ToRanges(parts_.step.slots().done());
+      *ready.mutable_held() = parts_.step.slots().done().ToRanges();
     }
     for (const StepReport& report : unsettled_) *ready.add_unsettled() = report;
     if (last_checkpoint_.has_value() && last_checkpoint_->step() == parts_.state.applied_step) {

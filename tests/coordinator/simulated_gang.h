@@ -13,9 +13,9 @@
 #include <vector>
 
 #include "absl/time/time.h"
-#include "coordinator/slot_set.h"
 #include "data/epoch_order.h"
 #include "proto/coordinator.pb.h"
+#include "proto/slot_set.h"
 
 namespace liquid::testing {
 

@@ -1,6 +1,8 @@
 #include "worker/slot_exchange.h"
 
+#include <limits>
 #include <utility>
+#include <vector>
 
 #include "gmock/gmock.h"
 
@@ -54,8 +56,14 @@ TEST(SlotExchangeTest, ASlotThatIsAuditedIsDoneOnceTwoGangsSaySo) {
 
 TEST(SlotExchangeTest, ASlotOutOfRangeIsNeverDone) {
   SlotExchange exchange(1, 4);
-  exchange.Hear(0, Word(1, {{0, 5}}));
-  EXPECT_FALSE(exchange.AllDone(1));
+  const int huge = std::numeric_limits<int>::max();
+  for (const auto& ranges : std::vector<std::vector<std::pair<int, int>>>{
+           {{0, 5}}, {{-1, 4}}, {{0, huge}}, {{-huge, huge}}, {{0, 3}, {2, 4}}, {{4, 0}}, {}}) {
+    exchange.Hear(0, Word(1, ranges));
+    EXPECT_FALSE(exchange.AllDone(1));
+  }
+  exchange.Hear(0, Word(1, {{2, 4}, {0, 2}}));
+  EXPECT_TRUE(exchange.AllDone(1)) << "in any order";
 }
 
 TEST(SlotExchangeTest, FindsTwoGangsThatDisagreeOnASlot) {

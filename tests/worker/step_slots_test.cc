@@ -1,5 +1,7 @@
 #include "worker/step_slots.h"
 
+#include <limits>
+
 #include "absl/strings/str_cat.h"
 #include "gmock/gmock.h"
 #include "tests/testing/status_matchers.h"
@@ -18,13 +20,7 @@ Plan MakePlan(int64_t step, int begin, int end, int64_t generation = 1) {
   return plan;
 }
 
-SlotRanges Range(int begin, int end) {
-  SlotRanges ranges;
-  SlotRange* range = ranges.Add();
-  range->set_begin(begin);
-  range->set_end(end);
-  return ranges;
-}
+SlotRanges Range(int begin, int end) { return SlotSet(begin, end).ToRanges(); }
 
 void DoAll(StepSlots* slots) {
   for (const StepSlots::Task& task : slots->Begin(100)) slots->Done(task, "d");
@@ -37,7 +33,7 @@ TEST(StepSlotsTest, APlanOfTheSameStepAddsToWhatIsDone) {
   EXPECT_TRUE(*slots.Take(MakePlan(3, 0, 6)));
   EXPECT_EQ(slots.num_left(), 4);
   DoAll(&slots);
-  EXPECT_EQ(slots.done(), (std::set<int>{0, 1, 2, 3, 4, 5}));
+  EXPECT_EQ(slots.done(), (SlotSet(0, 6)));
 }
 
 TEST(StepSlotsTest, APlanWithoutWhatIsDoneForgetsAllOfIt) {
@@ -88,7 +84,7 @@ TEST(StepSlotsTest, AuditedSlotsComeLastAndAreNotCounted) {
   EXPECT_FALSE(tasks[2].counts);
   for (const auto& task : tasks) slots.Done(task, absl::StrCat("d", task.slot));
   const SlotsDone message = slots.ToMessage();
-  EXPECT_EQ(slots.done(), (std::set<int>{4, 5}));
+  EXPECT_EQ(slots.done(), (SlotSet(4, 6)));
   EXPECT_EQ(message.digests().size(), 2u);
   EXPECT_EQ(message.digests().at(0), "d0");
   EXPECT_EQ(message.digests().at(5), "d5");
@@ -102,7 +98,7 @@ TEST(StepSlotsTest, DigestsOutliveTheirGenerationAndAreGivenAsFarAsTheyAreWanted
   DoAll(&slots);
   EXPECT_TRUE(*slots.Take(MakePlan(1, 0, 4, 2)));
   EXPECT_EQ(slots.ToMessage().digests().size(), 0u);
-  EXPECT_EQ(slots.done().size(), 2u);
+  EXPECT_EQ(slots.done().size(), 2);
   Plan again = MakePlan(1, 0, 2, 3);
   again.add_digest_slots(0);  // done when nobody wanted it: it is computed for its digest alone
   again.add_digest_slots(1);
@@ -121,6 +117,36 @@ TEST(StepSlotsTest, AnOwnerDoesNotAuditItself) {
   Plan plan = MakePlan(1, 0, 2);
   plan.add_audit_slots(1);
   EXPECT_THAT(slots.Take(plan), StatusIs(absl::StatusCode::kInvalidArgument, ::testing::_));
+}
+
+TEST(StepSlotsTest, APlanThatCannotBeChangesNothing) {
+  StepSlots slots(8);
+  ASSERT_TRUE(slots.Take(MakePlan(3, 0, 4)).ok());
+  DoAll(&slots);
+  Plan twice = MakePlan(3, 0, 4);
+  twice.add_slots()->set_begin(3);
+  twice.mutable_slots(1)->set_end(5);
+  const int huge = std::numeric_limits<int>::max();
+  for (const Plan& plan :
+       {MakePlan(3, 0, 9), MakePlan(3, -1, 4), MakePlan(3, 4, 4), MakePlan(3, 5, 3),
+        MakePlan(3, 0, huge), MakePlan(3, -huge, huge), twice}) {
+    EXPECT_THAT(slots.Take(plan),
+                StatusIs(absl::StatusCode::kInvalidArgument,
+                         ::testing::HasSubstr("the plan of step 3 has the slots")))
+        << plan.ShortDebugString();
+    EXPECT_EQ(slots.done(), SlotSet(0, 4));
+  }
+}
+
+TEST(StepSlotsTest, RangesThatCannotBeGiveNothingBack) {
+  StepSlots slots(8);
+  ASSERT_TRUE(slots.Take(MakePlan(3, 0, 6)).ok());
+  SlotRanges backwards;
+  backwards.Add()->set_begin(5);
+  EXPECT_EQ(slots.GiveBack(3, backwards).size(), 0);
+  EXPECT_EQ(slots.num_left(), 6);
+  EXPECT_EQ(slots.GiveBack(3, Range(4, std::numeric_limits<int>::max())).size(), 1);
+  EXPECT_EQ(slots.num_left(), 4) << "as far as the ranges meet what is not begun";
 }
 
 }  // namespace

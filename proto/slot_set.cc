@@ -1,4 +1,4 @@
-#include "coordinator/slot_set.h"
+#include "proto/slot_set.h"
 
 #include <algorithm>
 #include <iterator>

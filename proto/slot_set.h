@@ -1,10 +1,9 @@
 // Some of the slots of a step.
-#ifndef LIQUID_COORDINATOR_SLOT_SET_H_
-#define LIQUID_COORDINATOR_SLOT_SET_H_
+#ifndef LIQUID_PROTO_SLOT_SET_H_
+#define LIQUID_PROTO_SLOT_SET_H_
 
 #include <map>
 #include <optional>
-#include <vector>
 
 #include "proto/coordinator.pb.h"
 
@@ -47,4 +46,4 @@ class SlotSet {
 
 }  // namespace liquid
 
-#endif  // LIQUID_COORDINATOR_SLOT_SET_H_
+#endif  // LIQUID_PROTO_SLOT_SET_H_
