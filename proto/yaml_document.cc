@@ -1,9 +1,12 @@
 #include "proto/yaml_document.h"
 
+#include <sstream>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "base/status.h"
+#include "yaml-cpp/anchor.h"
+#include "yaml-cpp/eventhandler.h"
 #include "yaml-cpp/yaml.h"
 
 namespace liquid {
@@ -76,6 +79,28 @@ class TreeBuilder {
   int num_parts_ = 0;
 };
 
+// Notes where the latest document begins.
+class DocumentStarts final : public YAML::EventHandler {
+ public:
+  const YAML::Mark& latest() const { return latest_; }
+
+  void OnDocumentStart(const YAML::Mark& mark) override { latest_ = mark; }
+  void OnDocumentEnd() override {}
+  void OnNull(const YAML::Mark&, YAML::anchor_t) override {}
+  void OnAlias(const YAML::Mark&, YAML::anchor_t) override {}
+  void OnScalar(const YAML::Mark&, const std::string&, YAML::anchor_t,
+                const std::string&) override {}
+  void OnSequenceStart(const YAML::Mark&, const std::string&, YAML::anchor_t,
+                       YAML::EmitterStyle::value) override {}
+  void OnSequenceEnd() override {}
+  void OnMapStart(const YAML::Mark&, const std::string&, YAML::anchor_t,
+                  YAML::EmitterStyle::value) override {}
+  void OnMapEnd() override {}
+
+ private:
+  YAML::Mark latest_;
+};
+
 }  // namespace
 
 const YamlNode* YamlNode::Find(std::string_view name) const {
@@ -89,17 +114,20 @@ const YamlNode* YamlNode::Find(std::string_view name) const {
 absl::StatusOr<YamlNode> ParseYaml(const std::string& text, const std::string& name) {
   TreeBuilder builder(name);
   try {
-    const std::vector<YAML::Node> documents = YAML::LoadAll(text);
-    if (documents.size() > 1) {
-      return absl::InvalidArgumentError(
-          absl::StrCat(builder.Where(documents[1].Mark()), ": only one document is allowed"));
-    }
-    if (documents.empty()) {
+    // Not LoadAll, which takes a text like "," for empty documents without end.
+    std::istringstream stream(text);
+    YAML::Parser parser(stream);
+    DocumentStarts starts;
+    if (!parser.HandleNextDocument(starts)) {
       YamlNode nothing;
       nothing.where = absl::StrCat(name, ":1:1");
       return nothing;
     }
-    return builder.Build(documents[0], 0);
+    if (parser.HandleNextDocument(starts)) {
+      return absl::InvalidArgumentError(
+          absl::StrCat(builder.Where(starts.latest()), ": only one document is allowed"));
+    }
+    return builder.Build(YAML::Load(text), 0);
   } catch (const YAML::Exception& error) {
     return absl::InvalidArgumentError(absl::StrCat(builder.Where(error.mark), ": ", error.msg));
   }

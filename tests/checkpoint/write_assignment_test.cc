@@ -1,6 +1,6 @@
 #include "checkpoint/write_assignment.h"
 
-#include <cstring>
+#include <algorithm>
 #include <deque>
 #include <set>
 
@@ -152,8 +152,7 @@ class Gang {
     for (int64_t row = 0; row < part.box.num_rows(); ++row) {
       const int64_t columns = ExtentOf(part.spec).columns;
       const int64_t from = (part.box.row_begin + row) * columns + part.box.column_begin;
-      std::memcpy(part.data + row * part.row_bytes, whole.data + from * 4,
-                  static_cast<size_t>(part.row_bytes));
+      std::copy_n(whole.data + from * 4, part.row_bytes, part.data + row * part.row_bytes);
     }
   }
 
@@ -198,9 +197,9 @@ void ExpectTheSameBytes(const std::vector<Layout>& layouts, int64_t rows, int64_
         const HeldPart& got = readers.parts()[rank][i];
         const HeldPart& wanted = writers.parts()[rank][i];
         for (int64_t row = 0; row < got.box.num_rows(); ++row) {
-          ASSERT_EQ(std::memcmp(got.data + row * got.row_bytes, wanted.data + row * got.row_bytes,
-                                static_cast<size_t>(got.box.num_columns() * 4)),
-                    0)
+          const std::byte* const mine = got.data + row * got.row_bytes;
+          ASSERT_TRUE(
+              std::equal(mine, mine + got.box.num_columns() * 4, wanted.data + row * got.row_bytes))
               << got.spec.name << " row " << row;
         }
       }

@@ -5,7 +5,9 @@
 #include "tests/fuzz/fuzz_target.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
-  for (const std::string_view line : absl::StrSplit(liquid::AsText(data, size), '\n')) {
+  const std::string_view text = liquid::AsText(data, size);
+  for (const absl::string_view part : absl::StrSplit(absl::string_view(text.data(), size), '\n')) {
+    const std::string_view line(part.data(), part.size());
     const auto example = liquid::ParseExample(line);
     if (!example.ok()) {
       LIQUID_CHECK(!example.status().message().empty());

@@ -40,7 +40,7 @@ TEST(YamlDocumentTest, RefusesWithThePlace) {
               StatusIs(invalid, StartsWith("f:3:1: key 'a' is there twice, first at f:1:1")));
   EXPECT_THAT(ParseYaml("[a]: 1\n", "f"), StatusIs(invalid, HasSubstr("a key must be a name")));
   EXPECT_THAT(ParseYaml("a: 1\n---\nb: 2\n", "f"),
-              StatusIs(invalid, StartsWith("f:3:1: only one")));
+              StatusIs(invalid, StartsWith("f:2:1: only one")));
   EXPECT_THAT(ParseYaml("a: *nobody\n", "f"), StatusIs(invalid, StartsWith("f:1:")));
 }
 
@@ -56,6 +56,11 @@ TEST(YamlDocumentTest, RefusesWhatWouldGrowWithoutBound) {
     bomb += "]\n";
   }
   EXPECT_THAT(ParseYaml(bomb, "f"), StatusIs(invalid, HasSubstr("too large")));
+}
+
+// A library's loader makes empty documents of it without end.
+TEST(YamlDocumentTest, ALoneCommaIsRefusedAtOnce) {
+  EXPECT_FALSE(ParseYaml(",", "a.yaml").ok());
 }
 
 }  // namespace
