@@ -1,6 +1,5 @@
 // Leases: which gang does which slots of a step, and who takes over what another has not begun.
 #include <algorithm>
-#include <set>
 #include <utility>
 
 #include "coordinator/job_machine.h"
@@ -40,10 +39,6 @@ void JobMachine::LeaseAhead(absl::Time now, Actions* actions) {
 
 void JobMachine::LeaseStep(int64_t step, absl::Time now, Actions* actions) {
   ChooseKept(step);
-  std::set<int64_t> keepers;
-  for (const auto& [number, member] : gangs_) {
-    if (!member.held.empty()) keepers.insert(number);
-  }
   const std::map<int64_t, SlotSet> shares = DealSlots(step);
   reports_.ForgetFrom(step);  // of an older lease
   LedgerEntry entry;
@@ -59,7 +54,6 @@ void JobMachine::LeaseStep(int64_t step, absl::Time now, Actions* actions) {
 
   PlannedStep& planned = planned_[step];
   planned = PlannedStep();
-  planned.keepers = std::move(keepers);
   planned.evaluate = EvaluationIsDue(step);
   planned.checkpoint = step == record_.opened().num_steps() || CheckpointIsDue(step, now);
   if (planned.checkpoint) {
@@ -192,7 +186,7 @@ void JobMachine::SendPlan(int64_t gang, int64_t step, const SlotSet* slots,
   plan.set_evaluate_after(planned.evaluate);
   plan.set_checkpoint_after(planned.checkpoint && planned.writer == gang);
   plan.set_last(step == record_.opened().num_steps());
-  plan.set_anew(!planned.keepers.contains(gang));
+  plan.set_anew(start_anew_.contains(gang));
   if (slots != nullptr) {
     *plan.mutable_slots() = slots->ToRanges();
     for (const auto& [begin, end] : slots->ranges()) {

@@ -87,7 +87,6 @@ class JobMachine {
     int64_t writer = 0;
     std::map<int, int64_t> auditors;  // by slot
     std::map<int64_t, std::vector<int>> by_auditor;
-    std::set<int64_t> keepers;  // gangs whose slots of before the regroup count
   };
   struct AskedRelease {
     int64_t thief;
@@ -213,6 +212,7 @@ class JobMachine {
   std::map<std::pair<int64_t, int>, Dispute> disputes_;  // by step and slot
   std::set<std::pair<int64_t, int>> undecidable_;        // not to be audited again
   std::set<int64_t> distrusted_;  // what they hold is not kept over the regroup at hand
+  std::set<int64_t> start_anew_;  // the same, of the last regroup that ended
   bool is_stopped_ = false;       // by a person; until the next gang
   std::string stop_reason_;
   std::optional<int64_t> save_wanted_;              // by a person, after this step

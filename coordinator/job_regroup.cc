@@ -184,6 +184,7 @@ void JobMachine::BeIdle() {
   disputes_.clear();
   releases_.clear();
   distrusted_.clear();
+  start_anew_.clear();
   idle_.clear();
   finishes_.clear();
   retry_at_.reset();
@@ -253,7 +254,7 @@ void JobMachine::Form(absl::Time now, Actions* actions) {
   leased_step_ = step;
   planned_.clear();
   SendWorld(step, actions);
-  distrusted_.clear();
+  start_anew_ = std::exchange(distrusted_, {});
   SaveWhatIsDue(step, actions);
   if (!stop_reason_.empty()) {
     StopAll(actions);

@@ -94,14 +94,11 @@ class Watch {
   }
 
   void EndAll() {
-    // What the worker lent in its last moment as well.
-    for (bool is_last = false; !is_last;) {
-      {
-        MutexLock lock(mutex_);
-        for (const auto& [number, copy] : lent_) shutdown(copy, SHUT_RDWR);
-      }
-      is_last = !Listen(MSG_DONTWAIT);
+    // What the worker lent or took back in its last moment counts as well.
+    while (Listen(MSG_DONTWAIT)) {
     }
+    MutexLock lock(mutex_);
+    for (const auto& [number, copy] : lent_) shutdown(copy, SHUT_RDWR);
   }
 
   pthread_mutex_t* const life_;

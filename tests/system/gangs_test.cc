@@ -162,6 +162,8 @@ TEST_F(GangsTest, AGangThatIsAskedToGoLeavesTheJobToTheOthers) {
 }
 
 TEST_F(GangsTest, AFrozenGangIsMissedAndComesBackThawed) {
+  job_.epochs = 12;  // the others go round it at once, and shall not be done before it is missed
+  WriteTinyJob(job_);
   const std::string reference = Reference();
   auto coordinator = StartCoordinator();
   auto a = StartGang(1, 60);
