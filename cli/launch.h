@@ -46,7 +46,8 @@ struct RunResult {
 // Runs `command` to its end. SIGINT, SIGTERM, SIGHUP and SIGUSR1 that reach this process meanwhile
 // are passed on: the first as SIGUSR1, which mpirun hands to all ranks (they finish the step, save
 // and leave), later ones as SIGTERM, which ends them. If this process is killed, the command gets
-// SIGTERM. NotFound if the program is missing. Call it while the process has no other thread.
+// SIGTERM. NotFound if the program is missing. Call it while the process has no other thread, and
+// last: these signals do nothing to this process from here on.
 absl::StatusOr<RunResult> RunForwardingSignals(const std::vector<std::string>& command);
 
 }  // namespace liquid

@@ -9,13 +9,7 @@ SignalInbox::SignalInbox() {
   for (const int signal : {SIGINT, SIGTERM, SIGHUP, SIGUSR1, SIGCHLD}) {
     sigaddset(&signals_, signal);
   }
-  pthread_sigmask(SIG_BLOCK, &signals_, &mask_before_);
-}
-
-SignalInbox::~SignalInbox() {
-  while (Next(absl::ZeroDuration()) > 0) {
-  }
-  pthread_sigmask(SIG_SETMASK, &mask_before_, nullptr);
+  pthread_sigmask(SIG_BLOCK, &signals_, nullptr);
 }
 
 int SignalInbox::Next(absl::Duration timeout) {
