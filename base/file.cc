@@ -184,14 +184,16 @@ absl::StatusOr<std::string> ReadFile(const std::string& path) {
   }
 }
 
+absl::Status WriteFile(const std::string& path, std::string_view content) {
+  LIQUID_ASSIGN_OR_RETURN(File file, File::Create(path));
+  LIQUID_RETURN_IF_ERROR(file.WriteAt(0, content.data(), content.size()));
+  return file.Sync();
+}
+
 absl::Status WriteFileAtomically(const std::string& path, std::string_view content) {
   const std::string temporary = absl::StrCat(path, ".tmp-", getpid());
-  absl::Status status = [&]() -> absl::Status {
-    LIQUID_ASSIGN_OR_RETURN(File file, File::Create(temporary));
-    LIQUID_RETURN_IF_ERROR(file.WriteAt(0, content.data(), content.size()));
-    LIQUID_RETURN_IF_ERROR(file.Sync());
-    return Rename(temporary, path);
-  }();
+  absl::Status status = WriteFile(temporary, content);
+  if (status.ok()) status = Rename(temporary, path);
   if (!status.ok()) {
     unlink(temporary.c_str());
     return status;

@@ -79,6 +79,8 @@ class MappedFile {
 };
 
 absl::StatusOr<std::string> ReadFile(const std::string& path);
+// Creates the file, or replaces the content of the one that is there; it is on disk.
+absl::Status WriteFile(const std::string& path, std::string_view content);
 // Replaces `path` atomically: temporary file beside it, fsync, rename, fsync of the directory.
 absl::Status WriteFileAtomically(const std::string& path, std::string_view content);
 

@@ -13,7 +13,6 @@
 
 #include "absl/strings/str_cat.h"
 #include "base/file.h"
-#include "base/mutex.h"
 #include "base/status.h"
 #include "checkpoint/hf_directory.h"
 #include "checkpoint/manifest.h"
@@ -25,16 +24,6 @@
 
 namespace liquid {
 namespace {
-
-bool IsCastable(DType dtype) {
-  return dtype == DType::kF32 || dtype == DType::kBF16 || dtype == DType::kF16;
-}
-
-absl::Status WriteAndSync(const std::string& path, std::string_view content) {
-  LIQUID_ASSIGN_OR_RETURN(File file, File::Create(path));
-  LIQUID_RETURN_IF_ERROR(file.WriteAt(0, content.data(), content.size()));
-  return file.Sync();
-}
 
 // Elements [begin, end) of `source`, cast to `dtype`, at `out`.
 void Cast(const TensorRef& source, DType dtype, int64_t begin, int64_t end, std::byte* out) {
@@ -71,19 +60,16 @@ class Exporter {
       LIQUID_RETURN_IF_ERROR(file.WriteAt(0, header.data(), header.size()));
       files.push_back(std::move(file));
     }
-    Mutex mutex;
-    absl::Status first_error;
-    ParallelLoop(num_threads, static_cast<int64_t>(plan_.pieces.size()), [&](int64_t i) {
+    const auto write_piece = [&](int64_t i) {
       const Piece& piece = plan_.pieces[static_cast<size_t>(i)];
-      const absl::Status status = WritePiece(piece, files[static_cast<size_t>(piece.file)]);
-      const MutexLock lock(mutex);
-      first_error.Update(status);
-    });
-    LIQUID_RETURN_IF_ERROR(first_error);
+      return WritePiece(piece, files[static_cast<size_t>(piece.file)]);
+    };
+    LIQUID_RETURN_IF_ERROR(ParallelLoopUntilError(
+        num_threads, static_cast<int64_t>(plan_.pieces.size()), /*stop=*/nullptr, write_piece));
     for (File& file : files) LIQUID_RETURN_IF_ERROR(file.Sync());
     if (files.size() < 2) return absl::OkStatus();
-    return WriteAndSync(JoinPath(directory_, "model.safetensors.index.json"),
-                        MakeIndexJson(plan_, 0, plan_.num_model_files));
+    return WriteFile(JoinPath(directory_, "model.safetensors.index.json"),
+                     MakeIndexJson(plan_, 0, plan_.num_model_files));
   }
 
   absl::Status CopyCompanions(const std::string& from, std::optional<DType> dtype) {
@@ -99,7 +85,7 @@ class Exporter {
         config[key] = *dtype == DType::kBF16 ? "bfloat16" : "float32";
         content = config.dump(2, ' ', false, nlohmann::json::error_handler_t::replace) + "\n";
       }
-      LIQUID_RETURN_IF_ERROR(WriteAndSync(JoinPath(directory_, companion.name), content));
+      LIQUID_RETURN_IF_ERROR(WriteFile(JoinPath(directory_, companion.name), content));
     }
     return SyncDirectory(directory_);
   }
@@ -156,7 +142,7 @@ absl::StatusOr<ExportReport> ExportModel(const std::string& directory, const std
   std::vector<TensorSpec> specs;
   for (const TensorRef& tensor : source.tensors()) {
     specs.push_back(tensor.spec());
-    if (options.dtype.has_value() && IsCastable(specs.back().dtype)) {
+    if (options.dtype.has_value() && IsWeightDType(specs.back().dtype)) {
       specs.back().dtype = *options.dtype;
     }
   }

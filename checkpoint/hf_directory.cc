@@ -118,7 +118,7 @@ absl::Status WeightSource::ReadF32(std::string_view name, float* out, int64_t nu
   const DType dtype = ref.spec().dtype;
   const std::string who = absl::StrCat(ref.file->path(), ": tensor ", QuoteName(name), " is ",
                                        DescribeTensor(dtype, ref.spec().shape));
-  if (dtype != DType::kF32 && dtype != DType::kBF16 && dtype != DType::kF16) {
+  if (!IsWeightDType(dtype)) {
     return absl::InvalidArgumentError(absl::StrCat(who, "; weights must be F32, BF16 or F16"));
   }
   if (ref.tensor->num_bytes() / SizeOf(dtype) != num_elements) {
@@ -129,13 +129,17 @@ absl::Status WeightSource::ReadF32(std::string_view name, float* out, int64_t nu
   return absl::OkStatus();
 }
 
+bool IsWeightDType(DType dtype) {
+  return dtype == DType::kF32 || dtype == DType::kBF16 || dtype == DType::kF16;
+}
+
 void ConvertToF32(DType dtype, const std::byte* bytes, int64_t num_elements, float* out) {
   if (num_elements == 0) return;  // memcpy wants pointers even then
   if (dtype == DType::kF32) {
     std::memcpy(out, bytes, static_cast<size_t>(num_elements) * sizeof(float));
     return;
   }
-  LIQUID_CHECK(dtype == DType::kBF16 || dtype == DType::kF16);
+  LIQUID_CHECK(IsWeightDType(dtype));
   const bool is_bf16 = dtype == DType::kBF16;
   for (int64_t i = 0; i < num_elements; ++i) {
     uint16_t bits = 0;

@@ -64,7 +64,9 @@ struct SafetensorsIndex {
 absl::StatusOr<SafetensorsIndex> ParseSafetensorsIndex(std::string_view json,
                                                        const std::string& path);
 
-// Converts `num_elements` elements at `bytes` (any alignment), which must be F32, BF16 or F16.
+// Weights are F32, BF16 or F16: what fits into float32 exactly.
+bool IsWeightDType(DType dtype);
+// Converts `num_elements` elements at `bytes` (any alignment). REQUIRES: IsWeightDType(dtype).
 void ConvertToF32(DType dtype, const std::byte* bytes, int64_t num_elements, float* out);
 
 }  // namespace liquid

@@ -5,6 +5,8 @@
 #include <thread>
 #include <vector>
 
+#include "base/mutex.h"
+
 namespace liquid {
 
 void ParallelLoop(int num_threads, int64_t count, const std::function<void(int64_t)>& body) {
@@ -17,6 +19,23 @@ void ParallelLoop(int num_threads, int64_t count, const std::function<void(int64
   for (int64_t t = 0; t < num_others; ++t) threads.emplace_back(work);
   work();
   for (std::thread& thread : threads) thread.join();
+}
+
+absl::Status ParallelLoopUntilError(int num_threads, int64_t count, const std::atomic<bool>* stop,
+                                    const std::function<absl::Status(int64_t)>& body) {
+  Mutex mutex;
+  absl::Status first_error;
+  std::atomic<bool> failed = false;
+  ParallelLoop(num_threads, count, [&](int64_t i) {
+    if (failed) return;
+    const bool is_stopped = stop != nullptr && *stop;
+    const absl::Status status = is_stopped ? absl::CancelledError("broken off") : body(i);
+    if (status.ok()) return;
+    failed = true;
+    const MutexLock lock(mutex);
+    first_error.Update(status);
+  });
+  return first_error;
 }
 
 int NumUsableCpus() { return static_cast<int>(std::max(1u, std::thread::hardware_concurrency())); }

@@ -7,7 +7,6 @@
 
 #include "absl/strings/str_cat.h"
 #include "base/file.h"
-#include "base/mutex.h"
 #include "base/status.h"
 #include "checkpoint/checksum.h"
 #include "checkpoint/parallel_loop.h"
@@ -140,16 +139,12 @@ absl::Status CheckpointReader::ReadPiece(const PieceRead& read,
 
 absl::Status CheckpointReader::ReadParts(absl::Span<const HeldPart> parts, int num_threads) const {
   LIQUID_ASSIGN_OR_RETURN(const std::vector<PieceRead> reads, PlanReads(parts));
-  Mutex mutex;
-  absl::Status first_error;
-  ParallelLoop(num_threads, static_cast<int64_t>(reads.size()), [&](int64_t i) {
+  const auto read_piece = [&](int64_t i) {
     thread_local std::vector<std::byte> scratch;
-    const absl::Status status = ReadPiece(reads[static_cast<size_t>(i)], scratch);
-    if (status.ok()) return;
-    const MutexLock lock(mutex);
-    if (first_error.ok()) first_error = status;
-  });
-  return first_error;
+    return ReadPiece(reads[static_cast<size_t>(i)], scratch);
+  };
+  return ParallelLoopUntilError(num_threads, static_cast<int64_t>(reads.size()), /*stop=*/nullptr,
+                                read_piece);
 }
 
 }  // namespace liquid

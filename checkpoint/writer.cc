@@ -8,11 +8,11 @@
 #include "absl/strings/str_format.h"
 #include "base/check.h"
 #include "base/file.h"
-#include "base/mutex.h"
 #include "base/status.h"
 #include "checkpoint/checksum.h"
 #include "checkpoint/parallel_loop.h"
 #include "checkpoint/sparse_writer.h"
+#include "checkpoint/verify.h"
 
 namespace liquid {
 namespace {
@@ -27,12 +27,6 @@ constexpr const char* kCompanionNames[] = {
 
 // Read and hashed while it is in the CPU's cache.
 constexpr int64_t kBlockBytes = 1 << 20;
-
-absl::Status WriteWholeFile(const std::string& path, std::string_view content) {
-  LIQUID_ASSIGN_OR_RETURN(File file, File::Create(path));
-  LIQUID_RETURN_IF_ERROR(file.WriteAt(0, content.data(), content.size()));
-  return file.Sync();
-}
 
 absl::StatusOr<int64_t> FileSize(const std::string& path) {
   LIQUID_ASSIGN_OR_RETURN(const File file, File::OpenForRead(path));
@@ -72,23 +66,22 @@ absl::StatusOr<Hash128> HashRange(const File& file, int64_t begin, int64_t end) 
   return hasher.Digest();
 }
 
-// body(i) for each i below `count`, by threads; the first error of any, after which nothing begins.
-absl::Status ForEach(int64_t count, int num_threads, const std::atomic<bool>* stop,
-                     const std::function<absl::Status(int64_t)>& body) {
-  Mutex mutex;
-  absl::Status first_error;
-  std::atomic<bool> failed = false;
-  ParallelLoop(num_threads, count, [&](int64_t i) {
-    if (failed) return;
-    const bool is_stopped = stop != nullptr && *stop;
-    const absl::Status status =
-        is_stopped ? absl::CancelledError("the save was broken off") : body(i);
-    if (status.ok()) return;
-    failed = true;
-    const MutexLock lock(mutex);
-    first_error.Update(status);
-  });
-  return first_error;
+// The manifest's digest if the checkpoint `directory` is whole and has the files and the state of
+// `mine`. Who made it, and after which entry of the ledger, may differ.
+std::optional<std::string> DigestIfTheSame(const std::string& directory, const Manifest& mine) {
+  const auto text = ReadFile(JoinPath(directory, kManifestName));
+  if (!text.ok()) return std::nullopt;
+  const auto theirs = ParseManifest(*text, directory);
+  if (!theirs.ok()) return std::nullopt;
+  const bool is_same = theirs->tensor_files == mine.tensor_files &&
+                       theirs->plain_files == mine.plain_files &&
+                       theirs->state.stream_position == mine.state.stream_position &&
+                       theirs->state.job_digest == mine.state.job_digest &&
+                       theirs->state.dataset_digest == mine.state.dataset_digest;
+  if (!is_same) return std::nullopt;
+  const auto verified = VerifyDirectory(directory, NumUsableCpus());
+  if (!verified.ok() || !verified->problems.empty()) return std::nullopt;
+  return ManifestDigest(*text);
 }
 
 }  // namespace
@@ -165,7 +158,7 @@ absl::Status CheckpointWriter::CreateFiles() {
   }
   for (const CompanionFile& companion : companions_) {
     LIQUID_ASSIGN_OR_RETURN(const std::string content, ReadFile(companion.source));
-    LIQUID_RETURN_IF_ERROR(WriteWholeFile(JoinPath(temporary_, companion.name), content));
+    LIQUID_RETURN_IF_ERROR(WriteFile(JoinPath(temporary_, companion.name), content));
   }
   return absl::OkStatus();
 }
@@ -182,8 +175,8 @@ absl::StatusOr<std::vector<PieceChecksum>> CheckpointWriter::WritePieces(
     files.emplace(index, std::move(file));
   }
   std::vector<PieceChecksum> checksums(writes.size());
-  LIQUID_RETURN_IF_ERROR(
-      ForEach(static_cast<int64_t>(writes.size()), num_threads, stop, [&](int64_t i) {
+  LIQUID_RETURN_IF_ERROR(ParallelLoopUntilError(
+      num_threads, static_cast<int64_t>(writes.size()), stop, [&](int64_t i) {
         const PieceWrite& write = writes[static_cast<size_t>(i)];
         const std::byte* bytes = bytes_of(write);
         if (write.is_whole) {
@@ -213,8 +206,8 @@ absl::StatusOr<std::vector<PieceChecksum>> CheckpointWriter::HashPieces(
     files.emplace(piece.file, std::move(file));
   }
   std::vector<PieceChecksum> checksums(pieces.size());
-  LIQUID_RETURN_IF_ERROR(ForEach(
-      static_cast<int64_t>(pieces.size()), num_threads, stop, [&](int64_t i) -> absl::Status {
+  LIQUID_RETURN_IF_ERROR(ParallelLoopUntilError(
+      num_threads, static_cast<int64_t>(pieces.size()), stop, [&](int64_t i) -> absl::Status {
         const Piece& piece = pieces[static_cast<size_t>(i)];
         const int64_t begin = plan_.TensorOf(piece).begin + plan_.FirstByte(piece);
         LIQUID_ASSIGN_OR_RETURN(const Hash128 hash, HashRange(files.at(piece.file), begin,
@@ -280,7 +273,7 @@ absl::StatusOr<CommittedCheckpoint> CheckpointWriter::Commit(
     if (end - begin < 2) continue;  // a single file needs no index
     plain_names.push_back(absl::StrCat(stem, ".safetensors.index.json"));
     LIQUID_RETURN_IF_ERROR(
-        WriteWholeFile(JoinPath(temporary_, plain_names.back()), MakeIndexJson(plan_, begin, end)));
+        WriteFile(JoinPath(temporary_, plain_names.back()), MakeIndexJson(plan_, begin, end)));
   }
   CommittedCheckpoint committed{
       JoinPath(root_, CheckpointName(step_)), CheckpointName(step_), "", plan_.num_bytes, {}};
@@ -290,11 +283,16 @@ absl::StatusOr<CommittedCheckpoint> CheckpointWriter::Commit(
     manifest.plain_files.push_back(std::move(file));
   }
   const std::string text = WriteManifest(manifest);
-  committed.manifest_digest = ManifestDigest(text);
   committed.num_bytes += static_cast<int64_t>(text.size());
-  LIQUID_RETURN_IF_ERROR(WriteWholeFile(JoinPath(temporary_, kManifestName), text));
-  LIQUID_RETURN_IF_ERROR(SyncDirectory(temporary_));
-  LIQUID_RETURN_IF_ERROR(Publish());
+  if (std::optional<std::string> digest = DigestIfTheSame(committed.path, manifest)) {
+    committed.manifest_digest = *std::move(digest);
+    static_cast<void>(Abandon());  // else the next Prepare will
+  } else {
+    committed.manifest_digest = ManifestDigest(text);
+    LIQUID_RETURN_IF_ERROR(WriteFile(JoinPath(temporary_, kManifestName), text));
+    LIQUID_RETURN_IF_ERROR(SyncDirectory(temporary_));
+    LIQUID_RETURN_IF_ERROR(Publish());
+  }
   // The checkpoint is safe; what goes wrong from here on does not undo it.
   const absl::Status linked = SetLatest();
   committed.warnings = RemoveOldCheckpoints(root_, step_, retention);

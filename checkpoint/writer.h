@@ -90,8 +90,10 @@ class CheckpointWriter {
 
   // `checksums`: of all pieces of the plan, each once, in any order (a piece that is missing or
   // twice is Internal). state.step must be the writer's. A checkpoint of the same step that is
-  // there already is replaced. When this returns OK, the checkpoint is on disk under its name;
-  // `latest` leads to it unless a warning says why not.
+  // there already is replaced, unless it is whole and holds the same: then it stays, with the
+  // digest that the ledger may know of it (a gang that was cut off may save what another gang has
+  // saved). When this returns OK, the checkpoint is on disk under its name; `latest` leads to it
+  // unless a warning says why not.
   absl::StatusOr<CommittedCheckpoint> Commit(const TrainingState& state,
                                              absl::Span<const PieceChecksum> checksums,
                                              const Retention& retention);

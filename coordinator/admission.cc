@@ -4,16 +4,12 @@
 
 #include "absl/strings/str_cat.h"
 #include "base/status.h"
+#include "coordinator/refuse.h"
 #include "data/epoch_order.h"
 #include "proto/job_loader.h"
 
 namespace liquid {
 namespace {
-
-template <typename... Args>
-absl::Status Refuse(const Args&... args) {
-  return absl::FailedPreconditionError(absl::StrCat(args...));
-}
 
 template <typename A, typename B>
 absl::Status MustAgree(const char* what, const A& ours, const B& theirs) {

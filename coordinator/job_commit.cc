@@ -8,6 +8,7 @@
 #include "base/exit_code.h"
 #include "coordinator/admission.h"
 #include "coordinator/job_machine.h"
+#include "coordinator/refuse.h"
 
 namespace liquid {
 namespace {
@@ -17,11 +18,6 @@ constexpr double kAverageWeight = 0.1;  // of the newest value in a running aver
 
 double RunningAverage(double average, double value) {
   return average == 0 ? value : (1 - kAverageWeight) * average + kAverageWeight * value;
-}
-
-template <typename... Args>
-absl::Status Refuse(const Args&... args) {
-  return absl::FailedPreconditionError(absl::StrCat(args...));
 }
 
 }  // namespace

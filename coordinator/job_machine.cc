@@ -7,15 +7,11 @@
 #include "base/check.h"
 #include "base/status.h"
 #include "coordinator/admission.h"
+#include "coordinator/refuse.h"
 #include "proto/job_loader.h"
 
 namespace liquid {
 namespace {
-
-template <typename... Args>
-absl::Status Refuse(const Args&... args) {
-  return absl::FailedPreconditionError(absl::StrCat(args...));
-}
 
 absl::Duration HeartbeatTimeout(const Job& job) {
   return absl::Seconds(job.coordinator().heartbeat_timeout_seconds());

@@ -5,14 +5,10 @@
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
 #include "coordinator/job_machine.h"
+#include "coordinator/refuse.h"
 
 namespace liquid {
 namespace {
-
-template <typename... Args>
-absl::Status Refuse(const Args&... args) {
-  return absl::FailedPreconditionError(absl::StrCat(args...));
-}
 
 LedgerEntry OperatorEntry(const std::string& who, const std::string& what) {
   LedgerEntry entry;

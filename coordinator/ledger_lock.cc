@@ -1,6 +1,5 @@
 #include "coordinator/ledger_lock.h"
 
-#include <sys/file.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -29,8 +28,8 @@ std::string DescribeThisProcess() {
 
 absl::StatusOr<LedgerLock> LedgerLock::Acquire(const std::string& path) {
   LIQUID_ASSIGN_OR_RETURN(File file, OpenOrCreate(path));
-  if (flock(file.fd(), LOCK_EX | LOCK_NB) != 0) {
-    if (errno != EWOULDBLOCK) return ErrnoStatus(errno, "lock", path);
+  LIQUID_ASSIGN_OR_RETURN(const bool is_mine, file.TryLock());
+  if (!is_mine) {
     const auto holder = ReadFile(path);
     return absl::FailedPreconditionError(
         absl::StrCat("another coordinator serves this job: ",

@@ -42,9 +42,7 @@ bool IsKnownExtra(std::string_view name, const ModelConfig& config) {
 
 absl::Status CheckFloats(const TensorSpec& spec, const std::string& directory) {
   const DType dtype = spec.dtype;
-  if (dtype == DType::kF32 || dtype == DType::kBF16 || dtype == DType::kF16) {
-    return absl::OkStatus();
-  }
+  if (IsWeightDType(dtype)) return absl::OkStatus();
   return absl::InvalidArgumentError(absl::StrCat(directory, ": tensor ", spec.name, " is ",
                                                  absl::string_view(DTypeName(dtype).data()),
                                                  "; weights must be F32, BF16 or F16"));

@@ -45,7 +45,7 @@ CheckpointSave::CheckpointSave(const CheckpointPlan& plan, const WriteAssignment
 CheckpointSave::~CheckpointSave() {
   stop_ = true;
   static_cast<void>(task_.Wait());
-  if (phase_ != Phase::kOver) static_cast<void>(End(absl::CancelledError("broken off")));
+  if (phase_ != Phase::kOver) End(absl::CancelledError("broken off"));
 }
 
 void CheckpointSave::Enter(Phase phase) {
@@ -84,7 +84,10 @@ absl::Status CheckpointSave::Work(Phase phase) {
 }
 
 absl::StatusOr<bool> CheckpointSave::Advance(const absl::Status& all, bool may_publish) {
-  if (!all.ok()) return End(all);
+  if (!all.ok()) {
+    End(all);
+    return true;
+  }
   switch (phase_) {
     case Phase::kPreparing:
       Enter(Phase::kWriting);
@@ -106,7 +109,8 @@ absl::StatusOr<bool> CheckpointSave::Advance(const absl::Status& all, bool may_p
       if (may_publish) Enter(Phase::kPublishing);
       return false;
     case Phase::kPublishing:
-      return End(absl::OkStatus());
+      End(absl::OkStatus());
+      return true;
     case Phase::kOver:
       break;
   }
@@ -114,15 +118,14 @@ absl::StatusOr<bool> CheckpointSave::Advance(const absl::Status& all, bool may_p
   return true;
 }
 
-absl::StatusOr<bool> CheckpointSave::End(const absl::Status& all) {
+void CheckpointSave::End(const absl::Status& all) {
   phase_ = Phase::kOver;
-  if (all.ok()) return true;
+  if (all.ok()) return;
   result_ = all;
   if (world_.rank() == 0) {
     const absl::Status abandoned = writer_.Abandon();
     if (!abandoned.ok()) LogWarning(abandoned.message());
   }
-  return true;
 }
 
 }  // namespace liquid

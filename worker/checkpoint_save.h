@@ -55,7 +55,7 @@ class CheckpointSave {
 
   void Enter(Phase phase);
   absl::Status Work(Phase phase);
-  absl::StatusOr<bool> End(const absl::Status& all);
+  void End(const absl::Status& all);
 
   const WriteAssignment& assignment_;
   const StateSnapshot& snapshot_;

@@ -113,7 +113,7 @@ absl::StatusOr<CheckpointReader> Checkpointing::Load(const std::string& director
 }
 
 absl::Status Checkpointing::Prepare(const TrainState& state) {
-  const HeldState held = HeldStateOf(state);
+  HeldState held = HeldStateOf(state);
   LIQUID_ASSIGN_OR_RETURN(
       plan_, MakeCheckpointPlan(held.model, held.optimizer, job_.checkpoint().max_shard_bytes()));
   LIQUID_ASSIGN_OR_RETURN(const std::vector<PlacedBox> mine, PlaceParts(plan_, held.parts));
@@ -123,12 +123,12 @@ absl::Status Checkpointing::Prepare(const TrainState& state) {
   for (const std::string& message : messages) boxes.push_back(DecodeBoxes(message));
   LIQUID_ASSIGN_OR_RETURN(assignment_, AssignWrites(plan_, boxes, world_.rank()));
   snapshot_.emplace(plan_, assignment_);
+  parts_ = std::move(held.parts);
   allocation_.Start([this] { return snapshot_->Allocate(); });
   return absl::OkStatus();
 }
 
-absl::StatusOr<bool> Checkpointing::Begin(const TrainState& state,
-                                          std::optional<double> /*eval_loss*/) {
+absl::StatusOr<bool> Checkpointing::Begin(const TrainState& state) {
   LIQUID_CHECK(save_ == nullptr && snapshot_.has_value());
   if (state.applied_step == saved_step_) return false;
   begin_ = absl::Now();
@@ -143,7 +143,7 @@ absl::StatusOr<bool> Checkpointing::Begin(const TrainState& state,
   request.companions = FindCompanionFiles(ConfigPath(job_), job_.model().tokenizer());
   request.retention = {job_.checkpoint().keep_last(), job_.checkpoint().keep_every_steps()};
   absl::Status ready = allocation_.Wait();
-  if (ready.ok()) snapshot_->Take(HeldStateOf(state).parts);
+  if (ready.ok()) snapshot_->Take(parts_);
   save_ = std::make_unique<CheckpointSave>(plan_, assignment_, *snapshot_, world_,
                                            std::move(request), std::move(ready));
   stall_ = absl::Now() - begin_;

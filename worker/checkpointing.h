@@ -61,9 +61,8 @@ class Checkpointing {
   // --- A save. There is one at a time.
 
   // Collective. Copies the state and begins to write the copy; false if the newest checkpoint is
-  // already of this step, or no step has been made. REQUIRES: !is_saving(). `eval_loss` is of this
-  // very state, if it was evaluated.
-  absl::StatusOr<bool> Begin(const TrainState& state, std::optional<double> eval_loss);
+  // already of this step, or no step has been made. REQUIRES: !is_saving(), Prepare(state).
+  absl::StatusOr<bool> Begin(const TrainState& state);
   bool is_saving() const { return save_ != nullptr; }
   int64_t saving_step() const { return save_->step(); }  // REQUIRES: is_saving()
   bool is_committed() const { return is_committed_; }
@@ -97,6 +96,7 @@ class Checkpointing {
   int64_t saved_step_ = 0;  // of the newest checkpoint; 0: none
 
   // Made by Prepare.
+  std::vector<HeldPart> parts_;
   CheckpointPlan plan_;
   WriteAssignment assignment_;
   std::optional<StateSnapshot> snapshot_;

@@ -38,10 +38,7 @@ absl::StatusOr<std::string> ProbeDigest(const Job& job, const Dataset& dataset, 
   Hash128 hash;
   state.model.ForwardBackward(
       batch, kLossScale, RecomputeOf(job),
-      [&](int index, ConstTensorView gradient) {
-        hash ^=
-            HashPart(state.fingerprint_keys[index], state.model.parameters()[index], gradient.data);
-      },
+      [&](int index, ConstTensorView gradient) { hash ^= HashPart(state, index, gradient.data); },
       absl::MakeSpan(nll));
   LIQUID_ASSIGN_OR_RETURN(const std::vector<std::string> all,
                           state.mesh.gang().AllGatherMessages(ToHex(hash)));
@@ -54,10 +51,7 @@ absl::StatusOr<std::string> ProbeDigest(const Job& job, const Dataset& dataset, 
                      ": the probe slot's gradient has the digest ", all[rank], ", rank ", first,
                      "'s ", all[first], "; use machines that are alike"));
   }
-  if (tensor_size == 1) return all[0];
-  std::string of_replica;
-  for (size_t t = 0; t < tensor_size; ++t) of_replica += all[t];
-  return ToHex(HashBytes(of_replica));
+  return DigestOfReplica(all, 0, state.mesh.tensor_size());
 }
 
 }  // namespace liquid

@@ -22,6 +22,36 @@ std::vector<FingerprintKey> KeysOf(const Model& model) {
   return keys;
 }
 
+// Tasks begin and end at bounds of the key's chunks.
+std::vector<HashTask> HashTasksOf(const FingerprintKey& key, const Parameter& parameter) {
+  const int64_t chunk = key.chunk_bytes() / static_cast<int64_t>(sizeof(float));
+  const int64_t most = std::max(chunk, kTaskElements / chunk * chunk);
+  std::vector<HashTask> tasks;
+  int64_t room = 0;  // in the last task
+  ForEachRun(parameter.shape, parameter.part, [&](int64_t begin, int64_t offset, int64_t count) {
+    for (int64_t done = 0; done < count;) {
+      const int64_t size = std::min(most, count - done);
+      if (size > room) {
+        tasks.emplace_back();
+        room = most;
+      }
+      tasks.back().runs.push_back({begin + done, offset + done, size});
+      room -= size;
+      done += size;
+    }
+  });
+  return tasks;
+}
+
+std::vector<std::vector<HashTask>> AllHashTasks(const Model& model,
+                                                absl::Span<const FingerprintKey> keys) {
+  std::vector<std::vector<HashTask>> tasks;
+  for (const Parameter& parameter : model.parameters()) {
+    tasks.push_back(HashTasksOf(keys[tasks.size()], parameter));
+  }
+  return tasks;
+}
+
 }  // namespace
 
 TensorSpec SpecOf(const Parameter& parameter) {
@@ -35,7 +65,8 @@ TrainState::TrainState(Model& m, const GangMesh& g, Ops& o, TensorPool& pool)
       ops(o),
       exp_avg(pool.AllocateF32({m.layout().slice_size()})),
       exp_avg_sq(pool.AllocateF32({m.layout().slice_size()})),
-      fingerprint_keys(KeysOf(m)) {
+      fingerprint_keys(KeysOf(m)),
+      hash_tasks(AllHashTasks(m, fingerprint_keys)) {
   LIQUID_CHECK(m.layout().num_slices() == g.num_replicas() &&
                m.tensor_parallel().size() == g.tensor_size());
   Reset();
@@ -48,54 +79,18 @@ void TrainState::Reset() {
 
 namespace {
 
-// The hash of elements [begin, begin + count) of a tensor, at `data`: of every `stride`-th task of
-// about kTaskBytes, from `first` on.
-Hash128 HashElements(const FingerprintKey& key, int64_t begin, int64_t count, const float* data,
-                     int64_t first, int64_t stride) {
-  const int64_t chunk = key.chunk_bytes() / static_cast<int64_t>(sizeof(float));
-  const int64_t task = std::max(chunk, kTaskElements / chunk * chunk);
-  const int64_t num_tasks = (count + task - 1) / task;
+// The XOR of every `stride`-th of `tasks`, from `first` on, of a part at `data`.
+Hash128 HashTasks(const FingerprintKey& key, absl::Span<const HashTask> tasks, const float* data,
+                  int64_t first, int64_t stride) {
+  constexpr int64_t kElementBytes = sizeof(float);
+  const auto num_tasks = static_cast<int64_t>(tasks.size());
   const int64_t num_mine = std::max<int64_t>(0, num_tasks - first + stride - 1) / stride;
   Hash128 hash;
   Mutex mutex;
   ParallelFor(num_mine, [&](int64_t n) {
-    const int64_t at = (first + n * stride) * task;
-    const Hash128 part =
-        key.HashPart((begin + at) * static_cast<int64_t>(sizeof(float)), data + at,
-                     std::min(task, count - at) * static_cast<int64_t>(sizeof(float)));
-    MutexLock lock(mutex);
-    hash ^= part;
-  });
-  return hash;
-}
-
-// The same of a part of many short runs: of every `stride`-th group of them.
-Hash128 HashRuns(const FingerprintKey& key, const Parameter& parameter, const float* data,
-                 int64_t first, int64_t stride) {
-  struct Run {
-    int64_t begin;
-    int64_t offset;
-    int64_t count;
-  };
-  std::vector<Run> runs;
-  ForEachRun(parameter.shape, parameter.part, [&](int64_t begin, int64_t offset, int64_t count) {
-    runs.push_back({begin, offset, count});
-  });
-  if (runs.size() == 1) {
-    return HashElements(key, runs[0].begin, runs[0].count, data, first, stride);
-  }
-  const auto num_runs = static_cast<int64_t>(runs.size());
-  const int64_t per_task =
-      std::max<int64_t>(1, kTaskElements / std::max<int64_t>(1, runs[0].count));
-  const int64_t num_tasks = (num_runs + per_task - 1) / per_task;
-  const int64_t num_mine = std::max<int64_t>(0, num_tasks - first + stride - 1) / stride;
-  Hash128 hash;
-  Mutex mutex;
-  ParallelFor(num_mine, [&](int64_t n) {
-    const int64_t begin = (first + n * stride) * per_task;
     Hash128 part;
-    for (int64_t r = begin; r < std::min(begin + per_task, num_runs); ++r) {
-      part ^= HashElements(key, runs[r].begin, runs[r].count, data + runs[r].offset, 0, 1);
+    for (const HashTask::Run& run : tasks[static_cast<size_t>(first + n * stride)].runs) {
+      part ^= key.HashPart(run.begin * kElementBytes, data + run.offset, run.count * kElementBytes);
     }
     MutexLock lock(mutex);
     hash ^= part;
@@ -105,8 +100,20 @@ Hash128 HashRuns(const FingerprintKey& key, const Parameter& parameter, const fl
 
 }  // namespace
 
-Hash128 HashPart(const FingerprintKey& key, const Parameter& parameter, const void* data) {
-  return HashRuns(key, parameter, static_cast<const float*>(data), /*first=*/0, /*stride=*/1);
+Hash128 HashPart(const TrainState& state, int index, const void* data) {
+  const auto i = static_cast<size_t>(index);
+  return HashTasks(state.fingerprint_keys[i], state.hash_tasks[i], static_cast<const float*>(data),
+                   /*first=*/0, /*stride=*/1);
+}
+
+std::string DigestOfReplica(absl::Span<const std::string> of_ranks, int64_t replica,
+                            int64_t tensor_size) {
+  if (tensor_size == 1) return of_ranks[static_cast<size_t>(replica)];
+  std::string all;
+  for (int64_t t = 0; t < tensor_size; ++t) {
+    all += of_ranks[static_cast<size_t>(replica * tensor_size + t)];
+  }
+  return ToHex(HashBytes(all));
 }
 
 absl::Status GatherWeights(TrainState& state) {
@@ -129,8 +136,8 @@ absl::Status UpdateFingerprint(TrainState& state) {
     // Replica r of R hashes every R-th task, counted over all tensors so that small ones spread
     // too.
     const int64_t first = ((state.mesh.replica() - static_cast<int64_t>(i)) % size + size) % size;
-    mine ^=
-        HashRuns(state.fingerprint_keys[i], parameters[i], parameters[i].value.f32(), first, size);
+    mine ^= HashTasks(state.fingerprint_keys[i], state.hash_tasks[i], parameters[i].value.f32(),
+                      first, size);
   }
   LIQUID_ASSIGN_OR_RETURN(const std::vector<std::string> all,
                           state.mesh.gang().AllGatherMessages(ToHex(mine)));

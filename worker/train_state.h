@@ -7,6 +7,8 @@
 #include <vector>
 
 #include "absl/status/status.h"
+#include "absl/types/span.h"
+#include "base/hash.h"
 #include "checkpoint/fingerprint.h"
 #include "kernels/ops.h"
 #include "model/model.h"
@@ -14,6 +16,16 @@
 #include "tensor/pool.h"
 
 namespace liquid {
+
+// What one thread hashes at a time of this rank's part of a parameter: about 2 MB.
+struct HashTask {
+  struct Run {
+    int64_t begin;   // element of the whole tensor
+    int64_t offset;  // of the same element in the part
+    int64_t count;
+  };
+  std::vector<Run> runs;
+};
 
 // On every rank of a gang: its part of the weights, and of the moments of that part the slice that
 // it owns among the replicas (model.layout()). Source: Rajbhandari et al. 2019, arXiv:1910.02054,
@@ -28,11 +40,12 @@ struct TrainState {
   Model& model;
   const GangMesh& mesh;
   Ops& ops;
-  PooledTensor exp_avg;                                // AdamW's first moment, [slice_size()]
-  PooledTensor exp_avg_sq;                             // the second
-  int64_t applied_step = 0;                            // updates that have been applied
-  std::string fingerprint;                             // of the weights, 32 hexadecimal digits
-  const std::vector<FingerprintKey> fingerprint_keys;  // by parameter
+  PooledTensor exp_avg;                                 // AdamW's first moment, [slice_size()]
+  PooledTensor exp_avg_sq;                              // the second
+  int64_t applied_step = 0;                             // updates that have been applied
+  std::string fingerprint;                              // of the weights, 32 hexadecimal digits
+  const std::vector<FingerprintKey> fingerprint_keys;   // by parameter
+  const std::vector<std::vector<HashTask>> hash_tasks;  // by parameter
 };
 
 // How a checkpoint names and shapes a parameter.
@@ -42,9 +55,12 @@ TensorSpec SpecOf(const Parameter& parameter);
 // has updated one of.
 absl::Status GatherWeights(TrainState& state);
 
-// The hash of this rank's part of `parameter` at `data`, by all threads: the XOR over all parts is
-// the fingerprint of the whole tensor.
-Hash128 HashPart(const FingerprintKey& key, const Parameter& parameter, const void* data);
+// The hash of `data`, which lies as this rank's part of parameter `index` does, by all threads: the
+// XOR over all parts is the fingerprint of the whole tensor.
+Hash128 HashPart(const TrainState& state, int index, const void* data);
+// The digest of what a replica computed, from what each rank of the gang says of its part.
+std::string DigestOfReplica(absl::Span<const std::string> of_ranks, int64_t replica,
+                            int64_t tensor_size);
 
 // Collective in the gang. Sets state.fingerprint (checkpoint/fingerprint.h); each rank hashes a
 // share.

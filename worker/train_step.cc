@@ -129,22 +129,14 @@ absl::Status TrainStep::ComputeRound() {
   if (any_digest) {
     LIQUID_ASSIGN_OR_RETURN(const std::vector<std::string> of_ranks,
                             world_.AllGatherMessages(std::move(digest)));
-    for (size_t i = 0; i < tasks.size(); ++i) digests[i] = DigestOfReplica(of_ranks, i);
+    for (size_t i = 0; i < tasks.size(); ++i) {
+      digests[i] = DigestOfReplica(of_ranks, static_cast<int64_t>(i), mesh_.tensor_size());
+    }
   }
   for (size_t i = 0; i < tasks.size(); ++i) slots_.Done(tasks[i], digests[i]);
   idle_since_ = absl::Now();
   compute_time_ += idle_since_ - start;
   return absl::OkStatus();
-}
-
-// Of what its tensor ranks computed.
-std::string TrainStep::DigestOfReplica(const std::vector<std::string>& of_ranks,
-                                       size_t replica) const {
-  const auto size = static_cast<size_t>(mesh_.tensor_size());
-  if (size == 1) return of_ranks[replica];
-  std::string all;
-  for (size_t t = 0; t < size; ++t) all += of_ranks[replica * size + t];
-  return ToHex(HashBytes(all));
 }
 
 double TrainStep::slots_per_second() const {
@@ -173,9 +165,7 @@ void TrainStep::ComputeSlot(const StepSlots::Task& task, std::string* digest) {
           uint32_t{1} << 23;
       flip = false;
     }
-    if (task.wants_digest)
-      hash ^=
-          HashPart(state_.fingerprint_keys[index], state_.model.parameters()[index], gradient.data);
+    if (task.wants_digest) hash ^= HashPart(state_, index, gradient.data);
     if (task.counts) gradient_sum_.Fold(index, gradient);
   };
   const double loss_scale = 1.0 / static_cast<double>(target_tokens_);
@@ -207,7 +197,7 @@ absl::StatusOr<std::string> TrainStep::Audit(int64_t step, int slot) {
   }
   LIQUID_ASSIGN_OR_RETURN(const std::vector<std::string> of_ranks,
                           world_.AllGatherMessages(std::move(digest)));
-  return DigestOfReplica(of_ranks, static_cast<size_t>(replica));
+  return DigestOfReplica(of_ranks, replica, mesh_.tensor_size());
 }
 
 StepReport TrainStep::BeginReport() const {

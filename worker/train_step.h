@@ -62,7 +62,6 @@ class TrainStep {
 
  private:
   void ComputeSlot(const StepSlots::Task& task, std::string* digest);
-  std::string DigestOfReplica(const std::vector<std::string>& of_ranks, size_t replica) const;
   StepReport BeginReport() const;
   absl::StatusOr<bool> Reduce(Communicator* rail);
   absl::StatusOr<std::string> BadRowsOfAll(Communicator* rail);

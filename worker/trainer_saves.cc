@@ -40,7 +40,7 @@ absl::StatusOr<SaveResult> Trainer::FinishSave() {
 absl::StatusOr<SaveResult> Trainer::BeginSave() {
   LIQUID_ASSIGN_OR_RETURN(SaveResult earlier, FinishSave());
   if (absl::IsAborted(earlier.failure)) return earlier;
-  LIQUID_ASSIGN_OR_RETURN(const bool begun, parts_.checkpointing.Begin(parts_.state, std::nullopt));
+  LIQUID_ASSIGN_OR_RETURN(const bool begun, parts_.checkpointing.Begin(parts_.state));
   if (!begun && last_checkpoint_.has_value()) TellCheckpoint(*last_checkpoint_);
   return SaveResult();
 }

@@ -17,9 +17,9 @@ namespace fs = std::filesystem;
 using ::liquid::testing::IsOk;
 using ::liquid::testing::SampleModel;
 using ::liquid::testing::Save;
-using ::liquid::testing::SaveOptions;
 using ::liquid::testing::StatusIs;
 using ::liquid::testing::TemporaryDirectory;
+using ::liquid::testing::ThreeFiles;
 using ::liquid::testing::WriteBytes;
 using ::testing::HasSubstr;
 using ::testing::SizeIs;
@@ -28,11 +28,8 @@ using ::testing::SizeIs;
 class DamageTest : public ::testing::Test {
  protected:
   DamageTest() {
-    SaveOptions options;
-    options.max_shard_bytes = 100;
-    options.companions = {{"tests/checkpoint/golden/config.json", "config.json"}};
     for (const int64_t step : {1, 2}) {
-      EXPECT_THAT(Save(root_.path(), step, sample_, options), IsOk());
+      EXPECT_THAT(Save(root_.path(), step, sample_, ThreeFiles()), IsOk());
     }
   }
 

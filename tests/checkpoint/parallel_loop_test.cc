@@ -18,6 +18,21 @@ TEST(ParallelLoopTest, CallsEachIndexOnce) {
   }
 }
 
+TEST(ParallelLoopTest, EndsAtTheFirstError) {
+  std::atomic<int> calls = 0;
+  const auto fail_at_3 = [&](int64_t i) {
+    ++calls;
+    return i == 3 ? absl::DataLossError("three") : absl::OkStatus();
+  };
+  EXPECT_EQ(ParallelLoopUntilError(1, 1000, nullptr, fail_at_3), absl::DataLossError("three"));
+  EXPECT_EQ(calls, 4);
+  EXPECT_TRUE(ParallelLoopUntilError(2, 3, nullptr, fail_at_3).ok());
+  const std::atomic<bool> stop = true;
+  calls = 0;
+  EXPECT_TRUE(absl::IsCancelled(ParallelLoopUntilError(2, 1000, &stop, fail_at_3)));
+  EXPECT_EQ(calls, 0);
+}
+
 TEST(ParallelLoopTest, ThereIsACpu) { EXPECT_GE(NumUsableCpus(), 1); }
 
 }  // namespace

@@ -86,9 +86,18 @@ struct SaveOptions {
   int num_ranks = 1;
   int64_t max_shard_bytes = 0;
   Retention retention;
+  std::string ledger_head = "22dd";
   std::vector<CompanionFile> companions;
   std::vector<std::vector<HeldPart>> parts;  // by rank; empty: `num_ranks` replicas
 };
+
+// The model becomes three files, beside a config.json.
+inline SaveOptions ThreeFiles() {
+  SaveOptions options;
+  options.max_shard_bytes = 100;
+  options.companions = {{"tests/checkpoint/golden/config.json", "config.json"}};
+  return options;
+}
 
 inline TrainingState SampleState(const SampleModel& sample, int64_t step) {
   TrainingState state;
@@ -182,8 +191,10 @@ inline absl::StatusOr<CommittedCheckpoint> Save(const std::string& root, int64_t
     LIQUID_RETURN_IF_ERROR(writer.Abandon());
     return checksums.status();
   }
+  TrainingState state = SampleState(sample, step);
+  state.ledger_head = options.ledger_head;
   absl::StatusOr<CommittedCheckpoint> committed =
-      writer.Commit(SampleState(sample, step), *checksums, options.retention);
+      writer.Commit(state, *checksums, options.retention);
   if (!committed.ok()) LIQUID_RETURN_IF_ERROR(writer.Abandon());
   return committed;
 }

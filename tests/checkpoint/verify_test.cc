@@ -14,9 +14,9 @@ namespace fs = std::filesystem;
 using ::liquid::testing::IsOk;
 using ::liquid::testing::SampleModel;
 using ::liquid::testing::Save;
-using ::liquid::testing::SaveOptions;
 using ::liquid::testing::StatusIs;
 using ::liquid::testing::TemporaryDirectory;
+using ::liquid::testing::ThreeFiles;
 using ::liquid::testing::WriteBytes;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
@@ -25,12 +25,7 @@ using ::testing::SizeIs;
 // A checkpoint whose model has three files.
 class VerifyTest : public ::testing::Test {
  protected:
-  VerifyTest() {
-    SaveOptions options;
-    options.max_shard_bytes = 100;
-    options.companions = {{"tests/checkpoint/golden/config.json", "config.json"}};
-    EXPECT_THAT(Save(root_.path(), 1, SampleModel(1), options), IsOk());
-  }
+  VerifyTest() { EXPECT_THAT(Save(root_.path(), 1, SampleModel(1), ThreeFiles()), IsOk()); }
   std::vector<VerifyProblem> Problems() {
     const auto report = VerifyDirectory(directory_, 2);
     EXPECT_THAT(report, IsOk());

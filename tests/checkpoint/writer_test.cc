@@ -28,6 +28,7 @@ using ::liquid::testing::Save;
 using ::liquid::testing::SaveOptions;
 using ::liquid::testing::StatusIs;
 using ::liquid::testing::TemporaryDirectory;
+using ::liquid::testing::WriteBytes;
 using ::testing::AllOf;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
@@ -164,6 +165,30 @@ TEST(CheckpointWriterTest, ReplacesACheckpointOfTheSameStep) {
   EXPECT_NE(ContentsOf(root.path() + "/step-00000005"), first);
   EXPECT_THAT(EntriesOf(root.path()), ElementsAre("latest", "step-00000005"));
   EXPECT_THAT(VerifyDirectory(root.path() + "/step-00000005", 1)->problems, IsEmpty());
+}
+
+// The ledger knows the digest of the one that is there.
+TEST(CheckpointWriterTest, KeepsAWholeCheckpointOfTheSameState) {
+  const TemporaryDirectory root;
+  const std::string path = root.path() + "/step-00000005";
+  const auto first = Save(root.path(), 5, SampleModel(1));
+  ASSERT_THAT(first, IsOk());
+  const auto contents = ContentsOf(path);
+  SaveOptions later;
+  later.ledger_head = "33ee";
+  const auto second = Save(root.path(), 5, SampleModel(1), later);
+  ASSERT_THAT(second, IsOk());
+  EXPECT_EQ(second->manifest_digest, first->manifest_digest);
+  EXPECT_EQ(ContentsOf(path), contents);
+  EXPECT_THAT(EntriesOf(root.path()), ElementsAre("latest", "step-00000005"));
+
+  std::string damaged = contents.at("model.safetensors");
+  damaged.back() ^= 1;
+  WriteBytes(path + "/model.safetensors", damaged);
+  const auto third = Save(root.path(), 5, SampleModel(1), later);
+  ASSERT_THAT(third, IsOk());
+  EXPECT_NE(third->manifest_digest, first->manifest_digest);
+  EXPECT_THAT(VerifyDirectory(path, 1)->problems, IsEmpty());
 }
 
 TEST(CheckpointWriterTest, RemovesWhatDeadWritersLeft) {
