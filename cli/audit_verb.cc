@@ -45,6 +45,9 @@ Json ToJson(const AuditReport& report, const CheckpointAudit& checkpoints) {
           {"voided_steps", report.voided_steps},
           {"repeated_steps", report.repeated_steps},
           {"generations", report.num_generations},
+          {"gangs", report.num_gangs},
+          {"steals", report.num_steals},
+          {"wrong_answers", report.num_wrong_answers},
           {"fingerprint", report.fingerprint},
           {"epochs", epochs},
           {"checkpoints",
@@ -60,6 +63,9 @@ void PrintText(const AuditReport& report, const CheckpointAudit& checkpoints) {
   PrintLine(absl::StrCat("PASS  steps: ", report.committed_steps, " of ", report.num_steps,
                          " committed, one after the other; ", report.voided_steps,
                          " were given up, ", report.repeated_steps, " of them done again"));
+  PrintLine(absl::StrCat("PASS  gangs: ", report.num_gangs, " in ", report.num_generations,
+                         " generations; ", report.num_steals, " steals; ", report.num_wrong_answers,
+                         " wrong answers found"));
   for (const EpochCoverage& epoch : report.epochs) {
     const bool complete = epoch.rows_trained == epoch.num_rows;
     PrintLine(absl::StrCat("PASS  epoch ", epoch.epoch, ": ", epoch.rows_trained, " of ",

@@ -33,24 +33,38 @@ absl::StatusOr<Records> ReadRecords(const std::string& output) {
   return records;
 }
 
-absl::Status CheckOne(const std::string& directory, const CheckpointReport& recorded,
-                      const Records& records) {
+// `text`: the manifest's.
+absl::Status CheckWeights(const std::string& directory, const std::string& text,
+                          const Records& records) {
+  LIQUID_ASSIGN_OR_RETURN(const Manifest manifest,
+                          ParseManifest(text, JoinPath(directory, kManifestName)));
+  const int64_t step = manifest.state.step;
+  if (step == 0) return absl::OkStatus();
+  const auto committed = records.fingerprints.find(step);
+  if (committed == records.fingerprints.end()) {
+    return absl::DataLossError(
+        absl::StrCat(directory, " is there, but the ledger never had a commit of step ", step,
+                     records.fingerprints.empty()
+                         ? ""
+                         : absl::StrCat(", only up to step ", records.fingerprints.rbegin()->first),
+                     ": the ledger's end is missing"));
+  }
+  const std::string fingerprint = ToHex(manifest.state.weights_fingerprint);
+  if (committed->second == fingerprint) return absl::OkStatus();
+  return absl::DataLossError(absl::StrCat(directory, ": its weights have the fingerprint ",
+                                          fingerprint, ", step ", step, " was committed with ",
+                                          committed->second));
+}
+
+absl::Status CheckRecorded(const std::string& directory, const CheckpointReport& recorded,
+                           const Records& records) {
   LIQUID_ASSIGN_OR_RETURN(const std::string text, ReadFile(JoinPath(directory, kManifestName)));
   const std::string digest = ManifestDigest(text);
   if (digest != recorded.manifest_digest()) {
     return absl::DataLossError(absl::StrCat(directory, ": its manifest has the digest ", digest,
                                             ", the ledger says ", recorded.manifest_digest()));
   }
-  LIQUID_ASSIGN_OR_RETURN(const Manifest manifest,
-                          ParseManifest(text, JoinPath(directory, kManifestName)));
-  const auto committed = records.fingerprints.find(recorded.step());
-  const std::string fingerprint = ToHex(manifest.state.weights_fingerprint);
-  if (committed != records.fingerprints.end() && committed->second != fingerprint) {
-    return absl::DataLossError(absl::StrCat(directory, ": its weights have the fingerprint ",
-                                            fingerprint, ", step ", recorded.step(),
-                                            " was committed with ", committed->second));
-  }
-  return absl::OkStatus();
+  return CheckWeights(directory, text, records);
 }
 
 }  // namespace
@@ -65,13 +79,16 @@ absl::StatusOr<CheckpointAudit> AuditCheckpoints(const std::string& output) {
       ++audit.num_gone;
       continue;
     }
-    LIQUID_RETURN_IF_ERROR(CheckOne(directory, recorded, records));
+    LIQUID_RETURN_IF_ERROR(CheckRecorded(directory, recorded, records));
     ++audit.num_matching;
   }
   LIQUID_ASSIGN_OR_RETURN(const CheckpointCatalog catalog, ListCheckpoints(root));
   for (const CheckpointEntry& entry : catalog.complete) {
     const std::string name = CheckpointName(entry.step);
-    if (!records.checkpoints.contains(name)) audit.unrecorded.push_back(name);
+    if (records.checkpoints.contains(name)) continue;
+    LIQUID_ASSIGN_OR_RETURN(const std::string text, ReadFile(JoinPath(entry.path, kManifestName)));
+    LIQUID_RETURN_IF_ERROR(CheckWeights(entry.path, text, records));
+    audit.unrecorded.push_back(name);
   }
   return audit;
 }

@@ -18,7 +18,9 @@ struct CheckpointAudit {
 
 // Of OUTPUT/checkpoints and OUTPUT/ledger.sqlite. A manifest holds the checksums of all else in its
 // directory; whether those hold is `liquid verify`'s part. DataLoss, naming the checkpoint, if a
-// manifest is not the recorded one or its weights are not those that the step was committed with.
+// manifest is not the recorded one, if its weights are not those that the step was committed with,
+// or if the ledger never had that step: then its end is missing, for no checkpoint gets its name
+// before the commit of its step is on disk.
 absl::StatusOr<CheckpointAudit> AuditCheckpoints(const std::string& output);
 
 }  // namespace liquid

@@ -27,7 +27,7 @@ class CheckpointAuditTest : public ::liquid::testing::LedgerTest {
     return JoinPath(JoinPath(output_, "checkpoints"), CheckpointName(step));
   }
 
-  // A checkpoint of `step`, and the entries of a ledger that know it.
+  // A checkpoint of `step`, and the entries of a ledger that know it: first the commit.
   void SaveAndRecord(int64_t step, uint8_t seed) {
     const SampleModel sample(seed);
     ASSERT_THAT(Save(JoinPath(output_, "checkpoints"), step, sample), IsOk());
@@ -50,9 +50,10 @@ class CheckpointAuditTest : public ::liquid::testing::LedgerTest {
 TEST_F(CheckpointAuditTest, CountsWhatIsThereGoneAndUnknown) {
   SaveAndRecord(1, 1);
   SaveAndRecord(2, 2);
+  SaveAndRecord(3, 3);
+  entries_.pop_back();  // killed between publishing and telling
   Write(entries_);
   ASSERT_THAT(RemoveRecursively(Directory(1)), IsOk());
-  ASSERT_THAT(Save(JoinPath(output_, "checkpoints"), 3, SampleModel(3)), IsOk());
   const auto audit = AuditCheckpoints(output_);
   ASSERT_THAT(audit, IsOk());
   EXPECT_EQ(audit->num_matching, 1);
@@ -73,6 +74,26 @@ TEST_F(CheckpointAuditTest, NamesACheckpointThatIsNotTheRecordedOne) {
 TEST_F(CheckpointAuditTest, NamesWeightsThatWereNotCommitted) {
   SaveAndRecord(2, 2);
   entries_[0].mutable_commit()->mutable_report()->set_fingerprint(std::string(32, '0'));
+  Write(entries_);
+  EXPECT_THAT(AuditCheckpoints(output_),
+              StatusIs(absl::StatusCode::kDataLoss, HasSubstr("fingerprint")));
+}
+
+TEST_F(CheckpointAuditTest, NamesTheCheckpointThatALedgerWithoutItsEndLacks) {
+  SaveAndRecord(2, 2);
+  SaveAndRecord(3, 3);
+  entries_.resize(2);
+  Write(entries_);
+  EXPECT_THAT(AuditCheckpoints(output_),
+              StatusIs(absl::StatusCode::kDataLoss,
+                       AllOf(HasSubstr("step-00000003"), HasSubstr("only up to step 2"),
+                             HasSubstr("the ledger's end is missing"))));
+}
+
+TEST_F(CheckpointAuditTest, NamesWeightsOfAnUnknownCheckpointThatWereNotCommitted) {
+  SaveAndRecord(2, 2);
+  entries_[0].mutable_commit()->mutable_report()->set_fingerprint(std::string(32, '0'));
+  entries_.pop_back();
   Write(entries_);
   EXPECT_THAT(AuditCheckpoints(output_),
               StatusIs(absl::StatusCode::kDataLoss, HasSubstr("fingerprint")));

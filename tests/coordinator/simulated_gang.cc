@@ -137,7 +137,10 @@ void SimulatedGang::TakePlan(const Plan& plan) {
     return surroundings_.Violation("a plan of a generation that has not begun");
   }
   if (plan.step() <= world->step()) return surroundings_.Violation("a plan of a step that is done");
-  if (plan.step() <= step) return surroundings_.Violation("a plan of an applied step");
+  if (plan.step() <= step) {
+    return surroundings_.Violation(
+        absl::StrCat("gang ", number, " gets a plan of step ", plan.step(), ", applied before"));
+  }
   if (plan.anew() && plan.step() == step + 1 && held_generation_ != plan.generation()) {
     done_ = SlotSet();
     digests_.clear();
@@ -165,6 +168,10 @@ void SimulatedGang::GiveBack(const Release& release) {
     }
     mine.Remove(given);
     *plan->second.mutable_slots() = mine.ToRanges();
+    auto& digested = *plan->second.mutable_digest_slots();
+    digested.erase(std::remove_if(digested.begin(), digested.end(),
+                                  [&](int slot) { return given.Contains(slot); }),
+                   digested.end());
     *released.mutable_slots() = given.ToRanges();
   }
   surroundings_.Say(this, message);
