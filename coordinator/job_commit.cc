@@ -92,6 +92,7 @@ void JobMachine::CommitWhatIsReported(absl::Time now, Actions* actions) {
   }
   if (record_.committed_step() == before) return;
   num_troubles_ = 0;
+  reachability_.Clear();
   reports_.ForgetUpTo(record_.committed_step());
   LeaseAhead(now, actions);
   StartStep(now);

@@ -26,6 +26,7 @@
 #include "coordinator/job_action.h"
 #include "coordinator/job_record.h"
 #include "coordinator/membership.h"
+#include "coordinator/reachability.h"
 #include "coordinator/slot_audit.h"
 #include "coordinator/step_reports.h"
 #include "proto/job.pb.h"
@@ -132,6 +133,8 @@ class JobMachine {
   void EndGrace(absl::Time now, Actions* actions);
   void OnReady(int64_t gang, const Ready& ready, absl::Time now, Actions* actions);
   void OnTrouble(const Member& member, const Trouble& trouble, absl::Time now, Actions* actions);
+  bool PartTheCutOff(const Member& member, const Trouble& trouble, absl::Time now,
+                     Actions* actions);
   void Form(absl::Time now, Actions* actions);
   bool WeightsAreRight(absl::Time now, Actions* actions);
   int64_t NewestState() const;  // -1: nobody has one
@@ -199,6 +202,7 @@ class JobMachine {
   bool load_was_ordered_ = false;       // kRegrouping
   std::optional<absl::Time> retry_at_;  // a regroup that is put off
   int num_troubles_ = 0;                // since the last commit
+  Reachability reachability_;           // the same
   int64_t formed_generation_ = 0;       // of the last World
   int num_working_ = 0;
   int64_t leased_step_ = 0;

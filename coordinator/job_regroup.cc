@@ -5,6 +5,7 @@
 #include "absl/strings/str_cat.h"
 #include "coordinator/admission.h"
 #include "coordinator/job_machine.h"
+#include "coordinator/refuse.h"
 
 namespace liquid {
 namespace {
@@ -33,6 +34,7 @@ void JobMachine::ChangeGeneration(const std::string& reason, Actions* actions) {
 
 // All traces of a gang but in the ledger.
 void JobMachine::Forget(int64_t gang) {
+  reachability_.Forget(gang);
   const auto found = gangs_.find(gang);
   if (found == gangs_.end()) return;
   if (found->second.is_working) --num_working_;
@@ -190,8 +192,29 @@ void JobMachine::BeIdle() {
   retry_at_.reset();
 }
 
+// Two gangs that cannot connect would be regrouped for ever.
+bool JobMachine::PartTheCutOff(const Member& member, const Trouble& trouble, absl::Time now,
+                               Actions* actions) {
+  if (trouble.generation() < formed_generation_) return false;
+  for (const int64_t other : trouble.unreached()) {
+    if (Find(other) == nullptr) continue;
+    reachability_.NoteMissing(member.status.gang(), other, formed_generation_);
+  }
+  const auto cut_off = reachability_.FindCutOff();
+  if (!cut_off.has_value()) return false;
+  const std::string why = absl::StrCat(
+      "it and ", DescribeGang(Find(cut_off->earlier)->status), " could not connect to each other ",
+      Reachability::kMostTries,
+      " times in a row; let their data ports through the firewall, or give --data-host an address "
+      "that the other can dial");
+  Close(cut_off->later, Refuse(why), actions);
+  Remove({{cut_off->later, why}}, now, actions);
+  return true;
+}
+
 void JobMachine::OnTrouble(const Member& member, const Trouble& trouble, absl::Time now,
                            Actions* actions) {
+  if (PartTheCutOff(member, trouble, now, actions)) return;
   const bool is_expected =
       phase_ != Phase::kSteady && (phase_ != Phase::kRegrouping || regroup_after_ < 0);
   const bool is_concerned = member.is_member || member.owes_work;

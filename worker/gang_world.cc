@@ -12,6 +12,7 @@ namespace liquid {
 absl::Status GangWorld::Enter(const World& world, int64_t gang, int rank_in_gang) {
   Leave();
   failure_ = absl::OkStatus();
+  unreached_.clear();
   world_ = world;
   place_ = -1;
   TcpGroup::Options options;
@@ -50,6 +51,7 @@ absl::Status GangWorld::Enter(const World& world, int64_t gang, int rank_in_gang
   failure_ = rail_->Form(absl::Now() + kFormTimeouts * heartbeat_timeout_);
   if (!failure_.ok()) {
     const absl::Status why = failure_;
+    for (const int place : rail_->unreached()) unreached_.push_back(gang_at(place));
     Leave();
     failure_ = why;
     return why;

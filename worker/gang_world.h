@@ -40,6 +40,8 @@ class GangWorld {
   // Connects this rank to those of its number in the world's other gangs. After an error this is
   // outside of it, as before.
   absl::Status Enter(const World& world, int64_t gang, int rank_in_gang);
+  // After Enter's DeadlineExceeded: the gangs to which this rank has no connection.
+  const std::vector<int64_t>& unreached() const { return unreached_; }
   // Closes the rail: whoever waits for this gang fails.
   void Leave();
 
@@ -79,6 +81,7 @@ class GangWorld {
   std::optional<SlotExchange::Disagreement> disagreement_;
   int64_t disagreement_step_ = 0;
   absl::Status failure_;
+  std::vector<int64_t> unreached_;
 
   Mutex mutex_;
   TcpGroup* interruptible_ ABSL_GUARDED_BY(mutex_) = nullptr;  // rail_, while it may be interrupted

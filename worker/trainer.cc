@@ -3,10 +3,13 @@
 #include <algorithm>
 #include <utility>
 
+#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
+#include "absl/strings/str_split.h"
 #include "absl/time/clock.h"
+#include "base/check.h"
 #include "base/log.h"
 #include "base/status.h"
 #include "worker/signals.h"
@@ -163,7 +166,8 @@ absl::Status Trainer::ObeyWorld(const World& order) {
       AgreeOn(parts_.gang.world(), parts_.world.Enter(order, gang_, parts_.gang.world().rank()));
   LIQUID_RETURN_IF_ERROR(parts_.gang.world().Wait(absl::InfiniteFuture()));
   if (!entered.ok()) {
-    ReportTrouble(entered);
+    LIQUID_ASSIGN_OR_RETURN(const std::set<int64_t> unreached, UnreachedByAnyRank());
+    ReportTrouble(entered, unreached);
     return absl::OkStatus();
   }
   is_announced_ = progress_is_told_ = false;
@@ -185,6 +189,22 @@ absl::Status Trainer::ObeyWorld(const World& order) {
   const bool saves = std::exchange(put_off_save_, std::nullopt) == parts_.state.applied_step;
   if (order.evaluate()) LIQUID_RETURN_IF_ERROR(Evaluate());
   return saves ? SaveAndGoOn() : absl::OkStatus();
+}
+
+// Collective.
+absl::StatusOr<std::set<int64_t>> Trainer::UnreachedByAnyRank() {
+  LIQUID_ASSIGN_OR_RETURN(
+      const std::vector<std::string> all,
+      parts_.gang.world().AllGatherMessages(absl::StrJoin(parts_.world.unreached(), " ")));
+  std::set<int64_t> gangs;
+  for (const std::string& one : all) {
+    for (const absl::string_view word : absl::StrSplit(one, ' ', absl::SkipEmpty())) {
+      int64_t gang = 0;
+      LIQUID_CHECK(absl::SimpleAtoi(word, &gang), word);
+      gangs.insert(gang);
+    }
+  }
+  return gangs;
 }
 
 // The i-th gang without the state has it from the (i modulo n)-th of the n that have it.
@@ -407,7 +427,7 @@ void Trainer::ReportDisagreement() {
   Report(std::move(message));
 }
 
-void Trainer::ReportTrouble(const absl::Status& why) {
+void Trainer::ReportTrouble(const absl::Status& why, const std::set<int64_t>& unreached) {
   is_in_trouble_ = true;
   trouble_since_ = absl::Now();
   if (paused_since_ == absl::InfiniteFuture()) paused_since_ = absl::Now();
@@ -416,8 +436,10 @@ void Trainer::ReportTrouble(const absl::Status& why) {
     LogInfo("the exchange with other gangs was broken off: ", why.message());
   }
   GangMessage message;
-  message.mutable_trouble()->set_generation(generation_);
-  message.mutable_trouble()->set_error(std::string(why.message()));
+  Trouble& trouble = *message.mutable_trouble();
+  trouble.set_generation(generation_);
+  trouble.set_error(std::string(why.message()));
+  trouble.mutable_unreached()->Assign(unreached.begin(), unreached.end());
   Report(std::move(message));
 }
 

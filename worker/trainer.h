@@ -6,6 +6,7 @@
 #include <functional>
 #include <map>
 #include <optional>
+#include <set>
 #include <string>
 
 #include "absl/status/status.h"
@@ -66,7 +67,8 @@ class Trainer {
   absl::Status ReceiveOrSendState(const World& order);
   void GetReady();
   void SayReady();
-  void ReportTrouble(const absl::Status& why);
+  absl::StatusOr<std::set<int64_t>> UnreachedByAnyRank();
+  void ReportTrouble(const absl::Status& why, const std::set<int64_t>& unreached = {});
   void ReportProgress();
   void ReportDisagreement();
 

@@ -224,6 +224,15 @@ bool Rendezvous::IsComplete() const {
                      [](const Line& line) { return line.state == State::kConnected; });
 }
 
+std::vector<int> Rendezvous::MissingGangs() const {
+  std::vector<int> gangs;
+  for (const Line& line : lines_) {
+    const int gang = line.target.place.gang;
+    if (line.state != State::kConnected && gang != own_.from_gang) gangs.push_back(gang);
+  }
+  return gangs;
+}
+
 std::string Rendezvous::Missing() const {
   std::string names;
   for (const Line& line : lines_) {

@@ -41,6 +41,8 @@ class Rendezvous {
   // OK once everybody is connected; Aborted when `abort_fd` becomes readable, Unavailable,
   // DeadlineExceeded (naming who is missing).
   absl::Status Meet(absl::Time deadline, int abort_fd);
+  // After Meet: other gangs' places to which a connection is missing.
+  std::vector<int> MissingGangs() const;
   // After Meet: the connections, in the order of the targets.
   std::vector<Mesh::Connection> TakeConnections();
 

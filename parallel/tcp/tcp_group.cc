@@ -73,6 +73,7 @@ absl::Status TcpGroup::Form(absl::Time deadline) {
     Rendezvous rendezvous(port_, hello, *targets);
     met = rendezvous.Meet(deadline, mesh_.wake_fd());
     if (met.ok()) mesh_.Adopt(rendezvous.TakeConnections());
+    if (absl::IsDeadlineExceeded(met)) unreached_ = rendezvous.MissingGangs();
   }
   // Whoever aborts has latched why: that comes first.
   if (!met.ok()) mesh_.Fail(met);

@@ -50,6 +50,8 @@ class TcpGroup final : public Communicator {
   // any order. Unavailable, DeadlineExceeded (naming who is missing), Aborted. A process
   // may destroy its group only once all ranks of its gang have returned from here: else they fail.
   absl::Status Form(absl::Time deadline);
+  // After Form's DeadlineExceeded: the gangs (places) that this process is not connected to.
+  const std::vector<int>& unreached() const { return unreached_; }
 
   // --- Communicator.
   int rank() const override { return options_.gang; }
@@ -90,6 +92,7 @@ class TcpGroup final : public Communicator {
   DataPort& port_;
   const Options options_;
   const int size_;
+  std::vector<int> unreached_;
   Mesh mesh_;
   SumTraffic sums_;
   BufferTraffic buffers_;

@@ -219,6 +219,52 @@ TEST(JobRegroupTest, TroubleRegroupsTheSameMembers) {
   EXPECT_EQ(NextSlots(scene, a), "0-1");
 }
 
+// `gang` says that no connection to `other` came to stand in the newest generation.
+void MissEachOther(Scene& scene, int64_t gang, int64_t other) {
+  GangMessage trouble;
+  trouble.mutable_trouble()->set_generation(scene.machine.record().generation());
+  trouble.mutable_trouble()->set_error("these did not come in time");
+  trouble.mutable_trouble()->add_unreached(other);
+  scene.Say(gang, trouble);
+  scene.Tick(absl::Seconds(1));  // tries that come fast are put off
+}
+
+TEST(JobRegroupTest, OfTwoThatCannotConnectTheLaterIsSentAwayAfterThreeTries) {
+  Scene scene(WithSlots(6));
+  const int64_t a = scene.AddGang(0);
+  const int64_t b = scene.AddGang(-1);
+  const int64_t c = scene.AddGang(-1);
+  MissEachOther(scene, a, c);
+  MissEachOther(scene, c, a);
+  EXPECT_TRUE(scene.gangs.contains(c));
+  MissEachOther(scene, a, c);
+  ASSERT_FALSE(scene.gangs.contains(c));
+  EXPECT_THAT(scene.closed.at(c), StatusIs(kPrecondition, HasSubstr("could not connect")));
+  EXPECT_EQ(scene.gangs.at(a).world->members_size(), 2);
+  scene.Work();
+  EXPECT_GT(scene.machine.record().committed_step(), 0);
+  EXPECT_TRUE(scene.gangs.contains(b));
+}
+
+TEST(JobRegroupTest, TriesBeforeACommitOrOfTheSameGenerationDoNotCount) {
+  Scene scene(WithSlots(6));
+  const int64_t a = scene.AddGang(0);
+  const int64_t b = scene.AddGang(-1);
+  for (int round = 0; round < 3; ++round) {
+    MissEachOther(scene, a, b);
+    MissEachOther(scene, b, a);
+    scene.Work();
+  }
+  scene.answers = false;  // no generation is formed anymore
+  for (int time = 0; time < 5; ++time) {
+    GangMessage trouble;
+    trouble.mutable_trouble()->set_generation(scene.machine.record().generation());
+    trouble.mutable_trouble()->add_unreached(time % 2 == 0 ? b : a);
+    scene.Say(time % 2 == 0 ? a : b, trouble);
+  }
+  EXPECT_THAT(scene.closed, IsEmpty());
+}
+
 TEST(JobRegroupTest, AMemberThatIgnoresARegroupIsDroppedSoonAndOneThatIsHeardIsNot) {
   Scene scene(WithSlots(4));
   const int64_t a = scene.AddGang(0);

@@ -181,6 +181,7 @@ TEST(TcpFailureTest, FormingNamesWhoIsMissing) {
     EXPECT_THAT(group->Form(absl::Now() + absl::Milliseconds(20)),
                 StatusIs(absl::StatusCode::kDeadlineExceeded,
                          HasSubstr(gang == 2 ? "gang 1 rank 0" : "gang 2 rank 0")));
+    EXPECT_THAT(group->unreached(), ::testing::ElementsAre(gang == 0 ? 1 : 0, gang == 2 ? 1 : 2));
   }
 }
 
