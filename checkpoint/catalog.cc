@@ -34,7 +34,10 @@ absl::Status CheckSize(const std::string& directory, const std::string& name, in
 }  // namespace
 
 std::string CheckpointName(int64_t step) { return absl::StrFormat("step-%08d", step); }
-std::string TemporaryName(int64_t step) { return absl::StrCat(".", CheckpointName(step), ".tmp"); }
+std::string TemporaryName(int64_t step, std::string_view writer) {
+  return absl::StrCat(".", CheckpointName(step), ".",
+                      absl::string_view(writer.data(), writer.size()), ".tmp");
+}
 std::string RemovedName(int64_t step) { return absl::StrCat(".", CheckpointName(step), ".old"); }
 
 std::optional<int64_t> CheckpointStep(std::string_view name) {

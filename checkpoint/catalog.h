@@ -1,6 +1,6 @@
 // What OUTPUT/checkpoints holds: names, which entries are complete, which may go.
 //   step-00000100             a checkpoint
-//   .step-00000100.tmp        one that is being written, or whose writer died
+//   .step-00000100.WRITER.tmp one that is being written, or whose writer died
 //   .step-00000100.old        one that is being removed
 //   latest -> step-00000100   relative link to the newest
 #ifndef LIQUID_CHECKPOINT_CATALOG_H_
@@ -21,7 +21,7 @@ namespace liquid {
 std::string CheckpointName(int64_t step);
 std::optional<int64_t> CheckpointStep(std::string_view name);
 // Hidden names beside it.
-std::string TemporaryName(int64_t step);
+std::string TemporaryName(int64_t step, std::string_view writer);  // of one of several writers
 std::string RemovedName(int64_t step);
 
 struct CheckpointEntry {

@@ -272,7 +272,14 @@ absl::StatusOr<Manifest> ReadManifest(const std::string& directory) {
   return ParseManifest(file.text(), path);
 }
 
-std::string ManifestDigest(std::string_view text) { return Sha256Hex(text); }
+std::string ManifestDigest(Manifest manifest) {
+  TrainingState& state = manifest.state;
+  for (std::string* lineage :
+       {&state.code_version, &state.ledger_head, &state.parent, &state.parent_manifest}) {
+    lineage->clear();
+  }
+  return Sha256Hex(WriteManifest(manifest));
+}
 
 Hash128 TensorFileChecksum(const ManifestTensorFile& file) {
   std::vector<Hash128> hashes = {file.header};

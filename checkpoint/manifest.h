@@ -77,8 +77,10 @@ std::string WriteManifest(const Manifest& manifest);
 absl::StatusOr<Manifest> ParseManifest(std::string_view text, const std::string& path);
 absl::StatusOr<Manifest> ReadManifest(const std::string& directory);
 
-// What the ledger records of a checkpoint: SHA-256 of the manifest's text.
-std::string ManifestDigest(std::string_view text);
+// What the ledger records of a checkpoint: SHA-256 of the manifest's text without its lineage
+// (code_version, ledger_head, parent, parent_manifest empty). So it does not depend on who saved
+// the state, or on how often the run was stopped before.
+std::string ManifestDigest(Manifest manifest);
 
 // The file checksum that its parts make up.
 Hash128 TensorFileChecksum(const ManifestTensorFile& file);

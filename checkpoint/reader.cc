@@ -30,11 +30,9 @@ absl::Status VerifyPlainFile(const std::string& directory, const ManifestPlainFi
 
 absl::StatusOr<CheckpointReader> CheckpointReader::Open(const std::string& directory) {
   CheckpointReader reader;
-  const std::string manifest_path = JoinPath(directory, kManifestName);
-  LIQUID_ASSIGN_OR_RETURN(const std::string text, ReadFile(manifest_path));
-  LIQUID_ASSIGN_OR_RETURN(Manifest manifest, ParseManifest(text, manifest_path));
+  LIQUID_ASSIGN_OR_RETURN(Manifest manifest, ReadManifest(directory));
   reader.manifest_ = std::make_unique<Manifest>(std::move(manifest));
-  reader.manifest_digest_ = ManifestDigest(text);
+  reader.manifest_digest_ = ManifestDigest(*reader.manifest_);
   for (const ManifestTensorFile& entry : reader.manifest_->tensor_files) {
     LIQUID_ASSIGN_OR_RETURN(TensorFile file, TensorFile::Open(directory, entry));
     const int file_index = static_cast<int>(reader.files_.size());

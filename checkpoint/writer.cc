@@ -12,7 +12,6 @@
 #include "checkpoint/checksum.h"
 #include "checkpoint/parallel_loop.h"
 #include "checkpoint/sparse_writer.h"
-#include "checkpoint/verify.h"
 
 namespace liquid {
 namespace {
@@ -66,24 +65,6 @@ absl::StatusOr<Hash128> HashRange(const File& file, int64_t begin, int64_t end) 
   return hasher.Digest();
 }
 
-// The manifest's digest if the checkpoint `directory` is whole and has the files and the state of
-// `mine`. Who made it, and after which entry of the ledger, may differ.
-std::optional<std::string> DigestIfTheSame(const std::string& directory, const Manifest& mine) {
-  const auto text = ReadFile(JoinPath(directory, kManifestName));
-  if (!text.ok()) return std::nullopt;
-  const auto theirs = ParseManifest(*text, directory);
-  if (!theirs.ok()) return std::nullopt;
-  const bool is_same = theirs->tensor_files == mine.tensor_files &&
-                       theirs->plain_files == mine.plain_files &&
-                       theirs->state.stream_position == mine.state.stream_position &&
-                       theirs->state.job_digest == mine.state.job_digest &&
-                       theirs->state.dataset_digest == mine.state.dataset_digest;
-  if (!is_same) return std::nullopt;
-  const auto verified = VerifyDirectory(directory, NumUsableCpus());
-  if (!verified.ok() || !verified->problems.empty()) return std::nullopt;
-  return ManifestDigest(*text);
-}
-
 }  // namespace
 
 std::vector<CompanionFile> FindCompanionFiles(const std::string& config_path,
@@ -97,12 +78,12 @@ std::vector<CompanionFile> FindCompanionFiles(const std::string& config_path,
 }
 
 CheckpointWriter::CheckpointWriter(std::string root, int64_t step, const CheckpointPlan& plan,
-                                   std::vector<CompanionFile> companions)
+                                   std::vector<CompanionFile> companions, const std::string& writer)
     : root_(std::move(root)),
       step_(step),
       plan_(plan),
       companions_(std::move(companions)),
-      temporary_(JoinPath(root_, TemporaryName(step))) {
+      temporary_(JoinPath(root_, TemporaryName(step, writer))) {
   LIQUID_CHECK(step >= 0, "step ", step);
 }
 
@@ -145,11 +126,7 @@ absl::Status CheckpointWriter::CreateFiles() {
   for (const PlannedFile& planned : plan_.files) {
     LIQUID_ASSIGN_OR_RETURN(File file, File::Create(JoinPath(temporary_, planned.name)));
     if (!lock_.has_value()) {
-      LIQUID_ASSIGN_OR_RETURN(const bool is_mine, file.TryLock());
-      if (!is_mine) {
-        return absl::FailedPreconditionError(
-            absl::StrCat("another process is writing ", temporary_));
-      }
+      LIQUID_RETURN_IF_ERROR(file.TryLock().status());  // nobody else knows the name
     }
     LIQUID_RETURN_IF_ERROR(file.Reserve(planned.layout.file_size));
     const std::string& header = planned.layout.header;
@@ -283,16 +260,11 @@ absl::StatusOr<CommittedCheckpoint> CheckpointWriter::Commit(
     manifest.plain_files.push_back(std::move(file));
   }
   const std::string text = WriteManifest(manifest);
+  committed.manifest_digest = ManifestDigest(std::move(manifest));
   committed.num_bytes += static_cast<int64_t>(text.size());
-  if (std::optional<std::string> digest = DigestIfTheSame(committed.path, manifest)) {
-    committed.manifest_digest = *std::move(digest);
-    static_cast<void>(Abandon());  // else the next Prepare will
-  } else {
-    committed.manifest_digest = ManifestDigest(text);
-    LIQUID_RETURN_IF_ERROR(WriteFile(JoinPath(temporary_, kManifestName), text));
-    LIQUID_RETURN_IF_ERROR(SyncDirectory(temporary_));
-    LIQUID_RETURN_IF_ERROR(Publish());
-  }
+  LIQUID_RETURN_IF_ERROR(WriteFile(JoinPath(temporary_, kManifestName), text));
+  LIQUID_RETURN_IF_ERROR(SyncDirectory(temporary_));
+  LIQUID_RETURN_IF_ERROR(Publish());
   // The checkpoint is safe; what goes wrong from here on does not undo it.
   const absl::Status linked = SetLatest();
   committed.warnings = RemoveOldCheckpoints(root_, step_, retention);
@@ -302,14 +274,15 @@ absl::StatusOr<CommittedCheckpoint> CheckpointWriter::Commit(
 
 absl::Status CheckpointWriter::Publish() {
   const std::string final_path = JoinPath(root_, CheckpointName(step_));
-  if (FileExists(final_path)) {
-    // What stood under the name goes with the temporary directory, which it now is.
+  const absl::Status renamed = Rename(temporary_, final_path);
+  if (!renamed.ok()) {
+    // What stands under the name goes with the temporary directory, which it becomes.
+    if (!FileExists(final_path)) return renamed;
     LIQUID_RETURN_IF_ERROR(ExchangePaths(temporary_, final_path));
     LIQUID_RETURN_IF_ERROR(SyncDirectory(root_));
     static_cast<void>(Abandon());  // else the next Prepare will
     return absl::OkStatus();
   }
-  LIQUID_RETURN_IF_ERROR(Rename(temporary_, final_path));
   return SyncDirectory(root_);
 }
 
@@ -321,9 +294,6 @@ absl::Status CheckpointWriter::SetLatest() {
 }
 
 absl::Status CheckpointWriter::Abandon() {
-  if (!lock_.has_value() && IsBeingWritten(temporary_)) {
-    return absl::FailedPreconditionError(absl::StrCat("another process is writing ", temporary_));
-  }
   absl::Status removed = RemoveRecursively(temporary_);
   lock_.reset();
   return removed;

@@ -10,8 +10,9 @@
 //
 // The caller carries statuses between ranks; if any is an error, rank 0 calls Abandon() instead of
 // going on. Until Commit renames, nothing that was there before has changed, whatever fails, and
-// whenever the process is killed. Writers of different steps may be at work under one root, each
-// with a lock on its temporary directory; two of one step refuse each other.
+// whenever the process is killed. Several writers may be at work under one root, each with a name
+// of its own for its temporary directory and a lock on it; of two of one step the later one's
+// checkpoint stays: the state is the same.
 #ifndef LIQUID_CHECKPOINT_WRITER_H_
 #define LIQUID_CHECKPOINT_WRITER_H_
 
@@ -69,12 +70,13 @@ struct CommittedCheckpoint {
 class CheckpointWriter {
  public:
   // For OUTPUT/checkpoints/step-XXXXXXXX with root = OUTPUT/checkpoints. `plan` must outlive this.
+  // `writer`: letters that no other writer has, of a part of a file name.
   CheckpointWriter(std::string root, int64_t step, const CheckpointPlan& plan,
-                   std::vector<CompanionFile> companions);
+                   std::vector<CompanionFile> companions, const std::string& writer);
 
   // Removes leftovers of dead writers, then takes the lock and makes the temporary directory with
   // all files in their full size. ResourceExhausted, in one line with the bytes needed and free, if
-  // they do not fit. FailedPrecondition: another writer is at work on this step.
+  // they do not fit.
   absl::Status Prepare();
 
   // Writes with `num_threads` threads, and puts it on disk. The checksums are those of the pieces
@@ -90,16 +92,13 @@ class CheckpointWriter {
 
   // `checksums`: of all pieces of the plan, each once, in any order (a piece that is missing or
   // twice is Internal). state.step must be the writer's. A checkpoint of the same step that is
-  // there already is replaced, unless it is whole and holds the same: then it stays, with the
-  // digest that the ledger may know of it (a gang that was cut off may save what another gang has
-  // saved). When this returns OK, the checkpoint is on disk under its name; `latest` leads to it
-  // unless a warning says why not.
+  // there already is replaced. When this returns OK, the checkpoint is on disk under its name;
+  // `latest` leads to it unless a warning says why not.
   absl::StatusOr<CommittedCheckpoint> Commit(const TrainingState& state,
                                              absl::Span<const PieceChecksum> checksums,
                                              const Retention& retention);
 
-  // Removes the temporary directory; frees its disk space. OK if there is none. FailedPrecondition:
-  // it is another writer's, at work.
+  // Removes the temporary directory; frees its disk space. OK if there is none.
   absl::Status Abandon();
 
  private:

@@ -33,11 +33,8 @@ absl::StatusOr<Records> ReadRecords(const std::string& output) {
   return records;
 }
 
-// `text`: the manifest's.
-absl::Status CheckWeights(const std::string& directory, const std::string& text,
+absl::Status CheckWeights(const std::string& directory, const Manifest& manifest,
                           const Records& records) {
-  LIQUID_ASSIGN_OR_RETURN(const Manifest manifest,
-                          ParseManifest(text, JoinPath(directory, kManifestName)));
   const int64_t step = manifest.state.step;
   if (step == 0) return absl::OkStatus();
   const auto committed = records.fingerprints.find(step);
@@ -58,13 +55,13 @@ absl::Status CheckWeights(const std::string& directory, const std::string& text,
 
 absl::Status CheckRecorded(const std::string& directory, const CheckpointReport& recorded,
                            const Records& records) {
-  LIQUID_ASSIGN_OR_RETURN(const std::string text, ReadFile(JoinPath(directory, kManifestName)));
-  const std::string digest = ManifestDigest(text);
+  LIQUID_ASSIGN_OR_RETURN(const Manifest manifest, ReadManifest(directory));
+  const std::string digest = ManifestDigest(manifest);
   if (digest != recorded.manifest_digest()) {
     return absl::DataLossError(absl::StrCat(directory, ": its manifest has the digest ", digest,
                                             ", the ledger says ", recorded.manifest_digest()));
   }
-  return CheckWeights(directory, text, records);
+  return CheckWeights(directory, manifest, records);
 }
 
 }  // namespace
@@ -86,8 +83,8 @@ absl::StatusOr<CheckpointAudit> AuditCheckpoints(const std::string& output) {
   for (const CheckpointEntry& entry : catalog.complete) {
     const std::string name = CheckpointName(entry.step);
     if (records.checkpoints.contains(name)) continue;
-    LIQUID_ASSIGN_OR_RETURN(const std::string text, ReadFile(JoinPath(entry.path, kManifestName)));
-    LIQUID_RETURN_IF_ERROR(CheckWeights(entry.path, text, records));
+    LIQUID_ASSIGN_OR_RETURN(const Manifest manifest, ReadManifest(entry.path));
+    LIQUID_RETURN_IF_ERROR(CheckWeights(entry.path, manifest, records));
     audit.unrecorded.push_back(name);
   }
   return audit;

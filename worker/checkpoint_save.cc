@@ -38,7 +38,7 @@ CheckpointSave::CheckpointSave(const CheckpointPlan& plan, const WriteAssignment
       world_(world),
       request_(std::move(request)),
       ready_(std::move(ready)),
-      writer_(request_.root, request_.state.step, plan, request_.companions) {
+      writer_(request_.root, request_.state.step, plan, request_.companions, request_.writer) {
   Enter(Phase::kPreparing);
 }
 

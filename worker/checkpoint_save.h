@@ -27,6 +27,7 @@ class CheckpointSave {
     TrainingState state;
     std::vector<CompanionFile> companions;
     Retention retention;
+    std::string writer;  // CheckpointWriter's
   };
   // Begins. Everything must outlive this; the snapshot must stay as it is. `ready`: why this rank
   // cannot take part; the save fails then.

@@ -1,6 +1,7 @@
 #include "worker/checkpointing.h"
 
 #include <algorithm>
+#include <random>
 #include <thread>
 #include <utility>
 
@@ -113,6 +114,11 @@ absl::StatusOr<CheckpointReader> Checkpointing::Load(const std::string& director
 }
 
 absl::Status Checkpointing::Prepare(const TrainState& state) {
+  // Of gangs on any machine that write into one directory.
+  std::random_device entropy;
+  LIQUID_ASSIGN_OR_RETURN(
+      writer_,
+      world_.BroadcastMessage(absl::StrCat(absl::Hex(entropy(), absl::kZeroPad8)), /*root=*/0));
   HeldState held = HeldStateOf(state);
   LIQUID_ASSIGN_OR_RETURN(
       plan_, MakeCheckpointPlan(held.model, held.optimizer, job_.checkpoint().max_shard_bytes()));
@@ -141,6 +147,7 @@ absl::StatusOr<bool> Checkpointing::Begin(const TrainState& state) {
   request.state.epoch = request.state.stream_position / stream_.order().num_rows();
   LIQUID_CHECK(FromHex(state.fingerprint, &request.state.weights_fingerprint), state.fingerprint);
   request.companions = FindCompanionFiles(ConfigPath(job_), job_.model().tokenizer());
+  request.writer = writer_;
   request.retention = {job_.checkpoint().keep_last(), job_.checkpoint().keep_every_steps()};
   absl::Status ready = allocation_.Wait();
   if (ready.ok()) snapshot_->Take(parts_);

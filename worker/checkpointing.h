@@ -53,9 +53,9 @@ class Checkpointing {
   // Of the ledger's newest entry when the gang joined.
   void set_ledger_head(const std::string& hash) { origin_.ledger_head = hash; }
 
-  // Collective, before the first Begin. Finds out who holds what of `state`, and gets memory for
-  // the snapshot in the background. The state stays where it is in memory. Internal: the ranks do
-  // not hold it all.
+  // Collective, before the first Begin. Finds out who holds what of `state`, names this gang as a
+  // writer, and gets memory for the snapshot in the background. The state stays where it is in
+  // memory. Internal: the ranks do not hold it all.
   absl::Status Prepare(const TrainState& state);
 
   // --- A save. There is one at a time.
@@ -97,6 +97,7 @@ class Checkpointing {
 
   // Made by Prepare.
   std::vector<HeldPart> parts_;
+  std::string writer_;
   CheckpointPlan plan_;
   WriteAssignment assignment_;
   std::optional<StateSnapshot> snapshot_;

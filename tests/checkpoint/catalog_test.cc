@@ -39,7 +39,7 @@ TEST(CatalogTest, ListsCompleteOnesNewestFirstAndNamesTheRest) {
   fs::remove(root.path() + "/step-00000005/manifest.json");
   fs::resize_file(root.path() + "/step-00000004/optimizer.safetensors", 100);
   fs::rename(root.path() + "/step-00000002", root.path() + "/step-00000009");
-  fs::create_directories(root.path() + "/.step-00000006.tmp");
+  fs::create_directories(root.path() + "/.step-00000006.w.tmp");
   const auto catalog = ListCheckpoints(root.path());
   ASSERT_THAT(catalog, IsOk());
   ASSERT_EQ(catalog->complete.size(), 2);
@@ -48,7 +48,7 @@ TEST(CatalogTest, ListsCompleteOnesNewestFirstAndNamesTheRest) {
   EXPECT_EQ(catalog->complete[1].step, 1);
   EXPECT_THAT(
       catalog->skipped,
-      ElementsAre(HasSubstr(".step-00000006.tmp: its writer did not finish"),
+      ElementsAre(HasSubstr(".step-00000006.w.tmp: its writer did not finish"),
                   AllOf(HasSubstr("step-00000004: "), HasSubstr("has 100 bytes instead of")),
                   AllOf(HasSubstr("step-00000005: "), HasSubstr("manifest.json")),
                   AllOf(HasSubstr("step-00000009: "), HasSubstr("of step 2"))));

@@ -42,7 +42,12 @@ TEST(ManifestTest, ReadsWhatItWrites) {
   ASSERT_THAT(manifest, IsOk());
   EXPECT_EQ(*manifest, Sample());
   EXPECT_EQ(WriteManifest(*manifest), text);
-  EXPECT_EQ(ManifestDigest(text).size(), 64);
+  EXPECT_EQ(ManifestDigest(*manifest).size(), 64);
+  Manifest other = *manifest;
+  other.state.parent = "step-00000001";
+  EXPECT_EQ(ManifestDigest(other), ManifestDigest(*manifest));
+  ++other.state.step;
+  EXPECT_NE(ManifestDigest(other), ManifestDigest(*manifest));
 }
 
 TEST(ManifestTest, FindsEveryFlippedBitAndEveryCut) {

@@ -38,8 +38,7 @@ class CheckpointAuditTest : public ::liquid::testing::LedgerTest {
     CheckpointReport* report = checkpoint.mutable_checkpoint()->mutable_report();
     report->set_step(step);
     report->set_directory(CheckpointName(step));
-    report->set_manifest_digest(
-        ManifestDigest(*ReadFile(JoinPath(Directory(step), kManifestName))));
+    report->set_manifest_digest(ManifestDigest(*ReadManifest(Directory(step))));
     entries_.push_back(commit);
     entries_.push_back(checkpoint);
   }

@@ -23,8 +23,10 @@ inline SampleModel SampleOfStep(int64_t step) {
 
 class SavingRank {
  public:
-  SavingRank(Communicator& world, SampleModel sample)
+  // `writer`: of its gang.
+  SavingRank(Communicator& world, SampleModel sample, std::string writer = "w")
       : world_(world),
+        writer_(std::move(writer)),
         sample_(std::move(sample)),
         plan_(*MakeCheckpointPlan(sample_.model, sample_.optimizer, kShardBytes)),
         assignment_(*AssignWrites(
@@ -41,7 +43,7 @@ class SavingRank {
     snapshot_.Take(sample_.WholeParts());
     return std::make_unique<CheckpointSave>(
         plan_, assignment_, snapshot_, world_,
-        CheckpointSave::Request{root, SampleState(sample_, step), {}, {.keep_last = 2}},
+        CheckpointSave::Request{root, SampleState(sample_, step), {}, {.keep_last = 2}, writer_},
         std::move(ready));
   }
   // As the trainer's ticks do it.
@@ -58,6 +60,7 @@ class SavingRank {
 
  private:
   Communicator& world_;
+  const std::string writer_;
   SampleModel sample_;
   const CheckpointPlan plan_;
   const WriteAssignment assignment_;

@@ -310,8 +310,8 @@ TEST_F(TrainStepTest, APlanThatCannotBeIsRefused) {
   auto worlds = CreateThreadWorld(1, absl::Seconds(10));
   Rank rank(*this, *worlds[0]);
   for (const Plan& plan :
-       {MakePlan(2, {{0, 4}}), MakePlan(21, {{0, 4}}), MakePlan(1, {{0, 5}}), MakePlan(1, {{-1, 2}}),
-        MakePlan(1, {{0, 2}, {1, 4}}), MakePlan(1, {{3, 2}})}) {
+       {MakePlan(2, {{0, 4}}), MakePlan(21, {{0, 4}}), MakePlan(1, {{0, 5}}),
+        MakePlan(1, {{-1, 2}}), MakePlan(1, {{0, 2}, {1, 4}}), MakePlan(1, {{3, 2}})}) {
     EXPECT_THAT(rank.step.Take(plan), StatusIs(absl::StatusCode::kInvalidArgument, ::testing::_))
         << plan.ShortDebugString();
   }
