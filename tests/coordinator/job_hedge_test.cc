@@ -142,6 +142,21 @@ TEST_F(JobHedgeTest, AGangThatTellsOfProgressOrIsOneOfManyIsWaitedFor) {
   EXPECT_EQ(generation(), before + 1);
 }
 
+TEST_F(JobHedgeTest, ASlowGangIsNotStuckHowOftenTheOthersMayWaitForIt) {
+  Begin(2);
+  const int64_t before = generation();
+  for (int round = 0; round < 20; ++round) {
+    step_ = scene_.machine.record().committed_step() + 1;
+    IsDone(1);
+    GangMessage slow = ProgressMessage(generation(), step_, 1);
+    slow.mutable_progress()->set_slots_per_second(2);  // five times slower: a slot takes 1 s
+    scene_.Say(2, slow);
+    Pass(absl::Seconds(3));  // far more than the others' slots would ask for
+    ASSERT_EQ(generation(), before) << "round " << round;
+    scene_.Work();
+  }
+}
+
 TEST_F(JobHedgeTest, TheSpeedOfAGangThatIsBackIsMeasuredAnew) {
   Begin(2);
   scene_.stuck = {2};

@@ -60,6 +60,14 @@ TEST_F(LedgerTest, EntriesAreNumberedChainedAndReadBack) {
   EXPECT_EQ(ReadLedger(LedgerPath(output_), visit).value(), (*again)->head());  // while it is open
 }
 
+TEST_F(LedgerTest, AChangedEntryIsFoundWhenItIsOpened) {
+  Write({Note(1), Note(2), Note(3)});
+  Sql("UPDATE entries SET hash=(SELECT hash FROM entries WHERE number=1) WHERE number=2");
+  const auto ignore = [](const LedgerEntry&) { return absl::OkStatus(); };
+  EXPECT_THAT(Ledger::Open(output_, clock_, ignore),
+              StatusIs(absl::StatusCode::kDataLoss, HasSubstr("entry 2 was changed")));
+}
+
 TEST_F(LedgerTest, TwoHoldersAreRefusedAndTheFirstIsNamed) {
   auto first = OpenEmpty();
   const auto ignore = [](const LedgerEntry&) { return absl::OkStatus(); };

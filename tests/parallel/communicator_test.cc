@@ -60,8 +60,8 @@ TEST(ThreadCommunicatorTest, PartsAreGatheredAndSummedInTheOrderOfRanks) {
       float all[6] = {};
       comm->AllGatherParts({all, {6}}, {mine, {2}});
       EXPECT_THAT(all, ElementsAre(0, 10, 1, 10, 2, 10));
-      // (1 + 1e8) - 1e8 is 0 in float, 1 + (1e8 - 1e8) is 1.
-      const float contributions[3] = {1, 1e8f, -1e8f};
+      // (1e8 + 1) - 1e8 is 0 in float; in any other order it is 1.
+      const float contributions[3] = {1e8f, 1, -1e8f};
       float in[3] = {contributions[rank], contributions[rank], 2};
       float out = -1;
       comm->ReduceScatterPartsSum({&out, {1}}, {in, {3}});
