@@ -134,7 +134,7 @@ class Saver {
     const absl::Time start = absl::Now();
     snapshot_.Take(state_.parts);
     CheckpointSave save(plan_, assignment_, snapshot_, *world_[0],
-                        {root_, training, {}, {.keep_last = 1, .keep_every_steps = 0}},
+                        {root_, training, {}, {.keep_last = 1, .keep_every_steps = 0}, "bench"},
                         absl::OkStatus());
     Saved saved;
     saved.stall = Seconds(start);
