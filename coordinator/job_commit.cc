@@ -55,6 +55,8 @@ void JobMachine::OnStep(int64_t gang, const StepReport& report, absl::Time now, 
     member->status.set_applied_step(report.step());
     return;
   }
+  // Said before it heard of the regroup: its `ready` will say it again.
+  if (!member->is_working && report.generation() < record_.generation()) return;
   const int64_t next = member->status.applied_step() + 1;
   if (!member->is_working || report.step() != next) {
     return Violate(

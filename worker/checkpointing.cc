@@ -45,10 +45,10 @@ absl::Status RefuseOtherOrigin(const TrainingState& stored, const TrainingState&
 
 }  // namespace
 
-// From where this run goes on. Later saves only move it forward.
-void Checkpointing::PointLatest(int64_t step) const {
+void Checkpointing::PointLatestAtRestored() const {
   const std::string root = RootOf(job_);
   if (world_.rank() != 0 || !FileExists(root)) return;
+  const int64_t step = restored_.has_value() ? restored_->step() : 0;
   const std::string target = JoinPath(root, CheckpointName(step));
   if (step > 0 && !FileExists(target)) return;  // it was another directory's
   if (const absl::Status status = PointLatestAt(root, step); !status.ok()) {
@@ -60,10 +60,7 @@ absl::StatusOr<std::string> Checkpointing::Restore(int64_t committed_step, Train
   restored_.reset();
   saved_step_ = 0;
   const std::string& resume = job_.checkpoint().resume();
-  if (resume == "never") {
-    PointLatest(0);
-    return std::string();
-  }
+  if (resume == "never") return std::string();
   // Rank 0 looks, so that all try the same ones: newest first.
   std::string candidates = resume;
   if (resume == "auto") {
@@ -92,7 +89,6 @@ absl::StatusOr<std::string> Checkpointing::Restore(int64_t committed_step, Train
       report.set_step(saved_step_);
       report.set_directory(origin_.parent);
       report.set_manifest_digest(origin_.parent_manifest);
-      PointLatest(saved_step_);
       return origin_.parent;
     }
     const bool damaged = absl::IsDataLoss(status) || absl::IsNotFound(status);
@@ -100,7 +96,6 @@ absl::StatusOr<std::string> Checkpointing::Restore(int64_t committed_step, Train
     if (world_.rank() == 0) LogWarning("passed over: ", status.message());
   }
   state.Reset();  // one that was passed over may have left its traces
-  PointLatest(0);
   return std::string();
 }
 

@@ -50,6 +50,9 @@ class Checkpointing {
   // What Restore loaded, as if it had just been saved; nothing if it loaded nothing.
   const std::optional<CheckpointReport>& restored() const { return restored_; }
 
+  // Makes `latest` lead to what Restore loaded: the job goes on from there.
+  void PointLatestAtRestored() const;
+
   // Of the ledger's newest entry when the gang joined.
   void set_ledger_head(const std::string& hash) { origin_.ledger_head = hash; }
 
@@ -83,7 +86,6 @@ class Checkpointing {
   void Abandon() { save_.reset(); }
 
  private:
-  void PointLatest(int64_t step) const;
   absl::StatusOr<CheckpointReader> Load(const std::string& directory,
                                         const TrainState& state) const;
   SaveResult TakeResult();

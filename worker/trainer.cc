@@ -154,6 +154,7 @@ absl::Status Trainer::ObeyLoadState(const LoadState& order) {
   LIQUID_RETURN_IF_ERROR(FinishSave().status());
   LIQUID_RETURN_IF_ERROR(parts_.load_state(order.max_step()));
   last_checkpoint_ = parts_.checkpointing.restored();
+  is_restored_ = true;
   SayReady();
   return absl::OkStatus();
 }
@@ -171,6 +172,7 @@ absl::Status Trainer::ObeyWorld(const World& order) {
     return absl::OkStatus();
   }
   is_announced_ = progress_is_told_ = false;
+  PointLatest(order);
   const absl::Duration formed = absl::Now() - start;
   if (order.members_size() > 1) {
     LIQUID_RETURN_IF_ERROR(ReceiveOrSendState(order));
@@ -189,6 +191,14 @@ absl::Status Trainer::ObeyWorld(const World& order) {
   const bool saves = std::exchange(put_off_save_, std::nullopt) == parts_.state.applied_step;
   if (order.evaluate()) LIQUID_RETURN_IF_ERROR(Evaluate());
   return saves ? SaveAndGoOn() : absl::OkStatus();
+}
+
+// If the job goes back to a checkpoint, or begins. Otherwise saves move `latest`, and only forward.
+void Trainer::PointLatest(const World& order) const {
+  const auto first = std::find_if(order.members().begin(), order.members().end(),
+                                  [](const World::Member& member) { return member.has_state(); });
+  const bool is_mine = first != order.members().end() && first->gang() == gang_;
+  if (is_mine && is_restored_) parts_.checkpointing.PointLatestAtRestored();
 }
 
 // Collective.
@@ -229,6 +239,7 @@ absl::Status Trainer::ReceiveOrSendState(const World& order) {
       unsettled_.clear();
       DropSave();
       parts_.state.applied_step = -1;  // torn, until all of it is here
+      is_restored_ = false;
       status = ReceiveState(parts_.state, rail, donor, order.fingerprint());
       if (status.ok()) parts_.state.applied_step = order.step();
       last_checkpoint_.reset();
@@ -452,6 +463,7 @@ absl::Status Trainer::FinishStep() {
     return absl::OkStatus();
   }
   ++num_steps_;
+  is_restored_ = false;
   plans_.erase(plan.step());
   is_announced_ = progress_is_told_ = false;
   if (parts_.gang.is_leader()) {

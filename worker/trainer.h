@@ -64,6 +64,7 @@ class Trainer {
   void ObeyRelease(const Release& order);
   absl::Status ObeyLater(bool waited_enough);  // what waits for the plans before it
 
+  void PointLatest(const World& order) const;
   absl::Status ReceiveOrSendState(const World& order);
   void GetReady();
   void SayReady();
@@ -103,6 +104,7 @@ class Trainer {
   std::deque<Later> later_;
   std::deque<StepReport> unsettled_;  // not known to be in the ledger
   std::optional<CheckpointReport> last_checkpoint_;
+  bool is_restored_ = true;              // the state is as load_state left it
   std::optional<int64_t> put_off_save_;  // of this step, until the regroup is over
   std::optional<Leave::Reason> leaving_;
   bool asked_to_leave_ = false;

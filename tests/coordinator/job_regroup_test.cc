@@ -313,6 +313,25 @@ TEST(JobRegroupTest, ARestartWaitsForAllGangsAndTakesWhatTheyDidMeanwhile) {
   EXPECT_EQ(scene.NextPlan(a).step(), 4);
 }
 
+TEST(JobRegroupTest, AReportThatCrossesTheRegroupAfterARestartIsNoOffence) {
+  Scene scene(WithSlots(4));
+  const int64_t gang = scene.AddGang(0);
+  scene.Work();
+  const Plan plan = scene.NextPlan(gang);
+  scene.Restart();
+  scene.answers = false;
+  scene.AddGang(-1, gang);
+  ASSERT_TRUE(scene.gangs.at(gang).regroup.has_value());
+  scene.Say(gang, StepMessage(scene.job, plan));  // it has not seen the regroup yet
+  ASSERT_TRUE(scene.gangs.contains(gang));
+  scene.answers = true;
+  scene.gangs.at(gang).step = plan.step();
+  scene.gangs.at(gang).was_loaded = false;
+  scene.gangs.at(gang).unsettled = {StepMessage(scene.job, plan).step()};
+  scene.AnswerRegroup(gang);
+  EXPECT_EQ(scene.machine.record().committed_step(), plan.step());
+}
+
 TEST(JobRegroupTest, ARestartGoesOnWithoutThoseWhoDoNotComeBack) {
   Scene scene(WithSlots(4));
   const int64_t a = scene.AddGang(0);
