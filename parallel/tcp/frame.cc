@@ -11,6 +11,12 @@ const char* KindName(FrameKind kind) {
       return "a posted message";
     case FrameKind::kBye:
       return "a bye";
+    case FrameKind::kOffer:
+      return "an offer of memory";
+    case FrameKind::kReadable:
+      return "an accepted offer";
+    case FrameKind::kHasRead:
+      return "word of what was read";
     case FrameKind::kAddend:
       return "an addend";
     case FrameKind::kSum:

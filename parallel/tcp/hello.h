@@ -22,7 +22,7 @@ inline constexpr char kConfirm = 'C';
 // On the wire as it is in memory: little-endian machines only.
 struct Hello {
   static constexpr uint64_t kMagic = 0x414444495551494c;  // "LIQUIDDA" on the wire
-  static constexpr uint32_t kVersion = 1;                 // of everything on a data connection
+  static constexpr uint32_t kVersion = 2;                 // of everything on a data connection
 
   uint64_t magic = kMagic;
   uint32_t version = kVersion;

@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <random>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -20,6 +21,8 @@ namespace {
 constexpr size_t kMaxPostedBytes = size_t{64} << 20;
 // What one peer may move in one pass, so that none waits for long behind another.
 constexpr int64_t kTurnBytes = int64_t{1} << 20;
+// From here on a payload is worth the word that says that it has been read.
+constexpr uint64_t kWorthReading = 64 << 10;
 constexpr absl::Duration kLongestSleep = absl::Seconds(1);
 
 bool WouldBlock(int error) {
@@ -40,6 +43,7 @@ std::string Mesh::Peer::Name() const {
 
 Mesh::Mesh(int size, absl::Duration stall_timeout, Sentinel* sentinel)
     : size_(size),
+      number_(std::random_device()()),
       stall_timeout_(stall_timeout),
       sentinel_(sentinel),
       wake_fd_(eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC)) {
@@ -72,6 +76,14 @@ void Mesh::Adopt(std::vector<Connection> connections) {
     Tune(connection.socket, stall_timeout_ / 4);
     if (sentinel_ != nullptr) sentinel_->Lend(connection.socket.fd());
     peers_.emplace_back().connection = std::move(connection);
+  }
+  for (Peer& peer : peers_) {
+    if (peer.connection.is_line || !IsUnix(peer.connection.socket)) continue;
+    FrameHeader offer;
+    offer.kind = FrameKind::kOffer;
+    offer.offset = number_;
+    offer.address = reinterpret_cast<uint64_t>(&number_);
+    Say(peer, offer);
   }
   polled_.resize(peers_.size() + 2);
   bool has_failed = false;
@@ -191,7 +203,11 @@ absl::Status Mesh::Read(Peer& peer, Traffic* traffic, int64_t* num_moved) {
     if (peer.IsPaused()) {
       LIQUID_RETURN_IF_ERROR(OpenFrame(peer, traffic));
       if (peer.IsPaused() || peer.is_over) return absl::OkStatus();
-      if (peer.in_done == 0) continue;  // it had no payload
+      if (peer.in_done == 0) {  // no payload follows
+        turn += static_cast<int64_t>(peer.in_header.length);
+        *num_moved += static_cast<int64_t>(peer.in_header.length);
+        continue;
+      }
       peer.is_hung = false;
     }
     if (!peer.may_read) return absl::OkStatus();
@@ -242,6 +258,10 @@ absl::Status Mesh::OpenFrame(Peer& peer, Traffic* traffic) {
       peer.in_payload = reinterpret_cast<std::byte*>(peer.in_message.data());
       if (header.length == 0) CloseFrame(peer, traffic);
       return absl::OkStatus();
+    case FrameKind::kOffer:
+    case FrameKind::kReadable:
+    case FrameKind::kHasRead:
+      return TakeWord(peer);
     default:
       return OpenDataFrame(peer, traffic);
   }
@@ -260,8 +280,63 @@ absl::Status Mesh::OpenDataFrame(Peer& peer, Traffic* traffic) {
   }
   const auto place = traffic->PlaceFor(gang, header);
   if (!place.ok()) return Annotate(place.status(), peer.Name());
+  if (*place != nullptr && header.address != 0) return ReadPayload(peer, traffic, *place);
   peer.in_payload = *place;
   return absl::OkStatus();
+}
+
+// Of this process's memory, or of the peer's.
+absl::Status Mesh::TakeWord(Peer& peer) {
+  const FrameHeader& header = peer.in_header;
+  if (header.length != 0 || peer.connection.is_line) {
+    return absl::InvalidArgumentError(absl::StrCat(peer.Name(), " sent ", ToString(header)));
+  }
+  if (header.kind == FrameKind::kOffer) {
+    peer.memory = PeerMemory::Of(peer.connection.socket);
+    uint64_t number = 0;
+    const bool is_readable = peer.memory.has_value() &&
+                             peer.memory->Read(header.address, &number, sizeof(number)) &&
+                             number == header.offset;
+    if (is_readable) {
+      FrameHeader answer;
+      answer.kind = FrameKind::kReadable;
+      Say(peer, answer);
+    } else {
+      peer.memory.reset();
+    }
+  } else if (header.kind == FrameKind::kReadable) {
+    peer.is_reader = true;
+  } else {
+    if (header.call != peer.out_call || header.offset != peer.num_offered) {
+      return absl::InvalidArgumentError(
+          absl::StrCat(peer.Name(), " has read ", header.offset, " frames of call ", header.call,
+                       ", it was to read ", peer.num_offered, " of call ", peer.out_call));
+    }
+    peer.num_offered = 0;
+  }
+  peer.in_done = 0;
+  return absl::OkStatus();
+}
+
+// The peer keeps its payload as it is until it has word, or closes the connection before it changes
+// it: what was read while the connection stood is what it sent.
+absl::Status Mesh::ReadPayload(Peer& peer, Traffic* traffic, std::byte* place) {
+  if (!peer.memory.has_value()) {
+    return absl::InvalidArgumentError(
+        absl::StrCat(peer.Name(), " sent an address that it was not asked for"));
+  }
+  if (!peer.memory->Read(peer.in_header.address, place, peer.in_header.length)) {
+    return Hangup(peer, traffic, "is gone: its memory cannot be read");
+  }
+  ++peer.num_read;
+  CloseFrame(peer, traffic);
+  return absl::OkStatus();
+}
+
+void Mesh::Say(Peer& peer, const FrameHeader& word) {
+  peer.posts.push_back(Frame(word, ""));
+  int64_t moved = 0;
+  WritePosts(peer, &moved);
 }
 
 void Mesh::CloseFrame(Peer& peer, Traffic* traffic) {
@@ -273,6 +348,13 @@ void Mesh::CloseFrame(Peer& peer, Traffic* traffic) {
   }
   peer.in_done = 0;
   peer.in_payload = nullptr;
+  if (peer.num_read == 0 || traffic->Awaits(peer.connection.gang)) return;
+  FrameHeader word;
+  word.kind = FrameKind::kHasRead;
+  word.call = peer.in_call;
+  word.offset = std::exchange(peer.num_read, 0);
+  peer.owes_word = true;
+  Say(peer, word);
 }
 
 bool Mesh::WritePosts(Peer& peer, int64_t* num_moved) {
@@ -293,6 +375,7 @@ bool Mesh::WritePosts(Peer& peer, int64_t* num_moved) {
     peer.posts.pop_front();
     peer.post_done = 0;
   }
+  peer.owes_word = false;
   return true;
 }
 
@@ -306,10 +389,16 @@ absl::Status Mesh::Write(Peer& peer, Traffic* traffic, int64_t* num_moved) {
       }
       if (!traffic->NextFrame(gang, &peer.out_header, &peer.out_payload)) return absl::OkStatus();
       peer.out_header.call = peer.out_call;
+      peer.out_header.address = 0;
+      if (peer.is_reader && peer.out_header.length >= kWorthReading) {
+        peer.out_header.address = reinterpret_cast<uint64_t>(peer.out_payload);
+        ++peer.num_offered;
+        turn += static_cast<int64_t>(peer.out_header.length);
+      }
       peer.out_done = 0;
       peer.is_sending = true;
     }
-    const size_t length = peer.out_header.length;
+    const size_t length = peer.out_header.address == 0 ? peer.out_header.length : 0;
     const size_t header_left = sizeof(FrameHeader) - std::min(peer.out_done, sizeof(FrameHeader));
     const size_t payload_done = peer.out_done + header_left - sizeof(FrameHeader);
     iovec parts[2] = {
@@ -344,7 +433,8 @@ bool Mesh::Needs(const Peer& peer, const Traffic* traffic) const {
   if (traffic == nullptr) return true;  // waiting for whoever speaks next needs everybody
   if (peer.connection.is_line) return false;
   const int gang = peer.connection.gang;
-  return peer.is_sending || (traffic->IsOutgoing(gang) && traffic->HasMoreFor(gang)) ||
+  return peer.is_sending || peer.num_offered > 0 || peer.owes_word ||
+         (traffic->IsOutgoing(gang) && traffic->HasMoreFor(gang)) ||
          (traffic->IsIncoming(gang) && traffic->Awaits(gang));
 }
 

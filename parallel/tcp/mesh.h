@@ -14,6 +14,7 @@
 #include "absl/time/time.h"
 #include "base/mutex.h"
 #include "parallel/tcp/frame.h"
+#include "parallel/tcp/peer_memory.h"
 #include "parallel/tcp/sentinel.h"
 #include "parallel/tcp/socket.h"
 #include "parallel/tcp/traffic.h"
@@ -70,12 +71,17 @@ class Mesh {
     const std::byte* out_payload = nullptr;
     size_t out_done = 0;  // bytes, of the header and the payload
     uint64_t out_call = 0;
+    bool is_reader = false;    // of this process's memory
+    uint64_t num_offered = 0;  // frames of the call that it is to read, and has not said to have
     // The frame on its way in.
     FrameHeader in_header;
     size_t in_done = 0;
     std::byte* in_payload = nullptr;  // null while the header is not there, or has no place yet
     std::string in_message;
     uint64_t in_call = 0;
+    std::optional<PeerMemory> memory;  // that this process can read
+    uint64_t num_read = 0;             // frames of the call
+    bool owes_word = false;            // the word that it has read them is not out
 
     bool may_read = true;  // until the kernel says that it would block
     bool may_write = true;
@@ -91,6 +97,9 @@ class Mesh {
   absl::Status Read(Peer& peer, Traffic* traffic, int64_t* num_moved);
   absl::Status OpenFrame(Peer& peer, Traffic* traffic);
   absl::Status OpenDataFrame(Peer& peer, Traffic* traffic);
+  absl::Status TakeWord(Peer& peer);
+  absl::Status ReadPayload(Peer& peer, Traffic* traffic, std::byte* place);
+  void Say(Peer& peer, const FrameHeader& word);
   void CloseFrame(Peer& peer, Traffic* traffic);
   absl::Status Write(Peer& peer, Traffic* traffic, int64_t* num_moved);
   bool WritePosts(Peer& peer, int64_t* num_moved);  // false: the connection takes no more now
@@ -102,6 +111,7 @@ class Mesh {
   bool Sleep(const Traffic* traffic, absl::Duration timeout, int wake_fd);
 
   const int size_;
+  const uint64_t number_;  // that others read to see whether they can
   const absl::Duration stall_timeout_;
   Sentinel* const sentinel_;
   std::vector<Peer> peers_;

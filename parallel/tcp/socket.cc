@@ -180,11 +180,15 @@ Socket Accept(int listener, std::string* who) {
   return socket;
 }
 
-void Tune(const Socket& socket, absl::Duration silence) {
+bool IsUnix(const Socket& socket) {
   sockaddr_storage own{};
   socklen_t size = sizeof(own);
-  if (getsockname(socket.fd(), reinterpret_cast<sockaddr*>(&own), &size) != 0) return;
-  if (own.ss_family == AF_UNIX) {
+  return getsockname(socket.fd(), reinterpret_cast<sockaddr*>(&own), &size) == 0 &&
+         own.ss_family == AF_UNIX;
+}
+
+void Tune(const Socket& socket, absl::Duration silence) {
+  if (IsUnix(socket)) {
     SetOption(socket.fd(), SOL_SOCKET, SO_SNDBUF, kUnixBufferBytes);
     return;
   }

@@ -54,6 +54,9 @@ absl::StatusOr<Socket> Dial(const DataAddress& address);
 // How the connecting has ended.
 absl::Status ConnectError(const Socket& socket);
 
+// Whether both ends are on this host, by a Unix socket.
+bool IsUnix(const Socket& socket);
+
 // The next connection that waits at `listener`, non-blocking; an empty one if none does. `who`
 // becomes the other end's address.
 Socket Accept(int listener, std::string* who);

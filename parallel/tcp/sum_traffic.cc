@@ -9,7 +9,7 @@
 namespace liquid {
 namespace {
 
-constexpr int64_t kPieceBytes = int64_t{128} << 10;
+constexpr int64_t kPieceBytes = int64_t{256} << 10;
 constexpr int64_t kRingPieces = 4;  // that may come from one peer before the others' have
 
 // sum[i] = a[i] + b[i]; `sum` may be `a`.

@@ -32,7 +32,7 @@ TEST(CheckHelloTest, WhatDiffersIsRefusedWithBothValues) {
   } cases[] = {
       {[](Hello* h) { ++h->magic; }, absl::StatusCode::kInvalidArgument, "it begins with"},
       {[](Hello* h) { ++h->version; }, absl::StatusCode::kInvalidArgument,
-       "version 2 of the protocol, this process 1"},
+       "version 3 of the protocol, this process 2"},
       {[](Hello* h) { SetJob("another", h); }, absl::StatusCode::kInvalidArgument,
        "it is of job another, this process of job digest"},
       // The token alone does not tell generations apart.
