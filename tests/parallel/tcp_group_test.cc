@@ -19,8 +19,8 @@ using ::testing::_;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 
-// Lengths below, at and above a cache line, a piece (128 KiB) and a ring of pieces; odd ones too.
-const std::vector<int64_t> kLengths = {0, 1, 5, 63, 64, 65, 1000, 16384, 100003, 200001};
+// Lengths below, at and above a cache line, a piece (256 KiB) and a ring of pieces; odd ones too.
+const std::vector<int64_t> kLengths = {0, 1, 5, 63, 64, 65, 1000, 16384, 100003, 400003};
 
 template <typename T>
 T ValueAt(int rank, int64_t i) {
