@@ -2,6 +2,7 @@
 
 #include <cmath>
 #include <numbers>
+#include <random>
 
 namespace liquid {
 namespace {
@@ -57,6 +58,11 @@ void CounterRandom::FillNormal(uint64_t first, absl::Span<float> out) const {
     out[i + 1] = pair[1];
   }
   if (i < out.size()) out[i] = Normal(first + i);
+}
+
+uint64_t RandomBits() {
+  std::random_device device;
+  return (uint64_t{device()} << 32) | device();
 }
 
 }  // namespace liquid

@@ -1,4 +1,5 @@
-// Random numbers as a function of their place: the same whoever asks, in whatever order.
+// Random numbers as a function of their place: the same whoever asks, in whatever order. And some
+// that nobody can guess.
 #ifndef LIQUID_BASE_RANDOM_H_
 #define LIQUID_BASE_RANDOM_H_
 
@@ -29,6 +30,9 @@ class CounterRandom {
   uint64_t seed_;
   uint64_t stream_;
 };
+
+// From the system: other ones in each call, process and machine.
+uint64_t RandomBits();
 
 }  // namespace liquid
 

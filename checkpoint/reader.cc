@@ -32,7 +32,6 @@ absl::StatusOr<CheckpointReader> CheckpointReader::Open(const std::string& direc
   CheckpointReader reader;
   LIQUID_ASSIGN_OR_RETURN(Manifest manifest, ReadManifest(directory));
   reader.manifest_ = std::make_unique<Manifest>(std::move(manifest));
-  reader.manifest_digest_ = ManifestDigest(*reader.manifest_);
   for (const ManifestTensorFile& entry : reader.manifest_->tensor_files) {
     LIQUID_ASSIGN_OR_RETURN(TensorFile file, TensorFile::Open(directory, entry));
     const int file_index = static_cast<int>(reader.files_.size());

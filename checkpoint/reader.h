@@ -36,7 +36,7 @@ class CheckpointReader {
 
   const Manifest& manifest() const { return *manifest_; }
   const TrainingState& state() const { return manifest_->state; }
-  const std::string& manifest_digest() const { return manifest_digest_; }  // as the ledger's
+  std::string manifest_digest() const { return ManifestDigest(*manifest_); }  // as the ledger's
   // A tensor of the model or the optimizer; nullptr if there is none.
   const StoredTensor* Find(std::string_view name) const;
 
@@ -67,7 +67,6 @@ class CheckpointReader {
   absl::Status ReadPiece(const PieceRead& read, std::vector<std::byte>& scratch) const;
 
   std::unique_ptr<Manifest> manifest_;  // files_ point into it
-  std::string manifest_digest_;
   std::vector<TensorFile> files_;
   std::map<std::string, Place, std::less<>> by_name_;
 };

@@ -275,15 +275,13 @@ absl::StatusOr<CommittedCheckpoint> CheckpointWriter::Commit(
 absl::Status CheckpointWriter::Publish() {
   const std::string final_path = JoinPath(root_, CheckpointName(step_));
   const absl::Status renamed = Rename(temporary_, final_path);
-  if (!renamed.ok()) {
-    // What stands under the name goes with the temporary directory, which it becomes.
-    if (!FileExists(final_path)) return renamed;
-    LIQUID_RETURN_IF_ERROR(ExchangePaths(temporary_, final_path));
-    LIQUID_RETURN_IF_ERROR(SyncDirectory(root_));
-    static_cast<void>(Abandon());  // else the next Prepare will
-    return absl::OkStatus();
-  }
-  return SyncDirectory(root_);
+  if (renamed.ok()) return SyncDirectory(root_);
+  if (!FileExists(final_path)) return renamed;
+  // What stands under the name goes with the temporary directory, which it becomes.
+  LIQUID_RETURN_IF_ERROR(ExchangePaths(temporary_, final_path));
+  LIQUID_RETURN_IF_ERROR(SyncDirectory(root_));
+  static_cast<void>(Abandon());  // else the next Prepare will
+  return absl::OkStatus();
 }
 
 absl::Status CheckpointWriter::SetLatest() {

@@ -1,13 +1,12 @@
 // verify and fingerprint: what can be said of a model directory alone.
-#include <algorithm>
 #include <memory>
 #include <string>
-#include <thread>
 
 #include "absl/strings/str_cat.h"
 #include "base/file.h"
 #include "base/status.h"
 #include "checkpoint/fingerprint.h"
+#include "checkpoint/parallel_loop.h"
 #include "checkpoint/verify.h"
 #include "cli/terminal.h"
 #include "cli/verbs.h"
@@ -22,14 +21,12 @@ struct DirectoryFlags {
   bool json = false;
 };
 
-int NumThreads() { return std::max(1, static_cast<int>(std::thread::hardware_concurrency())); }
-
 absl::Status AsCheckpointError(const absl::Status& status) {
   return status.ok() ? status : WithExitCode(status, ExitCode::kCheckpoint);
 }
 
 absl::StatusOr<ExitCode> Verify(const DirectoryFlags& flags) {
-  const auto report = VerifyDirectory(flags.directory, NumThreads());
+  const auto report = VerifyDirectory(flags.directory, NumUsableCpus());
   LIQUID_RETURN_IF_ERROR(AsCheckpointError(report.status()));
   const bool sound = report->problems.empty();
   if (flags.json) {
@@ -65,7 +62,7 @@ absl::StatusOr<ExitCode> Verify(const DirectoryFlags& flags) {
 }
 
 absl::StatusOr<ExitCode> Fingerprint(const DirectoryFlags& flags) {
-  const auto hash = FingerprintDirectory(flags.directory, NumThreads());
+  const auto hash = FingerprintDirectory(flags.directory, NumUsableCpus());
   LIQUID_RETURN_IF_ERROR(AsCheckpointError(hash.status()));
   PrintLine(flags.json ? ToJsonLine({{"directory", flags.directory}, {"fingerprint", ToHex(*hash)}})
                        : ToHex(*hash));

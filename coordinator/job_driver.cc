@@ -1,7 +1,6 @@
 #include "coordinator/job_driver.h"
 
 #include <algorithm>
-#include <random>
 #include <utility>
 #include <vector>
 
@@ -9,6 +8,7 @@
 #include "base/exit_code.h"
 #include "base/file.h"
 #include "base/log.h"
+#include "base/random.h"
 #include "base/status.h"
 #include "proto/job_loader.h"
 
@@ -36,12 +36,6 @@ std::string LogText(const LedgerEntry& entry) {
     default:
       return "";
   }
-}
-
-// Unguessable: whoever knows a generation's token may send its members data.
-uint64_t RandomToken() {
-  std::random_device device;
-  return (static_cast<uint64_t>(device()) << 32) | device();
 }
 
 // Watchers see the job no more often than this for each of its gangs: so much for their number.
@@ -77,7 +71,7 @@ absl::Status JobDriver::OpenLedger(bool keep_pause) {
       WriteFileAtomically(JoinPath(job_.output(), "job.yaml"), EffectiveYaml(job_)));
   metrics_.Rebuild();
   machine_ = std::make_unique<JobMachine>(
-      JobMachine::Options{.job = job_, .random = RandomToken, .expects_gangs_back = keep_pause},
+      JobMachine::Options{.job = job_, .random = RandomBits, .expects_gangs_back = keep_pause},
       std::move(record));
   Actions actions;
   // An embedded coordinator ended with its gang, one of its own may come back to its gangs.

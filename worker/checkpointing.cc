@@ -1,8 +1,5 @@
 #include "worker/checkpointing.h"
 
-#include <algorithm>
-#include <random>
-#include <thread>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -11,8 +8,10 @@
 #include "base/exit_code.h"
 #include "base/file.h"
 #include "base/log.h"
+#include "base/random.h"
 #include "base/status.h"
 #include "checkpoint/catalog.h"
+#include "checkpoint/parallel_loop.h"
 #include "checkpoint/writer.h"
 #include "worker/gang_member.h"
 #include "worker/held_state.h"
@@ -22,8 +21,6 @@ namespace liquid {
 namespace {
 
 std::string RootOf(const Job& job) { return JoinPath(job.output(), "checkpoints"); }
-
-int NumThreads() { return static_cast<int>(std::max(1u, std::thread::hardware_concurrency())); }
 
 absl::Status RefuseOtherOrigin(const TrainingState& stored, const TrainingState& mine,
                                const std::string& directory) {
@@ -104,16 +101,16 @@ absl::StatusOr<CheckpointReader> Checkpointing::Load(const std::string& director
                                                      const TrainState& state) const {
   LIQUID_ASSIGN_OR_RETURN(CheckpointReader reader, CheckpointReader::Open(directory));
   LIQUID_RETURN_IF_ERROR(RefuseOtherOrigin(reader.state(), origin_, directory));
-  LIQUID_RETURN_IF_ERROR(reader.ReadParts(HeldStateOf(state).parts, NumThreads()));
+  LIQUID_RETURN_IF_ERROR(reader.ReadParts(HeldStateOf(state).parts, NumUsableCpus()));
   return reader;
 }
 
 absl::Status Checkpointing::Prepare(const TrainState& state) {
   // Of gangs on any machine that write into one directory.
-  std::random_device entropy;
+  const auto number = static_cast<uint32_t>(RandomBits());
   LIQUID_ASSIGN_OR_RETURN(
       writer_,
-      world_.BroadcastMessage(absl::StrCat(absl::Hex(entropy(), absl::kZeroPad8)), /*root=*/0));
+      world_.BroadcastMessage(absl::StrCat(absl::Hex(number, absl::kZeroPad8)), /*root=*/0));
   HeldState held = HeldStateOf(state);
   LIQUID_ASSIGN_OR_RETURN(
       plan_, MakeCheckpointPlan(held.model, held.optimizer, job_.checkpoint().max_shard_bytes()));

@@ -2,7 +2,10 @@
 
 #include <utility>
 
+#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "absl/strings/str_split.h"
 #include "absl/time/clock.h"
 #include "base/check.h"
 #include "base/status.h"
@@ -58,6 +61,20 @@ absl::Status GangWorld::Enter(const World& world, int64_t gang, int rank_in_gang
   }
   is_inside_ = true;
   return absl::OkStatus();
+}
+
+absl::StatusOr<std::set<int64_t>> GangWorld::UnreachedByAnyRank(Communicator& gang) const {
+  LIQUID_ASSIGN_OR_RETURN(const std::vector<std::string> all,
+                          gang.AllGatherMessages(absl::StrJoin(unreached_, " ")));
+  std::set<int64_t> gangs;
+  for (const std::string& one : all) {
+    for (const absl::string_view word : absl::StrSplit(one, ' ', absl::SkipEmpty())) {
+      int64_t number = 0;
+      LIQUID_CHECK(absl::SimpleAtoi(word, &number), word);
+      gangs.insert(number);
+    }
+  }
+  return gangs;
 }
 
 void GangWorld::Leave() {

@@ -5,11 +5,15 @@
 #include <cstdint>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
+#include <vector>
 
 #include "absl/status/status.h"
+#include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "base/mutex.h"
+#include "parallel/communicator.h"
 #include "parallel/tcp/data_port.h"
 #include "parallel/tcp/sentinel.h"
 #include "parallel/tcp/tcp_group.h"
@@ -40,8 +44,9 @@ class GangWorld {
   // Connects this rank to those of its number in the world's other gangs. After an error this is
   // outside of it, as before.
   absl::Status Enter(const World& world, int64_t gang, int rank_in_gang);
-  // After Enter's DeadlineExceeded: the gangs to which this rank has no connection.
-  const std::vector<int64_t>& unreached() const { return unreached_; }
+  // Collective in the own gang, after Enter failed on any of its ranks: the gangs to which one of
+  // them got no connection in time.
+  absl::StatusOr<std::set<int64_t>> UnreachedByAnyRank(Communicator& gang) const;
   // Closes the rail: whoever waits for this gang fails.
   void Leave();
 
@@ -81,7 +86,7 @@ class GangWorld {
   std::optional<SlotExchange::Disagreement> disagreement_;
   int64_t disagreement_step_ = 0;
   absl::Status failure_;
-  std::vector<int64_t> unreached_;
+  std::vector<int64_t> unreached_;  // by this rank
 
   Mutex mutex_;
   TcpGroup* interruptible_ ABSL_GUARDED_BY(mutex_) = nullptr;  // rail_, while it may be interrupted

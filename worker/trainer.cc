@@ -3,13 +3,10 @@
 #include <algorithm>
 #include <utility>
 
-#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
-#include "absl/strings/str_split.h"
 #include "absl/time/clock.h"
-#include "base/check.h"
 #include "base/log.h"
 #include "base/status.h"
 #include "worker/signals.h"
@@ -167,7 +164,8 @@ absl::Status Trainer::ObeyWorld(const World& order) {
       AgreeOn(parts_.gang.world(), parts_.world.Enter(order, gang_, parts_.gang.world().rank()));
   LIQUID_RETURN_IF_ERROR(parts_.gang.world().Wait(absl::InfiniteFuture()));
   if (!entered.ok()) {
-    LIQUID_ASSIGN_OR_RETURN(const std::set<int64_t> unreached, UnreachedByAnyRank());
+    LIQUID_ASSIGN_OR_RETURN(const std::set<int64_t> unreached,
+                            parts_.world.UnreachedByAnyRank(parts_.gang.world()));
     ReportTrouble(entered, unreached);
     return absl::OkStatus();
   }
@@ -199,22 +197,6 @@ void Trainer::PointLatest(const World& order) const {
                                   [](const World::Member& member) { return member.has_state(); });
   const bool is_mine = first != order.members().end() && first->gang() == gang_;
   if (is_mine && is_restored_) parts_.checkpointing.PointLatestAtRestored();
-}
-
-// Collective.
-absl::StatusOr<std::set<int64_t>> Trainer::UnreachedByAnyRank() {
-  LIQUID_ASSIGN_OR_RETURN(
-      const std::vector<std::string> all,
-      parts_.gang.world().AllGatherMessages(absl::StrJoin(parts_.world.unreached(), " ")));
-  std::set<int64_t> gangs;
-  for (const std::string& one : all) {
-    for (const absl::string_view word : absl::StrSplit(one, ' ', absl::SkipEmpty())) {
-      int64_t gang = 0;
-      LIQUID_CHECK(absl::SimpleAtoi(word, &gang), word);
-      gangs.insert(gang);
-    }
-  }
-  return gangs;
 }
 
 // The i-th gang without the state has it from the (i modulo n)-th of the n that have it.

@@ -68,7 +68,6 @@ class Trainer {
   absl::Status ReceiveOrSendState(const World& order);
   void GetReady();
   void SayReady();
-  absl::StatusOr<std::set<int64_t>> UnreachedByAnyRank();
   void ReportTrouble(const absl::Status& why, const std::set<int64_t>& unreached = {});
   void ReportProgress();
   void ReportDisagreement();

@@ -3,11 +3,11 @@
 #include <unistd.h>
 
 #include <cstdint>
-#include <random>
 
 #include "absl/memory/memory.h"
 #include "absl/strings/str_cat.h"
 #include "base/host_address.h"
+#include "base/random.h"
 #include "base/status.h"
 
 namespace liquid {
@@ -20,9 +20,7 @@ absl::StatusOr<std::unique_ptr<DataPort>> DataPort::Open(const std::string& host
   auto port = absl::WrapUnique(new DataPort());
   DataAddress address;
   LIQUID_ASSIGN_OR_RETURN(port->tcp_, ListenTcp(host, &address.tcp_host, &address.tcp_port));
-  std::random_device random;
-  const uint64_t nonce = (uint64_t{random()} << 32) | random();
-  address.unix_name = absl::StrCat("liquid-", getpid(), "-", absl::Hex(nonce));
+  address.unix_name = absl::StrCat("liquid-", getpid(), "-", absl::Hex(RandomBits()));
   LIQUID_ASSIGN_OR_RETURN(port->unix_, ListenUnix(address.unix_name));
   address.host_id = HostId();
   port->address_ = address.ToString();

@@ -7,12 +7,12 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
-#include <random>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "base/check.h"
+#include "base/random.h"
 #include "base/status.h"
 
 namespace liquid {
@@ -29,7 +29,7 @@ bool WouldBlock(int error) {
   return error == EAGAIN || error == EWOULDBLOCK || error == EINTR || error == ENOBUFS;
 }
 
-std::string Frame(const FrameHeader& header, const std::string& payload) {
+std::string Frame(const FrameHeader& header, const std::string& payload = "") {
   std::string frame(reinterpret_cast<const char*>(&header), sizeof(header));
   frame += payload;
   return frame;
@@ -43,7 +43,7 @@ std::string Mesh::Peer::Name() const {
 
 Mesh::Mesh(int size, absl::Duration stall_timeout, Sentinel* sentinel)
     : size_(size),
-      number_(std::random_device()()),
+      number_(RandomBits()),
       stall_timeout_(stall_timeout),
       sentinel_(sentinel),
       wake_fd_(eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC)) {
@@ -52,7 +52,7 @@ Mesh::Mesh(int size, absl::Duration stall_timeout, Sentinel* sentinel)
 
 Mesh::~Mesh() {
   if (status().ok()) {
-    const std::string bye = Frame(FrameHeader{}, "");
+    const std::string bye = Frame({.kind = FrameKind::kBye});
     for (Peer& peer : peers_) {
       peer.posts.push_back(bye);
       int64_t moved = 0;
@@ -79,11 +79,9 @@ void Mesh::Adopt(std::vector<Connection> connections) {
   }
   for (Peer& peer : peers_) {
     if (peer.connection.is_line || !IsUnix(peer.connection.socket)) continue;
-    FrameHeader offer;
-    offer.kind = FrameKind::kOffer;
-    offer.offset = number_;
-    offer.address = reinterpret_cast<uint64_t>(&number_);
-    Say(peer, offer);
+    Queue(peer, Frame({.kind = FrameKind::kOffer,
+                       .offset = number_,
+                       .address = reinterpret_cast<uint64_t>(&number_)}));
   }
   polled_.resize(peers_.size() + 2);
   bool has_failed = false;
@@ -146,15 +144,9 @@ absl::Status Mesh::Run(Traffic& traffic) {
 void Mesh::Post(const std::string& message) {
   LIQUID_CHECK(message.size() <= kMaxPostedBytes, "a message of ", message.size(), " bytes");
   if (has_failed_) return;
-  FrameHeader header;
-  header.kind = FrameKind::kPosted;
-  header.length = message.size();
-  const std::string frame = Frame(header, message);
+  const std::string frame = Frame({.kind = FrameKind::kPosted, .length = message.size()}, message);
   for (Peer& peer : peers_) {
-    if (peer.connection.is_line || peer.is_over) continue;
-    peer.posts.push_back(frame);
-    int64_t moved = 0;
-    WritePosts(peer, &moved);
+    if (!peer.connection.is_line && !peer.is_over) Queue(peer, frame);
   }
 }
 
@@ -298,9 +290,7 @@ absl::Status Mesh::TakeWord(Peer& peer) {
                              peer.memory->Read(header.address, &number, sizeof(number)) &&
                              number == header.offset;
     if (is_readable) {
-      FrameHeader answer;
-      answer.kind = FrameKind::kReadable;
-      Say(peer, answer);
+      Queue(peer, Frame({.kind = FrameKind::kReadable}));
     } else {
       peer.memory.reset();
     }
@@ -333,12 +323,6 @@ absl::Status Mesh::ReadPayload(Peer& peer, Traffic* traffic, std::byte* place) {
   return absl::OkStatus();
 }
 
-void Mesh::Say(Peer& peer, const FrameHeader& word) {
-  peer.posts.push_back(Frame(word, ""));
-  int64_t moved = 0;
-  WritePosts(peer, &moved);
-}
-
 void Mesh::CloseFrame(Peer& peer, Traffic* traffic) {
   if (peer.in_header.kind == FrameKind::kPosted) {
     inbox_.push_back({peer.connection.gang, std::move(peer.in_message)});
@@ -349,12 +333,16 @@ void Mesh::CloseFrame(Peer& peer, Traffic* traffic) {
   peer.in_done = 0;
   peer.in_payload = nullptr;
   if (peer.num_read == 0 || traffic->Awaits(peer.connection.gang)) return;
-  FrameHeader word;
-  word.kind = FrameKind::kHasRead;
-  word.call = peer.in_call;
-  word.offset = std::exchange(peer.num_read, 0);
   peer.owes_word = true;
-  Say(peer, word);
+  Queue(peer, Frame({.kind = FrameKind::kHasRead,
+                     .call = peer.in_call,
+                     .offset = std::exchange(peer.num_read, 0)}));
+}
+
+void Mesh::Queue(Peer& peer, std::string frame) {
+  peer.posts.push_back(std::move(frame));
+  int64_t moved = 0;
+  WritePosts(peer, &moved);
 }
 
 bool Mesh::WritePosts(Peer& peer, int64_t* num_moved) {

@@ -99,9 +99,9 @@ class Mesh {
   absl::Status OpenDataFrame(Peer& peer, Traffic* traffic);
   absl::Status TakeWord(Peer& peer);
   absl::Status ReadPayload(Peer& peer, Traffic* traffic, std::byte* place);
-  void Say(Peer& peer, const FrameHeader& word);
   void CloseFrame(Peer& peer, Traffic* traffic);
   absl::Status Write(Peer& peer, Traffic* traffic, int64_t* num_moved);
+  void Queue(Peer& peer, std::string frame);        // behind what is queued; out at once, if it can
   bool WritePosts(Peer& peer, int64_t* num_moved);  // false: the connection takes no more now
   absl::Status Hangup(Peer& peer, const Traffic* traffic, const std::string& how);
   bool Needs(const Peer& peer, const Traffic* traffic) const;

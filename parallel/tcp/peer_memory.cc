@@ -1,7 +1,6 @@
 #include "parallel/tcp/peer_memory.h"
 
 #include <poll.h>
-#include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
 #include <unistd.h>
@@ -11,14 +10,11 @@
 namespace liquid {
 
 std::optional<PeerMemory> PeerMemory::Of(const Socket& socket) {
-  ucred other{};
-  socklen_t size = sizeof(other);
-  if (getsockopt(socket.fd(), SOL_SOCKET, SO_PEERCRED, &other, &size) != 0 || other.pid <= 0) {
-    return std::nullopt;
-  }
-  Socket life(static_cast<int>(syscall(SYS_pidfd_open, other.pid, 0)));
+  const pid_t process = PeerProcess(socket);
+  if (process <= 0) return std::nullopt;
+  Socket life(static_cast<int>(syscall(SYS_pidfd_open, process, 0)));
   if (life.fd() < 0) return std::nullopt;
-  return PeerMemory(other.pid, std::move(life), socket.fd());
+  return PeerMemory(process, std::move(life), socket.fd());
 }
 
 bool PeerMemory::Read(uint64_t address, void* out, size_t num_bytes) const {

@@ -168,10 +168,7 @@ Socket Accept(int listener, std::string* who) {
       accept4(listener, reinterpret_cast<sockaddr*>(&from), &size, SOCK_CLOEXEC | SOCK_NONBLOCK));
   if (socket.fd() < 0) return socket;
   if (from.ss_family == AF_UNIX) {
-    ucred process{};
-    socklen_t process_size = sizeof(process);
-    getsockopt(socket.fd(), SOL_SOCKET, SO_PEERCRED, &process, &process_size);
-    *who = absl::StrCat("process ", process.pid, " of this machine");
+    *who = absl::StrCat("process ", PeerProcess(socket), " of this machine");
   } else {
     std::string port;
     *who = NumericName(reinterpret_cast<sockaddr*>(&from), size, &port);
@@ -185,6 +182,13 @@ bool IsUnix(const Socket& socket) {
   socklen_t size = sizeof(own);
   return getsockname(socket.fd(), reinterpret_cast<sockaddr*>(&own), &size) == 0 &&
          own.ss_family == AF_UNIX;
+}
+
+pid_t PeerProcess(const Socket& socket) {
+  ucred process{};
+  socklen_t size = sizeof(process);
+  const int error = getsockopt(socket.fd(), SOL_SOCKET, SO_PEERCRED, &process, &size);
+  return error == 0 ? process.pid : 0;
 }
 
 void Tune(const Socket& socket, absl::Duration silence) {

@@ -2,6 +2,8 @@
 #ifndef LIQUID_PARALLEL_TCP_SOCKET_H_
 #define LIQUID_PARALLEL_TCP_SOCKET_H_
 
+#include <sys/types.h>
+
 #include <string>
 #include <utility>
 
@@ -56,6 +58,9 @@ absl::Status ConnectError(const Socket& socket);
 
 // Whether both ends are on this host, by a Unix socket.
 bool IsUnix(const Socket& socket);
+// The process that connected, or listened for, the other end of a Unix socket; 0 if the system does
+// not tell.
+pid_t PeerProcess(const Socket& socket);
 
 // The next connection that waits at `listener`, non-blocking; an empty one if none does. `who`
 // becomes the other end's address.

@@ -87,7 +87,6 @@ struct SaveOptions {
   int64_t max_shard_bytes = 0;
   Retention retention;
   std::string ledger_head = "22dd";
-  std::string writer = "w";
   std::vector<CompanionFile> companions;
   std::vector<std::vector<HeldPart>> parts;  // by rank; empty: `num_ranks` replicas
 };
@@ -183,7 +182,7 @@ inline absl::StatusOr<CommittedCheckpoint> Save(const std::string& root, int64_t
   LIQUID_ASSIGN_OR_RETURN(
       const CheckpointPlan plan,
       MakeCheckpointPlan(sample.model, sample.optimizer, options.max_shard_bytes));
-  CheckpointWriter writer(root, step, plan, options.companions, options.writer);
+  CheckpointWriter writer(root, step, plan, options.companions, "w");
   LIQUID_RETURN_IF_ERROR(writer.Prepare());
   absl::StatusOr<std::vector<PieceChecksum>> checksums =
       options.parts.empty() ? WriteByRanks(writer, plan, sample, options.num_ranks)
