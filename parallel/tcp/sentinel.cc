@@ -1,6 +1,7 @@
 #include "parallel/tcp/sentinel.h"
 
 #include <fcntl.h>
+#include <poll.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
@@ -56,15 +57,25 @@ class Watch {
       if (pthread_mutex_lock(life_) == EOWNERDEAD) EndAll();
       _exit(0);
     }).detach();
-    while (Listen(0)) {
+    while (Listen()) {
     }
     EndAll();
     _exit(0);
   }
 
  private:
-  // Takes the next word, waiting for it unless `flags` say otherwise. False: there is none.
-  bool Listen(int flags) {
+  // Waits for the next word and takes it. False: there is none, nor will be.
+  bool Listen() {
+    pollfd readable{line_, POLLIN, 0};
+    while (poll(&readable, 1, -1) < 0 && errno == EINTR) {
+    }
+    MutexLock lock(mutex_);
+    return TakeWord();
+  }
+
+  // False: there is none now. A word is on the line or in `lent_`, never between: else EndAll would
+  // miss it.
+  bool TakeWord() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
     Word word{};
     Ancillary ancillary{};
     iovec part{&word, sizeof(word)};
@@ -75,7 +86,7 @@ class Watch {
     message.msg_controllen = sizeof(ancillary.bytes);
     ssize_t count;
     do {
-      count = recvmsg(line_, &message, flags | MSG_CMSG_CLOEXEC);
+      count = recvmsg(line_, &message, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
     } while (count < 0 && errno == EINTR);
     if (count != sizeof(word)) return false;
     if (word.what == kQuit) _exit(0);
@@ -83,7 +94,6 @@ class Watch {
     if (const cmsghdr* header = CMSG_FIRSTHDR(&message); header != nullptr) {
       std::memcpy(&copy, CMSG_DATA(header), sizeof(copy));
     }
-    MutexLock lock(mutex_);
     const auto [it, is_first] = lent_.try_emplace(word.fd, copy);
     if (!is_first) {
       close(it->second);
@@ -94,10 +104,10 @@ class Watch {
   }
 
   void EndAll() {
-    // What the worker lent or took back in its last moment counts as well.
-    while (Listen(MSG_DONTWAIT)) {
-    }
     MutexLock lock(mutex_);
+    // What the worker lent or took back in its last moment counts as well.
+    while (TakeWord()) {
+    }
     for (const auto& [number, copy] : lent_) shutdown(copy, SHUT_RDWR);
   }
 
