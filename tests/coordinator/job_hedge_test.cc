@@ -186,6 +186,27 @@ TEST_F(JobHedgeTest, TheStateOfTheLastGangIsNotGivenUpThoughItIsStuck) {
   EXPECT_EQ(scene_.machine.record().committed_step(), step_ - 1);
 }
 
+TEST_F(JobHedgeTest, AStuckGangThatFallsSilentIsDroppedAndThatIsSaid) {
+  Begin(2);
+  scene_.stuck = {2};
+  IsDone(1);
+  Pass(absl::Seconds(1.5));
+  const int64_t before = generation();
+  GangMessage heartbeat;
+  heartbeat.mutable_heartbeat();
+  for (int i = 0; i < 6; ++i) {
+    scene_.Say(1, heartbeat);
+    scene_.Tick(absl::Seconds(1));
+  }
+  ASSERT_FALSE(scene_.gangs.contains(2));
+  EXPECT_EQ(generation(), before) << "nobody has to regroup for it";
+  std::string said;
+  for (const Action& action : scene_.actions) {
+    if (action.kind == Action::Kind::kWarn) said += action.text;
+  }
+  EXPECT_THAT(said, HasSubstr("gang 2 (host:1, 2 ranks) left: no heartbeat for"));
+}
+
 TEST_F(JobHedgeTest, ARegroupDoesNotWaitForAStuckGangEither) {
   Begin(3);
   const int64_t before = generation();
