@@ -251,6 +251,7 @@ absl::StatusOr<ExitCode> RunGang(GangCommunicator& world, const GangRunOptions& 
                    .evaluation = evaluation.has_value() ? &*evaluation : nullptr,
                    .checkpointing = checkpointing,
                    .progress = progress,
+                   .faults = options.faults,
                    .load_state = load_state,
                    .num_steps = stream.num_steps(),
                    .max_steps = options.max_steps,

@@ -168,6 +168,8 @@ void AddFlags(Flags* flags, CLI::App* app) {
   // For tests (worker/test_faults.h).
   app->add_option("--test-slot-seconds", flags->faults.slot_seconds)->group("");
   app->add_option("--test-flip-every", flags->faults.flip_every)->group("");
+  app->add_option("--test-phase-log", flags->faults.phase_log)->group("");
+  app->add_option("--test-phase-seconds", flags->faults.phase_seconds)->group("");
 }
 
 int Main(int argc, char** argv) {

@@ -120,6 +120,7 @@ absl::Status TrainStep::ComputeRound() {
   const auto replica = static_cast<size_t>(mesh_.replica());
   std::string digest;
   if (replica < tasks.size()) {
+    faults_.Mark("slot", slots_.step(), tasks[replica].slot);
     ComputeSlot(tasks[replica], &digest);
     absl::SleepFor(start + absl::Seconds(faults_.slot_seconds) - absl::Now());
   }
@@ -134,6 +135,8 @@ absl::Status TrainStep::ComputeRound() {
     }
   }
   for (size_t i = 0; i < tasks.size(); ++i) slots_.Done(tasks[i], digests[i]);
+  const bool counts = replica < tasks.size() && tasks[replica].counts;
+  faults_.Linger("between", slots_.step(), counts ? tasks[replica].slot : -1);
   idle_since_ = absl::Now();
   compute_time_ += idle_since_ - start;
   return absl::OkStatus();
@@ -246,11 +249,13 @@ absl::StatusOr<std::optional<StepReport>> TrainStep::Finish(Communicator* rail) 
   report.set_step_seconds(seconds);
   report.set_tokens_per_second(static_cast<double>(report.tokens()) / seconds);
   if (peak_flops_ > 0) report.set_mfu(report.mfu() / seconds / peak_flops_);
+  faults_.Linger("applied", report.step());
   return std::optional<StepReport>(report);
 }
 
 // False if the exchange with other gangs failed, which every rank of this gang knows then.
 absl::StatusOr<bool> TrainStep::Reduce(Communicator* rail) {
+  faults_.Linger("reduce", slots_.step());
   gradient_sum_.CombineInGang(/*keeps=*/rail != nullptr);
   LIQUID_RETURN_IF_ERROR(mesh_.Wait());
   if (rail == nullptr) return true;

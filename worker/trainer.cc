@@ -457,6 +457,7 @@ absl::Status Trainer::FinishStep() {
   GangMessage message;
   *message.mutable_step() = *report;
   Report(std::move(message));
+  parts_.faults.Mark("reported", report->step());
   if (plan.evaluate_after()) LIQUID_RETURN_IF_ERROR(Evaluate());
   return plan.checkpoint_after() ? SaveAndGoOn() : absl::OkStatus();
 }

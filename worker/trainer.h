@@ -18,6 +18,7 @@
 #include "worker/gang_member.h"
 #include "worker/gang_world.h"
 #include "worker/progress.h"
+#include "worker/test_faults.h"
 #include "worker/train_state.h"
 #include "worker/train_step.h"
 
@@ -36,6 +37,7 @@ class Trainer {
     Evaluation* evaluation;  // null: there is nothing to evaluate on
     Checkpointing& checkpointing;
     ProgressView& progress;
+    TestFaults faults;
     // Collective: the state of the newest checkpoint of at most `max_step`, or of step 0.
     std::function<absl::Status(int64_t max_step)> load_state;
     int64_t num_steps = 0;           // of the job

@@ -16,6 +16,7 @@ absl::Status Trainer::AttendToSave(const GangMember::Tick& tick) {
   if (!parts_.checkpointing.is_saving()) return absl::OkStatus();
   if (tick.save_is_committed) parts_.checkpointing.SetCommitted();
   if (!tick.saved.has_value()) return absl::OkStatus();
+  parts_.faults.Linger("saving", parts_.checkpointing.saving_step());
   LIQUID_ASSIGN_OR_RETURN(const std::optional<SaveResult> result,
                           parts_.checkpointing.Advance(*tick.saved));
   if (result.has_value()) ReportSave(*result);
@@ -27,6 +28,7 @@ absl::StatusOr<SaveResult> Trainer::FinishSave() {
   if (!parts_.checkpointing.is_saving()) return SaveResult();
   const int64_t step = parts_.checkpointing.saving_step();
   const auto may_publish = [this, step]() -> absl::Status {
+    parts_.faults.Linger("saving", step);
     const absl::Time deadline = absl::Now() + parts_.leave_timeout;
     return parts_.gang.client()->WaitCommitted(step, [this, deadline] {
       return (asked_to_leave_ || StopRequested()) && absl::Now() > std::min(leave_at_, deadline);
@@ -82,6 +84,7 @@ void Trainer::ReportSave(const SaveResult& result) {
                      leaving_.has_value() ? "" : "; training goes on without it"));
   }
   TellCheckpoint(report);
+  parts_.faults.Mark("saved", report.step());
 }
 
 void Trainer::TellCheckpoint(CheckpointReport report) {
@@ -96,6 +99,7 @@ void Trainer::DropSave() {
   if (!parts_.checkpointing.is_saving() || parts_.checkpointing.is_committed()) return;
   Say(absl::StrCat("the checkpoint of step ", parts_.checkpointing.saving_step(),
                    " is dropped: this gang goes on from another state"));
+  parts_.faults.Mark("saved", parts_.checkpointing.saving_step());
   parts_.checkpointing.Abandon();
 }
 

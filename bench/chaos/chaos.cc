@@ -1,46 +1,83 @@
-// bench.chaos DIRECTORY [SCHEDULES [FIRST_SEED]]: the whole chaos suite. Prints a line for each
-// schedule and the sums; exit code 1 if one of them came out wrong. What went wrong stays in
-// DIRECTORY.
+// bench.chaos DIRECTORY [SCHEDULES [FIRST_SEED [AT_ONCE]]]: the whole chaos suite. Prints a line
+// for each schedule and the sums; exit code 1 if one of them came out wrong. What went wrong stays
+// in DIRECTORY. AT_ONCE schedules run side by side, one unless told otherwise.
+#include <atomic>
 #include <cstdio>
 #include <cstdlib>
+#include <thread>
+#include <vector>
 
+#include "absl/strings/str_format.h"
+#include "absl/synchronization/mutex.h"
 #include "absl/time/time.h"
 #include "tests/chaos/chaos_schedule.h"
 
-int main(int argc, char** argv) {
-  using liquid::testing::ChaosCounts;
-  using liquid::testing::ChaosJob;
-  using liquid::testing::ChaosResult;
+namespace liquid::testing {
+namespace {
+
+struct Sums {
+  ChaosCounts counts;
+  int schedules = 0;
+  int wrong = 0;
+  double seconds = 0;
+};
+
+std::string Describe(const ChaosCounts& counts) {
+  std::string text = absl::StrFormat(
+      "kills %d, freezes %d, joins %d, drains %d, coordinator kills %d, other orders %d; slots: "
+      "finished %d, lost %d, recomputed %d; hits:",
+      counts.kills, counts.freezes, counts.joins, counts.drains, counts.coordinator_kills,
+      counts.verbs, counts.finished_slots, counts.lost_slots, counts.recomputed_slots);
+  for (size_t i = 0; i < counts.hits.size(); ++i) {
+    absl::StrAppendFormat(&text, "%s %s %d", i == 0 ? "" : ",", kPhaseNames[i], counts.hits[i]);
+  }
+  return text;
+}
+
+void Add(int seed, const ChaosResult& result, Sums* sums) {
+  sums->counts += result.counts;
+  ++sums->schedules;
+  sums->wrong += result.problem.empty() ? 0 : 1;
+  sums->seconds += result.seconds;
+  std::printf("seed %d: %5.1f s; %s%s%s\n", seed, result.seconds, Describe(result.counts).c_str(),
+              result.problem.empty() ? "" : "  WRONG: ", result.problem.c_str());
+  std::fflush(stdout);
+}
+
+int Main(int argc, char** argv) {
   if (argc < 2) {
-    std::fprintf(stderr, "usage: %s DIRECTORY [SCHEDULES [FIRST_SEED]]\n", argv[0]);
+    std::fprintf(stderr, "usage: %s DIRECTORY [SCHEDULES [FIRST_SEED [AT_ONCE]]]\n", argv[0]);
     return 2;
   }
   const int num_schedules = argc > 2 ? std::atoi(argv[2]) : 200;
   const int first_seed = argc > 3 ? std::atoi(argv[3]) : 1;
+  const int at_once = argc > 4 ? std::atoi(argv[4]) : 1;
   const ChaosJob job(argv[1]);
   if (job.fingerprint().empty()) {
     std::fprintf(stderr, "the undisturbed run failed:\n%s\n", job.problem().c_str());
     return 1;
   }
-  ChaosCounts total;
-  int num_bad = 0;
-  double seconds = 0;
-  for (int i = 0; i < num_schedules; ++i) {
-    const ChaosResult result = job.Run(first_seed + i, absl::Seconds(180));
-    total += result.counts;
-    seconds += result.seconds;
-    num_bad += result.problem.empty() ? 0 : 1;
-    std::printf(
-        "seed %d: %5.1f s, kills %d, freezes %d, joins %d, drains %d, coordinator kills %d%s%s\n",
-        first_seed + i, result.seconds, result.counts.kills, result.counts.freezes,
-        result.counts.joins, result.counts.drains, result.counts.coordinator_kills,
-        result.problem.empty() ? "" : "  WRONG: ", result.problem.c_str());
-    std::fflush(stdout);
+  Sums sums;
+  absl::Mutex mutex;  // of sums and the output
+  std::atomic<int> next = 0;
+  std::vector<std::thread> threads;
+  for (int i = 0; i < at_once; ++i) {
+    threads.emplace_back([&] {
+      for (int schedule = next++; schedule < num_schedules; schedule = next++) {
+        const int seed = first_seed + schedule;
+        const ChaosResult result = job.Run(static_cast<uint64_t>(seed), absl::Seconds(180));
+        const absl::MutexLock lock(&mutex);
+        Add(seed, result, &sums);
+      }
+    });
   }
-  std::printf(
-      "%d schedules, %d wrong; %d kills, %d freezes, %d joins, %d drains, %d coordinator "
-      "kills, %d other orders; %.0f s\n",
-      num_schedules, num_bad, total.kills, total.freezes, total.joins, total.drains,
-      total.coordinator_kills, total.verbs, seconds);
-  return num_bad == 0 ? 0 : 1;
+  for (std::thread& thread : threads) thread.join();
+  std::printf("%d schedules, %d wrong; %s; %.0f s\n", sums.schedules, sums.wrong,
+              Describe(sums.counts).c_str(), sums.seconds);
+  return sums.wrong == 0 ? 0 : 1;
 }
+
+}  // namespace
+}  // namespace liquid::testing
+
+int main(int argc, char** argv) { return liquid::testing::Main(argc, argv); }

@@ -7,18 +7,24 @@
 #include <filesystem>
 #include <fstream>
 #include <memory>
+#include <optional>
 #include <random>
 #include <utility>
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
+#include "coordinator/ledger.h"
+#include "tests/chaos/recomputation.h"
 #include "tests/system/gang_processes.h"
 
 namespace liquid::testing {
 namespace {
 
 constexpr int kMaxGangs = 3;
+// How long a rank stays in each phase at least; how long an accident waits for a rank in its phase.
+constexpr double kPhaseSeconds = 0.01;
+constexpr absl::Duration kAimTimeout = absl::Milliseconds(1500);
 
 class Schedule {
  public:
@@ -27,7 +33,10 @@ class Schedule {
         job_file_(std::move(job_file)),
         fingerprint_(std::move(fingerprint)),
         random_(seed),
-        num_ranks_(1 + Roll(2)) {}
+        num_ranks_(1 + Roll(2)) {
+    for (int i = 0; i < kNumPhases; ++i) aims_.push_back(static_cast<Phase>(i));
+    std::shuffle(aims_.begin(), aims_.end(), random_);
+  }
 
   ~Schedule() {
     for (Gang& gang : gangs_) gang.Thaw();
@@ -58,8 +67,16 @@ class Schedule {
     }
 
     std::unique_ptr<Process> process;
+    std::string marks;  // of its ranks (phase_marks.h)
     absl::Time frozen_until = absl::InfinitePast();
     std::vector<pid_t> frozen;
+  };
+
+  // A rank that is in the phase which the next accident aims at.
+  struct Target {
+    Gang* gang;
+    pid_t pid;
+    Phase phase;
   };
 
   int Roll(int n) { return static_cast<int>(random_() % static_cast<uint64_t>(n)); }
@@ -72,8 +89,11 @@ class Schedule {
 
   void StartGang() {
     ++counts_.joins;
-    gangs_.emplace_back().process =
-        testing::StartGang(address_, num_ranks_, 0.01 + 0.001 * Roll(60));
+    Gang& gang = gangs_.emplace_back();
+    gang.marks = absl::StrCat(directory_, "/marks-", counts_.joins);
+    gang.process = testing::StartGang(
+        address_, num_ranks_, 0.01 + 0.001 * Roll(60),
+        {"--test-phase-log", gang.marks, "--test-phase-seconds", absl::StrCat(kPhaseSeconds)});
   }
 
   Gang* AnyGang() {
@@ -86,9 +106,9 @@ class Schedule {
     if (kind < 30) {
       if (gangs_.size() < kMaxGangs) StartGang();
     } else if (kind < 55) {
-      if (gang != nullptr) Kill(*gang);
+      if (gang != nullptr) Kill();
     } else if (kind < 68) {
-      if (gang != nullptr) Freeze(*gang);
+      if (gang != nullptr) Freeze();
     } else if (kind < 80) {
       if (gang != nullptr) Drain(*gang);
     } else if (kind < 88) {
@@ -105,22 +125,55 @@ class Schedule {
     }
   }
 
-  void Kill(Gang& gang) {
-    ++counts_.kills;
-    const std::vector<pid_t> ranks = Descendants(gang.process->pid());
-    if (ranks.empty() || Roll(4) == 0) {
-      gang.process->Signal(SIGKILL);  // mpirun itself
-    } else {
-      kill(ranks[Roll(static_cast<int>(ranks.size()))], SIGKILL);
+  // Each accident aims at another phase, in turns; nothing if no rank comes by in time.
+  std::optional<Target> Aim() {
+    const Phase phase = aims_[static_cast<size_t>(num_aims_++) % aims_.size()];
+    if (phase == Phase::kCheckpoint) RunToEnd({"liquid", "checkpoint", Output()});
+    const absl::Time deadline = absl::Now() + kAimTimeout;
+    for (int first = Roll(kMaxGangs); absl::Now() < deadline;
+         ++first, absl::SleepFor(absl::Milliseconds(1))) {
+      Gang& gang = gangs_[static_cast<size_t>(first) % gangs_.size()];
+      if (!gang.frozen.empty()) continue;
+      for (const pid_t pid : LoggingProcesses(gang.marks)) {
+        if (IsInPhase(gang.marks, pid, phase) && !IsStill(pid)) return Target{&gang, pid, phase};
+      }
     }
+    return std::nullopt;
   }
 
-  void Freeze(Gang& gang) {
+  // A hit is a hit if the rank was still in that phase when it was dead, or stopped.
+  void Count(const Target& target) {
+    const bool is_hit = WaitUntilStill(target.pid, absl::Now() + absl::Seconds(5)) &&
+                        IsInPhase(target.gang->marks, target.pid, target.phase);
+    if (is_hit) ++counts_.hits[static_cast<size_t>(target.phase)];
+  }
+
+  void Kill() {
+    ++counts_.kills;
+    if (Roll(4) == 0) {
+      AnyGang()->process->Signal(SIGKILL);  // mpirun itself
+      return;
+    }
+    if (const auto target = Aim()) {
+      kill(target->pid, SIGKILL);
+      Count(*target);
+      return;
+    }
+    const Gang* gang = AnyGang();
+    const std::vector<pid_t> ranks = Descendants(gang->process->pid());
+    if (!ranks.empty()) kill(ranks[Roll(static_cast<int>(ranks.size()))], SIGKILL);
+  }
+
+  void Freeze() {
+    const auto target = Aim();
+    Gang& gang = target.has_value() ? *target->gang : *AnyGang();
     if (!gang.frozen.empty()) return;
     ++counts_.freezes;
+    if (target.has_value()) kill(target->pid, SIGSTOP);
     gang.frozen = Descendants(gang.process->pid());
     for (const pid_t pid : gang.frozen) kill(pid, SIGSTOP);
     gang.frozen_until = absl::Now() + absl::Milliseconds(100 + Roll(3000));
+    if (target.has_value()) Count(*target);
   }
 
   void Drain(Gang& gang) {
@@ -176,7 +229,25 @@ class Schedule {
     const Finished audit = RunToEnd({"liquid", "audit", Output()});
     if (audit.exit_code != 0) return absl::StrCat("the audit fails: ", audit.output);
     std::ofstream(directory_ + "/audit.log") << audit.output;
-    return "";
+    return JudgeWork();
+  }
+
+  std::string JudgeWork() {
+    std::vector<LedgerEntry> entries;
+    const auto head = ReadLedger(LedgerPath(Output()), [&entries](const LedgerEntry& entry) {
+      entries.push_back(entry);
+      return absl::OkStatus();
+    });
+    if (!head.ok()) return head.status().ToString();
+    std::vector<std::map<pid_t, std::vector<PhaseMark>>> gangs;
+    for (int i = 1; i <= counts_.joins; ++i) {
+      gangs.push_back(ReadMarks(absl::StrCat(directory_, "/marks-", i)));
+    }
+    const Recomputation work = JudgeRecomputation(entries, gangs);
+    counts_.finished_slots += work.finished;
+    counts_.lost_slots += work.lost;
+    counts_.recomputed_slots += work.recomputed;
+    return work.problem;
   }
 
   // For whoever has to find out what went wrong.
@@ -193,6 +264,8 @@ class Schedule {
   std::unique_ptr<Process> coordinator_;
   std::string address_;
   std::vector<Gang> gangs_;
+  std::vector<Phase> aims_;  // in the order in which they are taken
+  int num_aims_ = 0;
   ChaosCounts counts_;
   int num_logs_ = 0;
 };
@@ -206,6 +279,10 @@ ChaosCounts& ChaosCounts::operator+=(const ChaosCounts& other) {
   drains += other.drains;
   coordinator_kills += other.coordinator_kills;
   verbs += other.verbs;
+  for (size_t i = 0; i < hits.size(); ++i) hits[i] += other.hits[i];
+  finished_slots += other.finished_slots;
+  lost_slots += other.lost_slots;
+  recomputed_slots += other.recomputed_slots;
   return *this;
 }
 

@@ -3,11 +3,13 @@
 #ifndef LIQUID_TESTS_CHAOS_CHAOS_SCHEDULE_H_
 #define LIQUID_TESTS_CHAOS_CHAOS_SCHEDULE_H_
 
+#include <array>
 #include <cstdint>
 #include <string>
 #include <vector>
 
 #include "absl/time/time.h"
+#include "tests/chaos/phase_marks.h"
 
 namespace liquid::testing {
 
@@ -18,6 +20,11 @@ struct ChaosCounts {
   int drains = 0;             // asked to go, by a signal or by an operator
   int coordinator_kills = 0;  // kill -9, started again at the same address
   int verbs = 0;              // pause, resume, checkpoint
+  // Kills and freezes of a rank that was in the phase aimed at, and stayed there: by Phase.
+  std::array<int, kNumPhases> hits{};
+  int finished_slots = 0;  // what recomputation.h says of them
+  int lost_slots = 0;
+  int recomputed_slots = 0;
 
   ChaosCounts& operator+=(const ChaosCounts& other);
 };
