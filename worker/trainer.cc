@@ -159,6 +159,7 @@ absl::Status Trainer::ObeyLoadState(const LoadState& order) {
 absl::Status Trainer::ObeyWorld(const World& order) {
   if (order.generation() != generation_) return absl::OkStatus();
   world_generation_ = order.generation();
+  parts_.faults.Mark("generation", world_generation_);
   const absl::Time start = absl::Now();
   const absl::Status entered =
       AgreeOn(parts_.gang.world(), parts_.world.Enter(order, gang_, parts_.gang.world().rank()));

@@ -31,7 +31,7 @@ inline constexpr std::array<const char*, kNumPhases> kPhaseNames = {
 struct PhaseMark {
   int64_t unix_micros = 0;
   std::string phase;
-  int64_t step = 0;
+  int64_t step = 0;  // of "generation", which is no phase, its number
   int slot = -1;
 };
 

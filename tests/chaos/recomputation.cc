@@ -29,28 +29,25 @@ bool Contains(const GenerationChange& generation, const std::set<int64_t>& numbe
                      [&numbers](const GangStatus& gang) { return numbers.contains(gang.gang()); });
 }
 
-// Whether what `numbers` finished of `step` at `unix_micros` counts for good.
+// Whether what `numbers` finished of `step` in `generation` counts for good.
 bool Lasts(absl::Span<const LedgerEntry> ledger, const std::set<int64_t>& numbers, int64_t step,
-           int64_t unix_micros) {
-  bool is_member = false;
+           int64_t generation) {
   int64_t committed = 0;
+  int64_t current = 0;
   for (const LedgerEntry& entry : ledger) {
-    const bool is_later = entry.unix_micros() > unix_micros;
-    if (is_later && !is_member) return false;
+    if (entry.has_generation()) current = entry.generation().generation();
+    const bool is_since = current >= generation;
     if (entry.has_commit()) {
       committed = entry.commit().report().step();
     } else if (entry.has_voided()) {
-      committed = entry.voided().from_step() - 1;
-      if (is_later && entry.voided().from_step() <= step && step <= entry.voided().to_step()) {
-        return false;
-      }
-    } else if (entry.has_generation()) {
-      const bool stays = Contains(entry.generation(), numbers);
-      if (is_later && !stays && committed < step) return false;
-      if (!is_later || committed < step) is_member = stays;
+      const Voided& voided = entry.voided();
+      committed = voided.from_step() - 1;
+      if (is_since && voided.from_step() <= step && step <= voided.to_step()) return false;
+    } else if (entry.has_generation() && is_since && committed < step) {
+      if (!Contains(entry.generation(), numbers)) return false;
     }
   }
-  return is_member;
+  return true;
 }
 
 }  // namespace
@@ -67,11 +64,13 @@ Recomputation JudgeRecomputation(absl::Span<const LedgerEntry> ledger,
       if (const auto found = leaders.find(pid); found != leaders.end()) numbers = found->second;
     }
     for (const auto& [pid, marks] : ranks) {
+      int64_t generation = 0;  // that this rank has entered
       for (const PhaseMark& mark : marks) {
+        if (mark.phase == "generation") generation = mark.step;
         if (mark.phase != "between" || mark.slot < 0) continue;
         ++result.finished;
         seen.emplace(mark.step, mark.slot);
-        if (!Lasts(ledger, numbers, mark.step, mark.unix_micros)) {
+        if (!Lasts(ledger, numbers, mark.step, generation)) {
           ++result.lost;
           continue;
         }

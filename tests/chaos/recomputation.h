@@ -12,9 +12,10 @@
 
 namespace liquid::testing {
 
-// A slot that a gang has finished is lost with right if the gang was no member then, if it is a
-// member no longer before the step is committed (dead, gone, or gone around: a hedge), or if the
-// step is voided later. Every other finished slot lasts, so no slot may last twice.
+// A slot that a gang has finished is lost with right if one of the generations from that in which
+// it was finished to the commit of its step is without the gang (dead, gone, or gone around: a
+// hedge), or if the step is voided later. Every other finished slot lasts, so no slot may last
+// twice.
 struct Recomputation {
   int finished = 0;     // slots, by all gangs
   int lost = 0;         // of them, with right: what victims held
