@@ -17,8 +17,8 @@ struct TestFaults {
   std::string phase_log;     // marks go to the file PHASE_LOG.PID; empty: nowhere
   double phase_seconds = 0;  // how long Linger takes, so that the phase can be hit
 
-  // Appends a line `UNIX_MICROS PHASE STEP SLOT`, which outlives this process however it ends; for a
-  // generation that is entered, its number takes the place of STEP. A mark that cannot be written
+  // Appends a line `UNIX_MICROS PHASE STEP SLOT`, which outlives this process however it ends; for
+  // a generation that is entered, its number takes the place of STEP. A mark that cannot be written
   // is missing.
   void Mark(std::string_view phase, int64_t step, int slot = -1) const;
   // Marks, and stays in the phase for a while. Nothing at all without a log.
