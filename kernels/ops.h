@@ -8,8 +8,12 @@
 // fixed by the shape. Integer inputs (ids, positions, targets) are int32 in the device's memory.
 //
 // Shapes use the letters of docs/GLOSSARY.md: N tokens of a slot (B rows of T), D model width,
-// F MLP width, H query heads, G key/value heads, K head width, V vocabulary. Floats are kF32
-// unless a contract says otherwise; kBF16 storage with kF32 arithmetic is to fit the same calls.
+// F MLP width, H query heads, G key/value heads, K head width, V vocabulary.
+//
+// Activations, their gradients and weights are kF32, or all kBF16: then they are converted when
+// they are read, the arithmetic is that of kF32, and what is written is rounded once, to nearest
+// even. Gradients of parameters, statistics (rstd, mean, lse), losses, cos and sin are kF32 always;
+// other tensors are what their contract says.
 #ifndef LIQUID_KERNELS_OPS_H_
 #define LIQUID_KERNELS_OPS_H_
 
@@ -71,14 +75,15 @@ class Ops {
  public:
   virtual ~Ops() = default;
 
-  // What, beside its inputs, the bits of a result depend on here, such as "cpu x86-64-v4, oneDNN
-  // 2.6.0": equal recipes and equal inputs give equal bits.
-  virtual std::string Recipe() const = 0;
+  // What, beside its inputs, the bits of a result of operations on `dtype` (kF32 or kBF16) depend
+  // on here, such as "cpu x86-64-v4, oneDNN 2.6.0": equal recipes and equal inputs give equal bits.
+  virtual std::string Recipe(DType dtype) const = 0;
   // Memory of its own, beside the tensors given to it, that operations have needed so far.
   virtual int64_t WorkspaceBytes() const = 0;
 
   // ---- Matrix products ----
-  // out [M,N] = op(a) op(b), op(a) [M,K], op(b) [K,N]. `out` may not overlap an input.
+  // out [M,N] = op(a) op(b), op(a) [M,K], op(b) [K,N], sums in kF32; `out` is kF32, or kBF16 as a
+  // and b are. `out` may not overlap an input.
   virtual void MatMul(TensorView out, ConstTensorView a, ConstTensorView b,
                       MatMulOptions options) = 0;
   // inout [N,D] += bias [D], to every row; and its gradient dbias [D] += sum over rows of dout.
@@ -93,7 +98,7 @@ class Ops {
 
   // ---- Embedding ----
   // out [N,D] = table [V,D] rows at ids [N]; 0 <= ids < V, or kElsewhere: zeros. Backward: dtable
-  // rows += dout, in the order of n for equal ids.
+  // rows += dout, in the order of n for equal ids; dtable kF32 or of the dtype of dout.
   virtual void Embedding(TensorView out, const int32_t* ids, ConstTensorView table) = 0;
   virtual void EmbeddingBackward(TensorView dtable, const int32_t* ids, ConstTensorView dout) = 0;
 
@@ -151,10 +156,11 @@ class Ops {
                                      Activation activation) = 0;
 
   // ---- Loss: output projection and softmax cross entropy in one ----
-  // logits = x weight^T, x [N,D], weight [V,D]; nll[n] = logsumexp_v(logits[n]) - logits[n,target],
-  // 0 where targets[n] is kIgnoredTarget. No more than a chunk of logits is ever stored.
-  // `part`: if not null, `weight` is this rank's part, targets are rows of it or kElsewhere, nll is
-  // that of the whole vocabulary, and dx this rank's share, to be summed over ranks.
+  // logits (kF32) = x weight^T, x [N,D], weight [V,D]; nll[n] = logsumexp_v(logits[n]) -
+  // logits[n,target], 0 where targets[n] is kIgnoredTarget. No more than a chunk of logits is ever
+  // stored. `part`: if not null, `weight` is this rank's part, targets are rows of it or
+  // kElsewhere, nll is that of the whole vocabulary, and dx this rank's share, to be summed over
+  // ranks.
   virtual void LinearCrossEntropy(TensorView nll, ConstTensorView x, ConstTensorView weight,
                                   const int32_t* targets, const VocabularyPart* part) = 0;
   // The same, and the gradient of gradient_scale * sum_n nll[n]: dx [N,D] =, dweight [V,D] +=.

@@ -6,6 +6,8 @@
 #include <optional>
 #include <string_view>
 
+#include "tensor/bfloat16.h"
+
 namespace liquid {
 
 enum class DType : uint8_t {
@@ -32,10 +34,6 @@ int SizeOf(DType dtype);
 std::string_view DTypeName(DType dtype);
 std::optional<DType> DTypeFromName(std::string_view name);
 
-// bfloat16: the high half of an IEEE-754 binary32.
-struct BFloat16 {
-  uint16_t bits;
-};
 float ToFloat(BFloat16 value);
 BFloat16 ToBFloat16(float value);  // round to nearest, ties to even; NaN stays NaN
 float HalfToFloat(uint16_t bits);  // IEEE-754 binary16, exact

@@ -10,7 +10,7 @@
 
 #include "benchmark/benchmark.h"
 #include "kernels/cpu/parallel_for.h"
-#include "kernels/cpu/sgemm.h"
+#include "kernels/cpu/gemm.h"
 #include "kernels/ops.h"
 #include "tensor/device.h"
 #include "tensor/pool.h"

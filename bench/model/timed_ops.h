@@ -32,8 +32,8 @@ class TimedOps final : public Ops {
  public:
   explicit TimedOps(std::unique_ptr<Ops> ops) : ops_(std::move(ops)) {}
 
+  std::string Recipe(DType dtype) const override { return ops_->Recipe(dtype); }
   int64_t WorkspaceBytes() const override { return ops_->WorkspaceBytes(); }
-  std::string Recipe() const override { return ops_->Recipe(); }
 
   void Reset() { times_.clear(); }
   // Milliseconds by operation, divided by `num_steps`.

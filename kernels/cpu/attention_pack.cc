@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "base/check.h"
+#include "kernels/cpu/element_type.h"
 #include "kernels/cpu/parallel_for.h"
 
 namespace liquid {
@@ -30,25 +31,29 @@ AttentionShape::AttentionShape(const ConstTensorView& q, const ConstTensorView& 
   key_blocks = NumBlocks(keys);
 }
 
-PackedRows::PackedRows(TensorPool& scratch, const ConstTensorView& x, const AttentionShape& shape)
+PackedRows::PackedRows(TensorPool& scratch, const SimdLoops& loops, const ConstTensorView& x,
+                       const AttentionShape& shape)
     : head_floats_(shape.key_blocks * kAttentionBlock * PaddedWidth(shape.width)),
       packed_(scratch.AllocateF32({shape.batch * shape.groups, head_floats_})) {
-  const float* data = x.f32();
   const int64_t width = shape.width;
   const int64_t padded = PaddedWidth(width);
   const int64_t stride = shape.groups * width;
-  ParallelFor(shape.batch * shape.groups * shape.key_blocks, [&](int64_t task) {
-    const int64_t head = task / shape.key_blocks;
-    const int64_t begin = task % shape.key_blocks * kAttentionBlock;
-    const float* from =
-        data + (head / shape.groups * shape.keys + begin) * stride + head % shape.groups * width;
-    float* to = packed_.view().f32() + head * head_floats_ + begin * padded;
-    const int64_t count = std::min(kAttentionBlock, shape.keys - begin);
-    for (int64_t row = 0; row < count; ++row) {
-      std::copy_n(from + row * stride, width, to + row * padded);
-      std::fill_n(to + row * padded + width, padded - width, 0.0f);
-    }
-    std::fill_n(to + count * padded, (kAttentionBlock - count) * padded, 0.0f);
+  WithElementType(x.dtype, [&](auto type) {
+    using T = decltype(type);
+    const T* data = DataOf<T>(x);
+    ParallelFor(shape.batch * shape.groups * shape.key_blocks, [&](int64_t task) {
+      const int64_t head = task / shape.key_blocks;
+      const int64_t begin = task % shape.key_blocks * kAttentionBlock;
+      const T* from =
+          data + (head / shape.groups * shape.keys + begin) * stride + head % shape.groups * width;
+      float* to = packed_.view().f32() + head * head_floats_ + begin * padded;
+      const int64_t count = std::min(kAttentionBlock, shape.keys - begin);
+      for (int64_t row = 0; row < count; ++row) {
+        loops.Over(type).read(to + row * padded, from + row * stride, width);
+        std::fill_n(to + row * padded + width, padded - width, 0.0f);
+      }
+      std::fill_n(to + count * padded, (kAttentionBlock - count) * padded, 0.0f);
+    });
   });
 }
 

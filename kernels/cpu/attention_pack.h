@@ -5,7 +5,7 @@
 
 #include <cstdint>
 
-#include "kernels/cpu/simd/attention_tile.h"
+#include "kernels/cpu/simd/loops.h"
 #include "kernels/ops.h"
 #include "tensor/pool.h"
 
@@ -30,7 +30,8 @@ struct AttentionShape {
 class PackedRows {
  public:
   // x is read once, here.
-  PackedRows(TensorPool& scratch, const ConstTensorView& x, const AttentionShape& shape);
+  PackedRows(TensorPool& scratch, const SimdLoops& loops, const ConstTensorView& x,
+             const AttentionShape& shape);
 
   // Those of one batch row and head, numbered together.
   const float* OfHead(int64_t head) const { return packed_.view().f32() + head * head_floats_; }

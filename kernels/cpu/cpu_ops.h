@@ -17,9 +17,9 @@ class CpuOps final : public Ops {
  public:
   // With the loops for this machine's best instruction set, or with the given ones.
   explicit CpuOps(Stream& stream) : CpuOps(stream, *SimdLoopsAt(0)) {}
-  CpuOps(Stream& stream, const SimdLoops& loops) : loops_(loops), scratch_(stream.device()) {}
+  CpuOps(Stream& stream, const SimdLoops& loops);  // kernels/ops.cc
 
-  std::string Recipe() const override;  // kernels/ops.cc
+  std::string Recipe(DType dtype) const override;  // kernels/ops.cc
 
   // kernels/cpu/matmul.cc
   void MatMul(TensorView out, ConstTensorView a, ConstTensorView b, MatMulOptions options) override;
@@ -88,11 +88,21 @@ class CpuOps final : public Ops {
   int64_t WorkspaceBytes() const override { return scratch_.allocated_bytes(); }
 
  private:
-  void CrossEntropy(TensorView nll, TensorView dx, TensorView dweight, ConstTensorView x,
-                    ConstTensorView weight, const int32_t* targets, float gradient_scale,
-                    const VocabularyPart* part);
+  // T: what is multiplied, float or BFloat16. Operands are of it.
+  template <typename T>
+  void Product(const TensorView& out, const ConstTensorView& a, const ConstTensorView& b,
+               MatMulOptions options);
+  void CrossEntropy(const TensorView& nll, const TensorView& dx, const TensorView& dweight,
+                    const ConstTensorView& x, const ConstTensorView& weight, const int32_t* targets,
+                    float gradient_scale, const VocabularyPart* part);
+  // `weight` is of type T, x of any.
+  template <typename T>
+  void CrossEntropyBy(const TensorView& nll, const TensorView& dx, const TensorView& dweight,
+                      const ConstTensorView& x, const ConstTensorView& weight,
+                      const int32_t* targets, float gradient_scale, const VocabularyPart* part);
 
   const SimdLoops& loops_;
+  const bool has_bf16_products_;  // otherwise they are products of converted floats
   TensorPool scratch_;
 };
 

@@ -1,11 +1,13 @@
 #include <algorithm>
 #include <cmath>
+#include <type_traits>
 #include <vector>
 
 #include "base/check.h"
 #include "kernels/cpu/cpu_ops.h"
+#include "kernels/cpu/element_type.h"
+#include "kernels/cpu/gemm.h"
 #include "kernels/cpu/parallel_for.h"
-#include "kernels/cpu/sgemm.h"
 
 namespace liquid {
 namespace {
@@ -39,9 +41,10 @@ struct Cut {
   int64_t groups;
 };
 
-// A chunk of scored rows.
+// A chunk of scored rows. T: what is multiplied, float or BFloat16.
+template <typename T>
 struct Chunk {
-  const float* x;          // [count,D], gathered
+  const T* x;              // [count,D], gathered
   const int32_t* targets;  // [count]
   int64_t count;
   int64_t width;
@@ -52,17 +55,30 @@ struct Chunk {
   float* lse;     // [R]
 };
 
-// Leaves e^(logit - top) in `terms`. `panel` is workspace for part of the weight's transpose, with
-// which the product runs faster than with oneDNN's own packing.
-void ComputeBlock(const Chunk& c, const Cut& cut, const float* weight, int64_t block, float* terms,
+// terms = x times the rows of `weight` [columns,D]. `panel` is workspace for part of the weight's
+// transpose, with which the product runs faster than with oneDNN's own packing.
+void ComputeLogits(const Chunk<float>& c, const float* weight, int64_t columns, float* terms,
+                   float* panel, const SimdLoops& loops) {
+  for (int64_t at = 0; at < columns; at += kPanel) {
+    const int64_t count = std::min(kPanel, columns - at);
+    loops.transpose(panel, kPanel, weight + at * c.width, c.width, count, c.width);
+    Gemm(terms + at, kStride, Operand<float>{c.x, c.width}, {panel, kPanel},
+         {c.count, count, c.width}, false);
+  }
+}
+void ComputeLogits(const Chunk<BFloat16>& c, const BFloat16* weight, int64_t columns, float* terms,
+                   float* /*panel*/, const SimdLoops& /*loops*/) {
+  Gemm(terms, kStride, Operand<BFloat16>{c.x, c.width}, {weight, c.width, /*transposed=*/true},
+       {c.count, columns, c.width}, false);
+}
+
+// Leaves e^(logit - top) in `terms`.
+template <typename T>
+void ComputeBlock(const Chunk<T>& c, const Cut& cut, const T* weight, int64_t block, float* terms,
                   float* panel, const SimdLoops& loops) {
   const int64_t columns = cut.Columns(block);
   const int64_t first = block * kBlock;
-  for (int64_t at = 0; at < columns; at += kPanel) {
-    const int64_t count = std::min(kPanel, columns - at);
-    loops.transpose(panel, kPanel, weight + (first + at) * c.width, c.width, count, c.width);
-    Sgemm(terms + at, kStride, {c.x, c.width}, {panel, kPanel}, {c.count, count, c.width}, false);
-  }
+  ComputeLogits(c, weight + first * c.width, columns, terms, panel, loops);
   for (int64_t r = 0; r < c.count; ++r) {
     float* row = terms + r * kStride;
     const int64_t at = c.targets[r] - first;
@@ -72,7 +88,8 @@ void ComputeBlock(const Chunk& c, const Cut& cut, const float* weight, int64_t b
 }
 
 // The blocks' sums in one, in the order of the blocks.
-double LogSumExp(const Chunk& c, const Cut& cut, int64_t r) {
+template <typename T>
+double LogSumExp(const Chunk<T>& c, const Cut& cut, int64_t r) {
   float top = c.tops[r];
   for (int64_t block = 1; block < cut.blocks; ++block) {
     top = std::max(top, c.tops[block * cut.rows + r]);
@@ -85,28 +102,62 @@ double LogSumExp(const Chunk& c, const Cut& cut, int64_t r) {
   return double{top} + std::log(sum);
 }
 
+// ends [count,2]: each row's log-sum-exp and its target's logit.
+template <typename T>
+void FindEnds(const Chunk<T>& c, const Cut& cut, const TensorView& ends) {
+  auto* lse_and_target = static_cast<double*>(ends.data);
+  ParallelForRanges(c.count, 32, [&](int64_t begin, int64_t end) {
+    for (int64_t r = begin; r < end; ++r) {
+      lse_and_target[2 * r] = LogSumExp(c, cut, r);
+      lse_and_target[2 * r + 1] = double{c.target[r]};
+    }
+  });
+}
+
+// A block's terms become gradients of its logits: in place as floats, otherwise rounded in
+// `rounded`. Where they are then.
+float* LogitGradients(const Chunk<float>& c, const Cut& cut, int64_t block, float scale,
+                      float* terms, float* /*rounded*/, const SimdLoops& loops) {
+  for (int64_t r = 0; r < c.count; ++r) {
+    float* row = terms + r * kStride;
+    const float factor = scale * std::exp(c.tops[block * cut.rows + r] - c.lse[r]);
+    loops.over_f32.scale(row, row, factor, cut.Columns(block));
+    const int64_t at = c.targets[r] - block * kBlock;
+    if (at >= 0 && at < cut.Columns(block)) row[at] -= scale;
+  }
+  return terms;
+}
+BFloat16* LogitGradients(const Chunk<BFloat16>& c, const Cut& cut, int64_t block, float scale,
+                         float* terms, BFloat16* rounded, const SimdLoops& loops) {
+  for (int64_t r = 0; r < c.count; ++r) {
+    const float* row = terms + r * kStride;
+    const float factor = scale * std::exp(c.tops[block * cut.rows + r] - c.lse[r]);
+    loops.over_bf16.write(rounded + r * kStride, row, factor, cut.Columns(block));
+    const int64_t at = c.targets[r] - block * kBlock;
+    if (at >= 0 && at < cut.Columns(block)) {
+      rounded[r * kStride + at] = ToBFloat16(row[at] * factor - scale);
+    }
+  }
+  return rounded;
+}
+
 // Turns a group's terms into gradients, block by block while they are in
 // cache, adds them into dweight and leaves in dx [count,D] the group's share of
-// the gradient of x.
-void GroupBackward(const Chunk& c, const Cut& cut, const float* weight, int64_t group, float scale,
-                   float* dx, float* dweight, const SimdLoops& loops) {
+// the gradient of x. `rounded` is workspace of a block.
+template <typename T>
+void GroupBackward(const Chunk<T>& c, const Cut& cut, const T* weight, int64_t group, float scale,
+                   float* dx, float* dweight, T* rounded, const SimdLoops& loops) {
   const int64_t begin = group * cut.blocks_per_group;
   const int64_t end = std::min(cut.blocks, begin + cut.blocks_per_group);
   for (int64_t block = begin; block < end; ++block) {
-    float* logits = c.logits + block * cut.rows * kStride;
     const int64_t columns = cut.Columns(block);
-    const int64_t first = block * kBlock;
-    for (int64_t r = 0; r < c.count; ++r) {
-      float* row = logits + r * kStride;
-      const float factor = scale * std::exp(c.tops[block * cut.rows + r] - c.lse[r]);
-      loops.scale(row, row, factor, columns);
-      const int64_t at = c.targets[r] - first;
-      if (at >= 0 && at < columns) row[at] -= scale;
-    }
-    Sgemm(dweight + first * c.width, c.width, {logits, kStride, true}, {c.x, c.width},
-          {columns, c.width, c.count}, true);
-    Sgemm(dx, c.width, {logits, kStride}, {weight + first * c.width, c.width},
-          {c.count, c.width, columns}, block > begin);
+    const int64_t first = block * kBlock * c.width;
+    const T* gradients =
+        LogitGradients(c, cut, block, scale, c.logits + block * cut.rows * kStride, rounded, loops);
+    Gemm(dweight + first, c.width, Operand<T>{gradients, kStride, true}, {c.x, c.width},
+         {columns, c.width, c.count}, true);
+    Gemm(dx, c.width, Operand<T>{gradients, kStride}, {weight + first, c.width},
+         {c.count, c.width, columns}, block > begin);
   }
 }
 
@@ -163,76 +214,121 @@ void CpuOps::LinearCrossEntropyWithGradient(TensorView nll, TensorView dx, Tenso
 }
 
 // dx and dweight without data: the loss alone.
-void CpuOps::CrossEntropy(TensorView nll, TensorView dx, TensorView dweight, ConstTensorView x,
-                          ConstTensorView weight, const int32_t* targets, float gradient_scale,
+void CpuOps::CrossEntropy(const TensorView& nll, const TensorView& dx, const TensorView& dweight,
+                          const ConstTensorView& x, const ConstTensorView& weight,
+                          const int32_t* targets, float gradient_scale,
                           const VocabularyPart* part) {
+  LIQUID_CHECK(weight.shape.rank() == 2 && weight.shape[1] == x.shape.back() &&
+               nll.NumElements() == x.NumRows() && weight.dtype == x.dtype);
+  if (x.dtype == DType::kF32) {
+    CrossEntropyBy<float>(nll, dx, dweight, x, weight, targets, gradient_scale, part);
+  } else if (has_bf16_products_) {
+    CrossEntropyBy<BFloat16>(nll, dx, dweight, x, weight, targets, gradient_scale, part);
+  } else {
+    const PooledTensor converted = scratch_.AllocateF32(weight.shape);
+    Copy(converted.view(), weight);
+    CrossEntropyBy<float>(nll, dx, dweight, x, converted.view(), targets, gradient_scale, part);
+  }
+}
+
+namespace {
+
+// Gathers the chunk's rows of `x` and their targets.
+template <typename T>
+void Gather(T* gathered, int32_t* gathered_targets, const Chunk<T>& c, const ConstTensorView& x,
+            const int32_t* targets, const int64_t* row_ids, const SimdLoops& loops) {
+  ParallelForRanges(c.count, 32, [&](int64_t begin, int64_t end) {
+    for (int64_t r = begin; r < end; ++r) {
+      T* to = gathered + r * c.width;
+      if constexpr (std::is_same_v<T, BFloat16>) {
+        std::copy_n(DataOf<T>(x) + row_ids[r] * c.width, c.width, to);
+      } else {
+        WithElementType(x.dtype, [&](auto type) {
+          loops.Over(type).read(to, DataOf<decltype(type)>(x) + row_ids[r] * c.width, c.width);
+        });
+      }
+      gathered_targets[r] = targets[row_ids[r]];
+      c.target[r] = 0;
+    }
+  });
+}
+
+// Adds up the groups' shares of the gradient of x, where the first one's are, and stores them.
+void StoreRows(const TensorView& dx, const int64_t* row_ids, int64_t count, float* parts,
+               const Cut& cut, const SimdLoops& loops) {
+  const int64_t width = dx.shape.back();
+  ParallelForRanges(count, 16, [&](int64_t begin, int64_t end) {
+    for (int64_t r = begin; r < end; ++r) {
+      float* sum = parts + r * width;
+      loops.over_f32.sum_rows(sum, sum, cut.groups, width, cut.rows * width);
+      WithElementType(dx.dtype, [&](auto type) {
+        loops.Over(type).write(DataOf<decltype(type)>(dx) + row_ids[r] * width, sum, 1.0f, width);
+      });
+    }
+  });
+}
+
+}  // namespace
+
+template <typename T>
+void CpuOps::CrossEntropyBy(const TensorView& nll, const TensorView& dx, const TensorView& dweight,
+                            const ConstTensorView& x, const ConstTensorView& weight,
+                            const int32_t* targets, float gradient_scale,
+                            const VocabularyPart* part) {
   const int64_t width = x.shape.back();
-  LIQUID_CHECK(weight.shape.rank() == 2 && weight.shape[1] == width &&
-               nll.NumElements() == x.NumRows());
   const Cut cut(weight.shape[0], part == nullptr ? weight.shape[0] : part->largest_part);
   Fill(nll, 0.0f);
   const std::vector<int64_t> scored =
       ScoredRows(targets, x.NumRows(), cut.vocabulary, part != nullptr);
   const bool backward = dx.data != nullptr;
+  const bool rounds = backward && std::is_same_v<T, BFloat16>;
   const int64_t stored_blocks = backward ? cut.blocks : MaxThreads();
   const PooledTensor logits = scratch_.AllocateF32({stored_blocks, cut.rows, kStride});
   const PooledTensor panels = scratch_.AllocateF32({MaxThreads(), width, kPanel});
-  const PooledTensor gathered = scratch_.AllocateF32({cut.rows, width});
+  const PooledTensor gathered = scratch_.Allocate(kDTypeOf<T>, {cut.rows, width});
   const PooledTensor chunk_targets = scratch_.Allocate(DType::kI32, {cut.rows});
   const PooledTensor row_statistics = scratch_.AllocateF32({2 * cut.blocks + 2, cut.rows});
   const PooledTensor ends = scratch_.Allocate(DType::kF64, {cut.rows, 2});  // lse, target's logit
   const PooledTensor dx_parts = scratch_.AllocateF32({backward ? cut.groups : 0, cut.rows, width});
+  const PooledTensor rounded =
+      scratch_.Allocate(kDTypeOf<T>, {rounds ? MaxThreads() : 0, cut.rows, kStride});
   float* statistics = row_statistics.view().f32();
-  auto* target_ids = static_cast<int32_t*>(chunk_targets.view().data);
-  const int64_t num_scored = static_cast<int64_t>(scored.size());
+  const T* weights = DataOf<T>(weight);
+  const auto num_scored = static_cast<int64_t>(scored.size());
   for (int64_t first = 0; first < num_scored; first += cut.rows) {
     const int64_t* row_ids = scored.data() + first;
-    const Chunk c = {.x = gathered.view().f32(),
-                     .targets = target_ids,
-                     .count = std::min(cut.rows, num_scored - first),
-                     .width = width,
-                     .logits = logits.view().f32(),
-                     .tops = statistics,
-                     .sums = statistics + cut.blocks * cut.rows,
-                     .target = statistics + 2 * cut.blocks * cut.rows,
-                     .lse = statistics + (2 * cut.blocks + 1) * cut.rows};
-    ParallelForRanges(c.count, 32, [&](int64_t begin, int64_t end) {
-      for (int64_t r = begin; r < end; ++r) {
-        std::copy_n(x.f32() + row_ids[r] * width, width, gathered.view().f32() + r * width);
-        target_ids[r] = targets[row_ids[r]];
-        c.target[r] = 0;
-      }
-    });
+    auto* target_ids = static_cast<int32_t*>(chunk_targets.view().data);
+    const Chunk<T> c = {.x = DataOf<T>(gathered.view()),
+                        .targets = target_ids,
+                        .count = std::min(cut.rows, num_scored - first),
+                        .width = width,
+                        .logits = logits.view().f32(),
+                        .tops = statistics,
+                        .sums = statistics + cut.blocks * cut.rows,
+                        .target = statistics + 2 * cut.blocks * cut.rows,
+                        .lse = statistics + (2 * cut.blocks + 1) * cut.rows};
+    Gather(DataOf<T>(gathered.view()), target_ids, c, x, targets, row_ids, loops_);
     ParallelFor(cut.blocks, [&](int64_t block) {
       const int64_t slot = backward ? block : ThreadIndex();
-      ComputeBlock(c, cut, weight.f32(), block, c.logits + slot * cut.rows * kStride,
+      ComputeBlock(c, cut, weights, block, c.logits + slot * cut.rows * kStride,
                    panels.view().f32() + ThreadIndex() * width * kPanel, loops_);
     });
     const TensorView row_ends(ends.view().data, DType::kF64, {c.count, 2});
-    auto* lse_and_target = static_cast<double*>(row_ends.data);
-    ParallelForRanges(c.count, 32, [&](int64_t begin, int64_t end) {
-      for (int64_t r = begin; r < end; ++r) {
-        lse_and_target[2 * r] = LogSumExp(c, cut, r);
-        lse_and_target[2 * r + 1] = double{c.target[r]};
-      }
-    });
+    FindEnds(c, cut, row_ends);
     if (part != nullptr) CombineParts(*part, row_ends, scratch_);
+    const auto* lse_and_target = static_cast<const double*>(row_ends.data);
     for (int64_t r = 0; r < c.count; ++r) {
       c.lse[r] = static_cast<float>(lse_and_target[2 * r]);
       nll.f32()[row_ids[r]] = static_cast<float>(lse_and_target[2 * r] - lse_and_target[2 * r + 1]);
     }
     if (!backward) continue;
-    const float* parts = dx_parts.view().f32();
     ParallelFor(cut.groups, [&](int64_t group) {
-      GroupBackward(c, cut, weight.f32(), group, gradient_scale,
-                    dx_parts.view().f32() + group * cut.rows * width, dweight.f32(), loops_);
+      GroupBackward(c, cut, weights, group, gradient_scale,
+                    dx_parts.view().f32() + group * cut.rows * width, dweight.f32(),
+                    DataOf<T>(rounded.view()) + (rounds ? ThreadIndex() * cut.rows * kStride : 0),
+                    loops_);
     });
-    ParallelForRanges(c.count, 16, [&](int64_t begin, int64_t end) {
-      for (int64_t r = begin; r < end; ++r) {
-        loops_.sum_rows(dx.f32() + row_ids[r] * width, parts + r * width, cut.groups, width,
-                        cut.rows * width);
-      }
-    });
+    StoreRows(dx, row_ids, c.count, dx_parts.view().f32(), cut, loops_);
   }
 }
 

@@ -31,8 +31,8 @@ class RowSums {
   void AddTo(float* out, const SimdLoops& loops) const {
     float* total = Partial(num_chunks_);
     ParallelForRanges(width_, kColumns, [&](int64_t begin, int64_t end) {
-      loops.sum_rows(total + begin, Partial(0) + begin, num_chunks_, end - begin, width_);
-      loops.add(out + begin, out + begin, total + begin, end - begin);
+      loops.over_f32.sum_rows(total + begin, Partial(0) + begin, num_chunks_, end - begin, width_);
+      loops.over_f32.add(out + begin, out + begin, total + begin, end - begin);
     });
   }
 

@@ -36,29 +36,29 @@ struct GeluTanh {
   }
 };
 
-template <typename A>
-void Activate(float* out, const float* x, int64_t count) {
+template <typename A, typename T>
+void Activate(T* out, const T* x, int64_t count) {
   ForVectors(count,
              [&](int64_t i, auto lanes) { lanes.Store(out + i, A::Value(lanes.Load(x + i))); });
 }
 
-template <typename A>
-void ActivateBackward(float* dx, const float* dout, const float* x, int64_t count) {
+template <typename A, typename T>
+void ActivateBackward(T* dx, const T* dout, const T* x, int64_t count) {
   ForVectors(count, [&](int64_t i, auto lanes) {
     lanes.Store(dx + i, lanes.Load(dout + i) * A::Both(lanes.Load(x + i)).slope);
   });
 }
 
-template <typename A>
-void GatedActivate(float* out, const float* gate, const float* up, int64_t count) {
+template <typename A, typename T>
+void GatedActivate(T* out, const T* gate, const T* up, int64_t count) {
   ForVectors(count, [&](int64_t i, auto lanes) {
     lanes.Store(out + i, A::Value(lanes.Load(gate + i)) * lanes.Load(up + i));
   });
 }
 
-template <typename A>
-void GatedActivateBackward(float* dgate, float* dup, const float* dout, const float* gate,
-                           const float* up, int64_t count) {
+template <typename A, typename T>
+void GatedActivateBackward(T* dgate, T* dup, const T* dout, const T* gate, const T* up,
+                           int64_t count) {
   ForVectors(count, [&](int64_t i, auto lanes) {
     const ValueAndSlope a = A::Both(lanes.Load(gate + i));
     const F dy = lanes.Load(dout + i);
@@ -68,25 +68,39 @@ void GatedActivateBackward(float* dgate, float* dup, const float* dout, const fl
   });
 }
 
-}  // namespace
-
-void Activate(float* out, const float* x, int64_t count, bool gelu) {
+template <typename T>
+void Activate(T* out, const T* x, int64_t count, bool gelu) {
   gelu ? Activate<GeluTanh>(out, x, count) : Activate<Silu>(out, x, count);
 }
 
-void ActivateBackward(float* dx, const float* dout, const float* x, int64_t count, bool gelu) {
+template <typename T>
+void ActivateBackward(T* dx, const T* dout, const T* x, int64_t count, bool gelu) {
   gelu ? ActivateBackward<GeluTanh>(dx, dout, x, count)
        : ActivateBackward<Silu>(dx, dout, x, count);
 }
 
-void GatedActivate(float* out, const float* gate, const float* up, int64_t count, bool gelu) {
+template <typename T>
+void GatedActivate(T* out, const T* gate, const T* up, int64_t count, bool gelu) {
   gelu ? GatedActivate<GeluTanh>(out, gate, up, count) : GatedActivate<Silu>(out, gate, up, count);
 }
 
-void GatedActivateBackward(float* dgate, float* dup, const float* dout, const float* gate,
-                           const float* up, int64_t count, bool gelu) {
+template <typename T>
+void GatedActivateBackward(T* dgate, T* dup, const T* dout, const T* gate, const T* up,
+                           int64_t count, bool gelu) {
   gelu ? GatedActivateBackward<GeluTanh>(dgate, dup, dout, gate, up, count)
        : GatedActivateBackward<Silu>(dgate, dup, dout, gate, up, count);
 }
+
+}  // namespace
+
+template <typename T>
+void SetActivations(LoopsOver<T>& loops) {
+  loops.activate = Activate<T>;
+  loops.activate_backward = ActivateBackward<T>;
+  loops.gated_activate = GatedActivate<T>;
+  loops.gated_activate_backward = GatedActivateBackward<T>;
+}
+template void SetActivations(LoopsOver<float>&);
+template void SetActivations(LoopsOver<BFloat16>&);
 
 }  // namespace liquid::LIQUID_ISA

@@ -97,7 +97,8 @@ void SoftmaxStep(float* scores, float* tops, float* sums, float* factors) {
 }
 
 // out [64,padded] = the rows of x, with zeros around them.
-void CopyRows(float* out, int64_t padded, const float* x, int64_t stride, int64_t count,
+template <typename T>
+void CopyRows(float* out, int64_t padded, const T* x, int64_t stride, int64_t count,
               int64_t width) {
   for (int64_t i = 0; i < kBlock * padded; i += kLanes) Store(out + i, F{});
   for (int64_t r = 0; r < count; ++r) {
@@ -115,7 +116,8 @@ void ScaledColumns(float* columns, const float* rows, int64_t padded, int64_t wi
 }
 
 // delta [64] = the row-wise dot products of dout and out.
-void RowDots(float* delta, const AttentionGradientTile& tile, int64_t width) {
+template <typename T>
+void RowDots(float* delta, const AttentionGradientTile<T>& tile, int64_t width) {
   for (int64_t i = 0; i < kBlock; i += kLanes) Store(delta + i, F{});
   for (int64_t r = 0; r < tile.count; ++r) {
     const int64_t row = r * tile.stride;
@@ -141,9 +143,8 @@ void SoftmaxGradient(float* p, float* ds, const float* lse, const float* delta, 
   }
 }
 
-}  // namespace
-
-void Attention(const AttentionTile& tile, const AttentionKeys& keys, float* workspace) {
+template <typename T>
+void Attention(const AttentionTile<T>& tile, const AttentionKeys& keys, float* workspace) {
   const int64_t padded = PaddedWidth(keys.width);
   Workspace space(workspace);
   float* scores = space.Take(kBlock * kBlock);
@@ -184,7 +185,8 @@ void Attention(const AttentionTile& tile, const AttentionKeys& keys, float* work
   }
 }
 
-void AttentionBackward(const AttentionGradientTile& tile, const AttentionKeys& keys,
+template <typename T>
+void AttentionBackward(const AttentionGradientTile<T>& tile, const AttentionKeys& keys,
                        float* workspace) {
   const int64_t padded = PaddedWidth(keys.width);
   Workspace space(workspace);
@@ -225,5 +227,15 @@ void AttentionBackward(const AttentionGradientTile& tile, const AttentionKeys& k
     });
   }
 }
+
+}  // namespace
+
+template <typename T>
+void SetAttention(LoopsOver<T>& loops) {
+  loops.attention = Attention<T>;
+  loops.attention_backward = AttentionBackward<T>;
+}
+template void SetAttention(LoopsOver<float>&);
+template void SetAttention(LoopsOver<BFloat16>&);
 
 }  // namespace liquid::LIQUID_ISA

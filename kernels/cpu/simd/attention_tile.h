@@ -30,25 +30,27 @@ struct AttentionKeys {
 };
 
 // Queries begin .. begin+count-1 of a head, count <= 64; query t sees keys up to t + offset.
-// Pointers are to the tile's first row; rows of q, out and alike are `stride` floats apart.
+// Pointers are to the tile's first row; rows of q, out and alike are `stride` elements apart.
+template <typename T>  // float or BFloat16
 struct AttentionTile {
-  float* out;
+  T* out;
   float* lse;
-  const float* q;
+  const T* q;
   int64_t stride;
   int64_t begin;
   int64_t count;
   int64_t offset;
 };
 
+template <typename T>
 struct AttentionGradientTile {
-  float* dq;
+  T* dq;
   float* dk;  // [blocks*64,Kp] of the whole head: +=
   float* dv;
-  const float* dout;
-  const float* out;
+  const T* dout;
+  const T* out;
   const float* lse;
-  const float* q;
+  const T* q;
   int64_t stride;
   int64_t begin;
   int64_t count;

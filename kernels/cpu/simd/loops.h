@@ -5,6 +5,7 @@
 #include <stdint.h>
 
 #include "kernels/cpu/simd/attention_tile.h"
+#include "tensor/bfloat16.h"
 
 namespace liquid {
 
@@ -18,34 +19,54 @@ struct AdamWCoefficients {
   float epsilon;
 };
 
-// `gelu` chooses between GELU (tanh) and SiLU. Counts are elements; "rows" are of `width` floats.
+// Loops over activations and weights stored as T, float or BFloat16: converted to float when they
+// are read, and rounded when they are written. `gelu` chooses between GELU (tanh) and SiLU. Counts
+// are elements; "rows" are of `width` elements.
+template <typename T>
+struct LoopsOver {
+  void (*add)(T* out, const T* a, const T* b, int64_t count);
+  void (*scale)(T* out, const T* x, float factor, int64_t count);
+  void (*accumulate)(T* out, const T* x, int64_t count);  // out += x
+  // Between T and float.
+  void (*read)(float* out, const T* x, int64_t count);
+  void (*add_read)(float* out, const T* x, int64_t count);  // out += x
+  void (*write)(T* out, const float* x, float factor, int64_t count);
+  void (*add_write)(T* out, const float* x, int64_t count);  // out += x
+  void (*rotate)(T* out, const T* x, const float* cos, const float* sin, float sign, int64_t heads,
+                 int64_t width);
+
+  void (*activate)(T* out, const T* x, int64_t count, bool gelu);
+  void (*activate_backward)(T* dx, const T* dout, const T* x, int64_t count, bool gelu);
+  void (*gated_activate)(T* out, const T* gate, const T* up, int64_t count, bool gelu);
+  void (*gated_activate_backward)(T* dgate, T* dup, const T* dout, const T* gate, const T* up,
+                                  int64_t count, bool gelu);
+
+  void (*rms_norm)(T* out, float* rstd, const T* x, const T* weight, float eps, float offset,
+                   int64_t rows, int64_t width);
+  // dweight [width] = the sum over these rows; likewise dbias.
+  void (*rms_norm_backward)(T* dx, float* dweight, const T* dout, const T* x, const T* weight,
+                            const float* rstd, float offset, int64_t rows, int64_t width);
+  void (*layer_norm)(T* out, float* mean, float* rstd, const T* x, const T* weight, const T* bias,
+                     float eps, int64_t rows, int64_t width);
+  void (*layer_norm_backward)(T* dx, float* dweight, float* dbias, const T* dout, const T* x,
+                              const T* weight, const float* mean, const float* rstd, int64_t rows,
+                              int64_t width);
+  // out [width] = the sum of the rows, which are `stride` apart.
+  void (*sum_rows)(float* out, const T* x, int64_t rows, int64_t width, int64_t stride);
+
+  // kernels/cpu/simd/attention_tile.h
+  void (*attention)(const AttentionTile<T>& tile, const AttentionKeys& keys, float* workspace);
+  void (*attention_backward)(const AttentionGradientTile<T>& tile, const AttentionKeys& keys,
+                             float* workspace);
+};
+
 struct SimdLoops {
   const char* isa;
 
-  void (*add)(float* out, const float* a, const float* b, int64_t count);
-  void (*scale)(float* out, const float* x, float factor, int64_t count);
-  void (*rotate)(float* out, const float* x, const float* cos, const float* sin, float sign,
-                 int64_t heads, int64_t width);
-
-  void (*activate)(float* out, const float* x, int64_t count, bool gelu);
-  void (*activate_backward)(float* dx, const float* dout, const float* x, int64_t count, bool gelu);
-  void (*gated_activate)(float* out, const float* gate, const float* up, int64_t count, bool gelu);
-  void (*gated_activate_backward)(float* dgate, float* dup, const float* dout, const float* gate,
-                                  const float* up, int64_t count, bool gelu);
-
-  void (*rms_norm)(float* out, float* rstd, const float* x, const float* weight, float eps,
-                   float offset, int64_t rows, int64_t width);
-  // dweight [width] = the sum over these rows; likewise dbias.
-  void (*rms_norm_backward)(float* dx, float* dweight, const float* dout, const float* x,
-                            const float* weight, const float* rstd, float offset, int64_t rows,
-                            int64_t width);
-  void (*layer_norm)(float* out, float* mean, float* rstd, const float* x, const float* weight,
-                     const float* bias, float eps, int64_t rows, int64_t width);
-  void (*layer_norm_backward)(float* dx, float* dweight, float* dbias, const float* dout,
-                              const float* x, const float* weight, const float* mean,
-                              const float* rstd, int64_t rows, int64_t width);
-  // out [width] = the sum of the rows, which are `stride` apart.
-  void (*sum_rows)(float* out, const float* x, int64_t rows, int64_t width, int64_t stride);
+  LoopsOver<float> over_f32;
+  LoopsOver<BFloat16> over_bf16;
+  const LoopsOver<float>& Over(float) const { return over_f32; }
+  const LoopsOver<BFloat16>& Over(BFloat16) const { return over_bf16; }
 
   // out [columns,rows] = the transpose of in [rows,columns]; rows are a stride apart.
   void (*transpose)(float* out, int64_t out_stride, const float* in, int64_t in_stride,
@@ -53,11 +74,6 @@ struct SimdLoops {
 
   // x becomes e^(x - top), top its maximum, which is stored; the result is their sum.
   float (*softmax_terms)(float* x, float* top, int64_t count);
-
-  // kernels/cpu/simd/attention_tile.h
-  void (*attention)(const AttentionTile& tile, const AttentionKeys& keys, float* workspace);
-  void (*attention_backward)(const AttentionGradientTile& tile, const AttentionKeys& keys,
-                             float* workspace);
 
   // Returns whether an element was clamped or not finite.
   bool (*accumulate_fixed)(int64_t* sum, const float* gradient, int64_t limit, int64_t count);

@@ -23,12 +23,11 @@ float InverseRoot(double mean_square, float eps) {
   return static_cast<float>(1.0 / __builtin_sqrt(mean_square + static_cast<double>(eps)));
 }
 
-}  // namespace
-
-void RmsNorm(float* out, float* rstd, const float* x, const float* weight, float eps, float offset,
+template <typename T>
+void RmsNorm(T* out, float* rstd, const T* x, const T* weight, float eps, float offset,
              int64_t rows, int64_t width) {
   for (int64_t row = 0; row < rows; ++row) {
-    const float* xr = x + row * width;
+    const T* xr = x + row * width;
     const double sum = SumOver(width, [&](int64_t i, auto lanes) {
       const F v = lanes.Load(xr + i);
       return v * v;
@@ -42,13 +41,13 @@ void RmsNorm(float* out, float* rstd, const float* x, const float* weight, float
   }
 }
 
-void RmsNormBackward(float* dx, float* dweight, const float* dout, const float* x,
-                     const float* weight, const float* rstd, float offset, int64_t rows,
-                     int64_t width) {
+template <typename T>
+void RmsNormBackward(T* dx, float* dweight, const T* dout, const T* x, const T* weight,
+                     const float* rstd, float offset, int64_t rows, int64_t width) {
   ForVectors(width, [&](int64_t i, auto lanes) { lanes.Store(dweight + i, F{}); });
   for (int64_t row = 0; row < rows; ++row) {
-    const float* xr = x + row * width;
-    const float* dyr = dout + row * width;
+    const T* xr = x + row * width;
+    const T* dyr = dout + row * width;
     const float r = rstd[row];
     const double dot = SumOver(width, [&](int64_t i, auto lanes) {
       const F dy_x = lanes.Load(dyr + i) * lanes.Load(xr + i);
@@ -64,11 +63,12 @@ void RmsNormBackward(float* dx, float* dweight, const float* dout, const float* 
   }
 }
 
-void LayerNorm(float* out, float* mean, float* rstd, const float* x, const float* weight,
-               const float* bias, float eps, int64_t rows, int64_t width) {
+template <typename T>
+void LayerNorm(T* out, float* mean, float* rstd, const T* x, const T* weight, const T* bias,
+               float eps, int64_t rows, int64_t width) {
   const auto count = static_cast<double>(width);
   for (int64_t row = 0; row < rows; ++row) {
-    const float* xr = x + row * width;
+    const T* xr = x + row * width;
     const auto m = static_cast<float>(
         SumOver(width, [&](int64_t i, auto lanes) { return lanes.Load(xr + i); }) / count);
     const double squares = SumOver(width, [&](int64_t i, auto lanes) {
@@ -86,8 +86,9 @@ void LayerNorm(float* out, float* mean, float* rstd, const float* x, const float
   }
 }
 
-void LayerNormBackward(float* dx, float* dweight, float* dbias, const float* dout, const float* x,
-                       const float* weight, const float* mean, const float* rstd, int64_t rows,
+template <typename T>
+void LayerNormBackward(T* dx, float* dweight, float* dbias, const T* dout, const T* x,
+                       const T* weight, const float* mean, const float* rstd, int64_t rows,
                        int64_t width) {
   ForVectors(width, [&](int64_t i, auto lanes) {
     lanes.Store(dweight + i, F{});
@@ -95,8 +96,8 @@ void LayerNormBackward(float* dx, float* dweight, float* dbias, const float* dou
   });
   const auto count = static_cast<double>(width);
   for (int64_t row = 0; row < rows; ++row) {
-    const float* xr = x + row * width;
-    const float* dyr = dout + row * width;
+    const T* xr = x + row * width;
+    const T* dyr = dout + row * width;
     const float m = mean[row];
     const float r = rstd[row];
     const double sum = SumOver(width, [&](int64_t i, auto lanes) {
@@ -118,5 +119,17 @@ void LayerNormBackward(float* dx, float* dweight, float* dbias, const float* dou
     });
   }
 }
+
+}  // namespace
+
+template <typename T>
+void SetNorms(LoopsOver<T>& loops) {
+  loops.rms_norm = RmsNorm<T>;
+  loops.rms_norm_backward = RmsNormBackward<T>;
+  loops.layer_norm = LayerNorm<T>;
+  loops.layer_norm_backward = LayerNormBackward<T>;
+}
+template void SetNorms(LoopsOver<float>&);
+template void SetNorms(LoopsOver<BFloat16>&);
 
 }  // namespace liquid::LIQUID_ISA

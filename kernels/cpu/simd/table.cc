@@ -1,26 +1,27 @@
 #include "kernels/cpu/simd/functions.h"
 
 namespace liquid::LIQUID_ISA {
+namespace {
+
+template <typename T>
+LoopsOver<T> MakeLoopsOver() {
+  LoopsOver<T> loops = {};
+  SetElementwise(loops);
+  SetActivations(loops);
+  SetNorms(loops);
+  SetAttention(loops);
+  return loops;
+}
+
+}  // namespace
 
 const SimdLoops& Loops() {
-  static constexpr SimdLoops kLoops = {
+  static const SimdLoops kLoops = {
       .isa = LIQUID_ISA_NAME,
-      .add = Add,
-      .scale = Scale,
-      .rotate = Rotate,
-      .activate = Activate,
-      .activate_backward = ActivateBackward,
-      .gated_activate = GatedActivate,
-      .gated_activate_backward = GatedActivateBackward,
-      .rms_norm = RmsNorm,
-      .rms_norm_backward = RmsNormBackward,
-      .layer_norm = LayerNorm,
-      .layer_norm_backward = LayerNormBackward,
-      .sum_rows = SumRows,
+      .over_f32 = MakeLoopsOver<float>(),
+      .over_bf16 = MakeLoopsOver<BFloat16>(),
       .transpose = Transpose,
       .softmax_terms = SoftmaxTerms,
-      .attention = Attention,
-      .attention_backward = AttentionBackward,
       .accumulate_fixed = AccumulateFixed,
       .accumulate_float = AccumulateFloat,
       .sum_of_squares_fixed = SumOfSquaresFixed,

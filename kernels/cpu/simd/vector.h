@@ -10,11 +10,15 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "tensor/bfloat16.h"
+
 namespace liquid::LIQUID_ISA {
 namespace {
 
 using F = float __attribute__((vector_size(LIQUID_VECTOR_BYTES)));
 using I = int32_t __attribute__((vector_size(LIQUID_VECTOR_BYTES)));
+using U = uint32_t __attribute__((vector_size(LIQUID_VECTOR_BYTES)));
+using H = uint16_t __attribute__((vector_size(LIQUID_VECTOR_BYTES / 2)));
 using D = double __attribute__((vector_size(LIQUID_VECTOR_BYTES)));
 constexpr int64_t kLanes = LIQUID_VECTOR_BYTES / 4;
 constexpr int64_t kDoubleLanes = LIQUID_VECTOR_BYTES / 8;
@@ -28,6 +32,23 @@ inline F Load(const float* p) {
   return v;
 }
 inline void Store(float* p, F v) { __builtin_memcpy(p, &v, sizeof(v)); }
+
+// bfloat16 in memory, float in registers. Rounds to nearest, ties to even; NaN stays NaN.
+inline F Widen(H v) { return reinterpret_cast<F>(__builtin_convertvector(v, U) << 16); }
+inline H Narrow(F v) {
+  const U bits = reinterpret_cast<U>(v);
+  const U rounded = (bits + 0x7FFFu + ((bits >> 16) & 1u)) >> 16;
+  return __builtin_convertvector(v == v ? rounded : (bits >> 16) | 0x40u, H);
+}
+inline F Load(const BFloat16* p) {
+  H v;
+  __builtin_memcpy(&v, p, sizeof(v));
+  return Widen(v);
+}
+inline void Store(BFloat16* p, F v) {
+  const H narrow = Narrow(v);
+  __builtin_memcpy(p, &narrow, sizeof(narrow));
+}
 inline F Set(float x) { return x - F{}; }  // x + F{} would be an addition: it changes -0
 inline F Maximum(F a, F b) { return a > b ? a : b; }
 inline F Minimum(F a, F b) { return a < b ? a : b; }
@@ -37,6 +58,8 @@ inline F Minimum(F a, F b) { return a < b ? a : b; }
 struct WholeVector {
   F Load(const float* p) const { return LIQUID_ISA::Load(p); }
   void Store(float* p, F v) const { LIQUID_ISA::Store(p, v); }
+  F Load(const BFloat16* p) const { return LIQUID_ISA::Load(p); }
+  void Store(BFloat16* p, F v) const { LIQUID_ISA::Store(p, v); }
   F Masked(float x) const { return Set(x); }  // x in the lanes that exist, 0 in the others
 };
 struct PartOfVector {
@@ -48,6 +71,15 @@ struct PartOfVector {
   }
   void Store(float* p, F v) const {
     __builtin_memcpy(p, &v, static_cast<size_t>(count) * sizeof(float));
+  }
+  F Load(const BFloat16* p) const {
+    H v = {};
+    __builtin_memcpy(&v, p, static_cast<size_t>(count) * sizeof(BFloat16));
+    return Widen(v);
+  }
+  void Store(BFloat16* p, F v) const {
+    const H narrow = Narrow(v);
+    __builtin_memcpy(p, &narrow, static_cast<size_t>(count) * sizeof(BFloat16));
   }
   F Masked(float x) const {
     F v = {};
