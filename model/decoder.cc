@@ -18,8 +18,13 @@ struct Decoder::DeviceBatch {
 };
 
 Decoder::Decoder(const ModelConfig& config, Ops& ops, Stream& stream, TensorPool& pool,
-                 const TensorParallel& tensor_parallel)
-    : config_(config), ops_(ops), stream_(stream), pool_(pool), tensor_(tensor_parallel) {}
+                 const TensorParallel& tensor_parallel, DType dtype)
+    : config_(config),
+      ops_(ops),
+      stream_(stream),
+      pool_(pool),
+      tensor_(tensor_parallel),
+      dtype_(dtype) {}
 
 int Decoder::AddParameter(std::string name, const Shape& shape, const Partition& partition) {
   const int index = static_cast<int>(parameters_.size());
@@ -43,7 +48,7 @@ absl::Status Decoder::AllocateWeights() {
     tensors.push_back({p.part.shape.NumElements(), largest});
   }
   layout_.emplace(tensors, tensor_.num_replicas);
-  weights_ = pool_.AllocateF32({layout_->total()});
+  weights_ = pool_.Allocate(dtype_, {layout_->total()});
   ops_.Fill(weights_.view(), 0.0f);
   for (size_t i = 0; i < parameters_.size(); ++i) {
     const int64_t begin = layout_->offset(static_cast<int>(i));
@@ -142,6 +147,12 @@ Variable Decoder::Forward(Pass& pass, Recompute recompute,
 }
 
 std::vector<float> Decoder::ToHost(ConstTensorView tensor) {
+  PooledTensor wide;
+  if (tensor.dtype != DType::kF32) {
+    wide = pool_.AllocateF32(tensor.shape);
+    ops_.Copy(wide.view(), tensor);
+    tensor = wide.view();
+  }
   std::vector<float> host(tensor.NumElements());
   stream_.CopyToHost(host.data(), tensor.f32(), host.size() * sizeof(float));
   const absl::Status done = stream_.Synchronize();
@@ -199,7 +210,7 @@ Model::Activations Decoder::Inspect(const TokenBatch& batch) {
 
 std::vector<float> Decoder::ResidualToHost(ConstTensorView x) {
   if (!tensor_.splits_sequence()) return ToHost(x);
-  const PooledTensor all = pool_.AllocateF32({x.NumRows() * tensor_.size(), x.shape.back()});
+  const PooledTensor all = pool_.Allocate(x.dtype, {x.NumRows() * tensor_.size(), x.shape.back()});
   tensor_.group->AllGatherParts(all.view(), x);
   return ToHost(all.view());
 }
@@ -225,7 +236,7 @@ std::vector<float> Decoder::LogitsToHost(ConstTensorView logits) {
 }
 
 std::unique_ptr<KeyValueCache> Decoder::CreateCache(int64_t max_tokens) {
-  return std::make_unique<KeyValueCache>(config_, max_tokens, pool_);
+  return std::make_unique<KeyValueCache>(config_, max_tokens, dtype_, pool_);
 }
 
 std::vector<float> Decoder::Extend(KeyValueCache& cache, absl::Span<const int32_t> tokens) {
@@ -241,7 +252,8 @@ std::vector<float> Decoder::Extend(KeyValueCache& cache, absl::Span<const int32_
   const Variable x = Forward(pass, Recompute::kNone, [](const Variable&) {});
   cache.Advance(length);
   Variable last = tape.NewVariable({1, config_.hidden_size});
-  ops_.Copy(last.view(), {x.view().f32() + (length - 1) * config_.hidden_size, last.view().shape});
+  const int64_t end = length * config_.hidden_size;
+  ops_.Copy(last.view(), Elements(x.view(), end - config_.hidden_size, end));
   return ToHost(Linear(pass, last, head_).view());
 }
 

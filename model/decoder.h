@@ -35,7 +35,7 @@ class Decoder : public Model {
 
  protected:
   Decoder(const ModelConfig& config, Ops& ops, Stream& stream, TensorPool& pool,
-          const TensorParallel& tensor_parallel);
+          const TensorParallel& tensor_parallel, DType dtype);
 
   // Called by a family's constructor, in the order of the checkpoint. The index of the parameter.
   int AddParameter(std::string name, const Shape& shape, const Partition& partition = {});
@@ -62,7 +62,7 @@ class Decoder : public Model {
   // Embedding to last norm. `probe`, if given, sees the residual streams and the result.
   Variable Forward(Pass& pass, Recompute recompute, absl::FunctionRef<void(const Variable&)> probe);
   bool IsOthersToGive(const Parameter& parameter) const;
-  std::vector<float> ToHost(ConstTensorView tensor);
+  std::vector<float> ToHost(ConstTensorView tensor);        // kF32 or kBF16
   std::vector<float> ResidualToHost(ConstTensorView x);     // all tokens
   std::vector<float> LogitsToHost(ConstTensorView logits);  // the whole vocabulary
 
@@ -71,6 +71,7 @@ class Decoder : public Model {
   Stream& stream_;
   TensorPool& pool_;
   const TensorParallel tensor_;
+  const DType dtype_;
   absl::Status status_;  // of AddParameter
   std::vector<Parameter> parameters_;
   std::optional<FlatLayout> layout_;

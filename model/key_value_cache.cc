@@ -1,14 +1,16 @@
 #include "model/key_value_cache.h"
 
 #include "base/check.h"
+#include "parallel/flat_layout.h"
 
 namespace liquid {
 
-KeyValueCache::KeyValueCache(const ModelConfig& config, int64_t max_tokens, TensorPool& pool)
+KeyValueCache::KeyValueCache(const ModelConfig& config, int64_t max_tokens, DType dtype,
+                             TensorPool& pool)
     : num_kv_heads_(config.num_kv_heads), head_dim_(config.head_dim), max_tokens_(max_tokens) {
   const Shape shape = {max_tokens, num_kv_heads_, head_dim_};
   for (int64_t layer = 0; layer < config.num_layers; ++layer) {
-    layers_.push_back({pool.AllocateF32(shape), pool.AllocateF32(shape)});
+    layers_.push_back({pool.Allocate(dtype, shape), pool.Allocate(dtype, shape)});
   }
 }
 
@@ -18,12 +20,15 @@ KeyValueCache::Entry KeyValueCache::Append(Ops& ops, int layer, ConstTensorView 
   const int64_t added = keys.NumRows();
   LIQUID_CHECK(length_ + added <= max_tokens_, "a cache of ", max_tokens_, " tokens holds ",
                length_, ", no room for ", added);
-  float* stored_keys = layers_[layer].keys.view().f32();
-  float* stored_values = layers_[layer].values.view().f32();
-  ops.Copy({stored_keys + length_ * width, Shape{added, width}}, keys);
-  ops.Copy({stored_values + length_ * width, Shape{added, width}}, values);
+  const TensorView stored_keys = layers_[layer].keys.view();
+  const TensorView stored_values = layers_[layer].values.view();
+  const int64_t begin = length_ * width;
+  const int64_t end = begin + added * width;
+  ops.Copy(Elements(stored_keys, begin, end), keys);
+  ops.Copy(Elements(stored_values, begin, end), values);
   const Shape seen = {1, length_ + added, num_kv_heads_, head_dim_};
-  return {{stored_keys, seen}, {stored_values, seen}};
+  return {Elements(stored_keys, 0, end).Reshape(seen),
+          Elements(stored_values, 0, end).Reshape(seen)};
 }
 
 }  // namespace liquid

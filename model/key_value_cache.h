@@ -12,11 +12,11 @@
 
 namespace liquid {
 
-// One sequence of up to `max_tokens`. Belongs to the model that made it (Model::CreateCache), and
-// may not outlive that model's pool.
+// One sequence of up to `max_tokens`, kept as `dtype`. Belongs to the model that made it
+// (Model::CreateCache), and may not outlive that model's pool.
 class KeyValueCache {
  public:
-  KeyValueCache(const ModelConfig& config, int64_t max_tokens, TensorPool& pool);
+  KeyValueCache(const ModelConfig& config, int64_t max_tokens, DType dtype, TensorPool& pool);
 
   int64_t length() const { return length_; }  // tokens held, by every layer
   int64_t max_tokens() const { return max_tokens_; }

@@ -11,11 +11,12 @@ namespace liquid {
 namespace {
 
 // Zeroes the rows of `rows` [N,D] where `tokens` [N] is `id`.
-void ClearRows(Ops& ops, TensorView rows, absl::Span<const int32_t> tokens, int32_t id) {
+void ClearRows(Ops& ops, const TensorView& rows, absl::Span<const int32_t> tokens, int32_t id) {
   const int64_t width = rows.shape.back();
   for (auto begin = std::find(tokens.begin(), tokens.end(), id); begin != tokens.end();) {
     const auto end = std::find_if(begin, tokens.end(), [id](int32_t t) { return t != id; });
-    ops.Fill({rows.f32() + (begin - tokens.begin()) * width, Shape{end - begin, width}}, 0.0f);
+    ops.Fill(Elements(rows, (begin - tokens.begin()) * width, (end - tokens.begin()) * width),
+             0.0f);
     begin = std::find(end, tokens.end(), id);
   }
 }
@@ -124,7 +125,7 @@ Variable RmsNorm(Pass& pass, const Variable& x, int weight, float epsilon, float
   Tape& tape = pass.tape;
   const ConstTensorView w = tape.Use(weight);
   Variable out = tape.NewVariable(x.view().shape);
-  const SharedTensor rstd = tape.Allocate({x.view().NumRows()});
+  const SharedTensor rstd = tape.AllocateF32({x.view().NumRows()});
   tape.ops().RmsNorm(out.view(), rstd.view, x.view(), w, epsilon, offset);
   if (!tape.recording()) return out;
   tape.Record([&pass, x, rstd, w, weight, offset, slot = out.slot] {
@@ -142,8 +143,8 @@ Variable LayerNorm(Pass& pass, const Variable& x, int weight, int bias, float ep
   Tape& tape = pass.tape;
   const ConstTensorView w = tape.Use(weight);
   Variable out = tape.NewVariable(x.view().shape);
-  const SharedTensor mean = tape.Allocate({x.view().NumRows()});
-  const SharedTensor rstd = tape.Allocate({x.view().NumRows()});
+  const SharedTensor mean = tape.AllocateF32({x.view().NumRows()});
+  const SharedTensor rstd = tape.AllocateF32({x.view().NumRows()});
   tape.ops().LayerNorm(out.view(), mean.view, rstd.view, x.view(), w, tape.Use(bias), epsilon);
   if (!tape.recording()) return out;
   tape.Record([&pass, x, mean, rstd, w, weight, bias, slot = out.slot] {
@@ -260,7 +261,7 @@ Variable Attention(Pass& pass, const Variable& q, const Variable& k, const Varia
   options.scale = static_cast<float>(1.0 / std::sqrt(static_cast<double>(a.head_dim)));
   options.window = a.window;
   Variable out = tape.NewVariable(q.view().shape);
-  const SharedTensor lse = tape.Allocate({rows, num_heads, length});
+  const SharedTensor lse = tape.AllocateF32({rows, num_heads, length});
   const ConstTensorView query = q.view().Reshape(query_shape);
   const TensorView target = out.view().Reshape(query_shape);
   if (pass.cache != nullptr) {

@@ -49,7 +49,15 @@ absl::Status CheckFloats(const TensorSpec& spec, const std::string& directory) {
 }
 
 void CopyToParameter(Model& model, const Parameter& parameter, const std::vector<float>& values) {
-  model.stream().CopyFromHost(parameter.value.data, values.data(), values.size() * sizeof(float));
+  std::vector<BFloat16> rounded;
+  const void* bytes = values.data();
+  if (parameter.value.dtype == DType::kBF16) {
+    rounded.resize(values.size());
+    std::transform(values.begin(), values.end(), rounded.begin(), ToBFloat16);
+    bytes = rounded.data();
+  }
+  model.stream().CopyFromHost(parameter.value.data, bytes,
+                              static_cast<size_t>(parameter.value.NumBytes()));
   const absl::Status done = model.stream().Synchronize();
   LIQUID_CHECK(done.ok(), done.ToString());
 }
@@ -58,14 +66,15 @@ void CopyToParameter(Model& model, const Parameter& parameter, const std::vector
 
 absl::StatusOr<std::unique_ptr<Model>> CreateModel(const ModelConfig& config, Ops& ops,
                                                    Stream& stream, TensorPool& pool,
-                                                   const TensorParallel& tensor_parallel) {
+                                                   const TensorParallel& tensor_parallel,
+                                                   DType dtype) {
   switch (config.family) {
     case Family::kLlama:
     case Family::kQwen2:
     case Family::kQwen3:
-      return CreateLlama(config, ops, stream, pool, tensor_parallel);
+      return CreateLlama(config, ops, stream, pool, tensor_parallel, dtype);
     case Family::kGpt2:
-      return CreateGpt2(config, ops, stream, pool, tensor_parallel);
+      return CreateGpt2(config, ops, stream, pool, tensor_parallel, dtype);
   }
   return absl::InvalidArgumentError(
       absl::StrCat("model family ", static_cast<int>(config.family), " is not supported"));

@@ -27,7 +27,7 @@ struct Parameter {
   bool decays;       // weight decay applies: tensors of two and more axes
   Partition partition;
   TensorPart part;   // what this rank holds; all of it unless the model is tensor-parallel
-  TensorView value;  // kF32, of part.shape, owned by the model
+  TensorView value;  // of part.shape and the model's dtype, owned by the model
 };
 
 // What is kept of a block's forward for its backward.
@@ -60,7 +60,7 @@ class Model {
   virtual const ModelConfig& config() const = 0;
   // In the order of the checkpoint (by layer); fixed for a configuration.
   virtual absl::Span<const Parameter> parameters() const = 0;
-  // Their values lie in one array, weights() (kF32), as layout() says: tensor i is parameter i,
+  // Their values lie in one array, weights(), as layout() says: tensor i is parameter i,
   // with a slice for each replica. What lies between them is zero.
   virtual const FlatLayout& layout() const = 0;
   virtual TensorView weights() const = 0;
@@ -91,17 +91,20 @@ class Model {
   virtual std::vector<float> Extend(KeyValueCache& cache, absl::Span<const int32_t> tokens) = 0;
 };
 
-// A model of `config` with uninitialised weights, spread over the ranks of `tensor_parallel`. The
+// A model of `config` with uninitialised weights, spread over the ranks of `tensor_parallel`.
+// Weights and activations are of `dtype`, kF32 or kBF16 (kernels/ops.h says what that means). The
 // arguments must outlive it. InvalidArgument names what of the configuration is not supported, or
 // what of it cannot be spread over so many ranks, with the arithmetic.
 absl::StatusOr<std::unique_ptr<Model>> CreateModel(const ModelConfig& config, Ops& ops,
                                                    Stream& stream, TensorPool& pool,
-                                                   const TensorParallel& tensor_parallel = {});
+                                                   const TensorParallel& tensor_parallel = {},
+                                                   DType dtype = DType::kF32);
 
 // Reads all weights from a Hugging Face directory (one file or an index). Tensors that the model
 // does not know are listed in `ignored` if given, but for those that such files are known to hold
 // beside the weights (the tied head, mask and frequency buffers). A missing one is NotFound, a
-// wrong shape InvalidArgument with both shapes. GPT-2 names may lack the prefix `transformer.`.
+// wrong shape InvalidArgument with both shapes. They are rounded to the model's dtype. GPT-2 names
+// may lack the prefix `transformer.`.
 absl::Status LoadWeights(const std::string& directory, Model& model,
                          std::vector<std::string>* ignored);
 

@@ -14,10 +14,20 @@ SharedTensor AllGather(Pass& pass, const TensorView& x) {
   return all;
 }
 
-// [N,D] of each rank -> this rank's [N/T,D] of their sum.
+// [N,D] of each rank -> this rank's [N/T,D] of their sum, which is taken in kF32.
 SharedTensor ReduceScatter(Pass& pass, const TensorView& x) {
-  SharedTensor part = pass.tape.Allocate(WithRows(x.shape, x.NumRows() / pass.tensor.size()));
-  pass.tensor.group->ReduceScatterPartsSum(part.view, x);
+  const Shape part_shape = WithRows(x.shape, x.NumRows() / pass.tensor.size());
+  if (x.dtype == DType::kF32) {
+    SharedTensor part = pass.tape.Allocate(part_shape);
+    pass.tensor.group->ReduceScatterPartsSum(part.view, x);
+    return part;
+  }
+  const SharedTensor wide = pass.tape.AllocateF32(x.shape);
+  const SharedTensor wide_part = pass.tape.AllocateF32(part_shape);
+  pass.tape.ops().Copy(wide.view, x);
+  pass.tensor.group->ReduceScatterPartsSum(wide_part.view, wide.view);
+  SharedTensor part = pass.tape.Allocate(part_shape);
+  pass.tape.ops().Copy(part.view, wide_part.view);
   return part;
 }
 

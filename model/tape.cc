@@ -10,12 +10,13 @@ Tape::Tape(Ops& ops, TensorPool& pool, absl::Span<const Parameter> parameters,
       pool_(pool),
       parameters_(parameters),
       sink_(sink),
+      dtype_(parameters.empty() ? DType::kF32 : parameters[0].value.dtype),
       recording_(sink != nullptr),
       uses_left_(parameters.size(), 0),
       parameter_gradients_(parameters.size()) {}
 
-SharedTensor Tape::Allocate(const Shape& shape) {
-  auto memory = std::make_shared<PooledTensor>(pool_.AllocateF32(shape));
+SharedTensor Tape::Allocate(DType dtype, const Shape& shape) {
+  auto memory = std::make_shared<PooledTensor>(pool_.Allocate(dtype, shape));
   const TensorView view = memory->view();
   return {std::move(memory), view};
 }

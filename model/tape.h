@@ -67,7 +67,9 @@ class Tape {
   bool recording() const { return recording_; }
 
   // ---- Values ----
-  SharedTensor Allocate(const Shape& shape);  // kF32, uninitialised
+  // Uninitialised. Activations and their gradients are of the dtype of the parameters.
+  SharedTensor Allocate(const Shape& shape) { return Allocate(dtype_, shape); }
+  SharedTensor AllocateF32(const Shape& shape) { return Allocate(DType::kF32, shape); }
   Variable NewVariable(const Shape& shape) { return {Allocate(shape), NewSlot()}; }
   Variable Adopt(SharedTensor value) { return {std::move(value), NewSlot()}; }
   // A variable to be written in place of `x`, which is not needed as a value after that: in the
@@ -98,12 +100,14 @@ class Tape {
   void Backward();
 
  private:
+  SharedTensor Allocate(DType dtype, const Shape& shape);
   GradientSlot NewSlot();
 
   Ops& ops_;
   TensorPool& pool_;
   absl::Span<const Parameter> parameters_;
   const GradientSink* sink_;
+  const DType dtype_;
   bool recording_;
   bool replaying_ = false;  // the uses of parameters are already announced
   std::vector<absl::AnyInvocable<void()>> nodes_;

@@ -77,7 +77,7 @@ const std::vector<JobField>& JobFields() {
       {"training.epochs", kNumber, "2", "(0, 1e6]"},
       {"training.slots_per_step", kNumber, "8", "[1, 65536]"},
       {"training.rows_per_slot", kNumber, "1", "[1, 65536]"},
-      {"training.precision", kChoice, "fp32", "", {"fp32"}, kNotYet},
+      {"training.precision", kChoice, "fp32", "", {"fp32", "bf16"}},
       {"training.gradient_sum", kChoice, "exact", "", {"exact", "fast"}},
       {"training.seed", kNumber, "42"},
       {"training.eval_every_steps", kNumber, "50", "[0, inf)"},

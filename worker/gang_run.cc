@@ -106,8 +106,8 @@ absl::Status LoadNewestState(int64_t max_step, const Job& job, Checkpointing& ch
                              Communicator& world, TrainState& state) {
   LIQUID_ASSIGN_OR_RETURN(const std::string restored, checkpointing.Restore(max_step, state));
   if (restored.empty()) {
-    state.Reset();
     LIQUID_RETURN_IF_ERROR(SetStartingWeights(job, world, state.model));
+    state.Reset();
   }
   return UpdateFingerprint(state);
 }
@@ -207,9 +207,9 @@ absl::StatusOr<ExitCode> RunGang(GangCommunicator& world, const GangRunOptions& 
   if (entrance.opened.status().gangs_size() == 0) {
     LIQUID_RETURN_IF_ERROR(load_state(entrance.opened.status().step()));
   }
-  LIQUID_ASSIGN_OR_RETURN(
-      const double peak_flops,
-      SumOverRanks(world, MeasurePeakFlops(*bench.ops, *bench.stream, *bench.pool)));
+  LIQUID_ASSIGN_OR_RETURN(const double peak_flops,
+                          SumOverRanks(world, MeasurePeakFlops(PrecisionOf(job), *bench.ops,
+                                                               *bench.stream, *bench.pool)));
 
   LIQUID_ASSIGN_OR_RETURN(const std::string recipe, JobRecipe(job, *bench.ops, world));
   Join join = MakeJoin(job, origin, data, state, recipe, world);

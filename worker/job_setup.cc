@@ -72,6 +72,10 @@ std::string ConfigPath(const Job& job) {
                                       : job.model().config();
 }
 
+DType PrecisionOf(const Job& job) {
+  return job.training().precision() == "bf16" ? DType::kBF16 : DType::kF32;
+}
+
 Recompute RecomputeOf(const Job& job) {
   return job.model().recompute() == "block" ? Recompute::kBlock : Recompute::kNone;
 }
@@ -103,7 +107,8 @@ absl::StatusOr<std::unique_ptr<Model>> CreateJobModel(const Job& job, const JobD
     return CreateModel(config, ops, stream, pool,
                        {.group = &mesh.tensor(),
                         .sequence = job.model().sequence_parallel(),
-                        .num_replicas = mesh.num_replicas()});
+                        .num_replicas = mesh.num_replicas()},
+                       PrecisionOf(job));
   };
   absl::StatusOr<std::unique_ptr<Model>> model = create();
   LIQUID_RETURN_IF_ERROR(AgreeOn(mesh.gang(), model.status()));
@@ -135,9 +140,9 @@ absl::StatusOr<std::string> JobRecipe(const Job& job, const Ops& ops, Communicat
   const absl::StatusOr<std::string> config = ReadFile(ConfigPath(job));
   LIQUID_RETURN_IF_ERROR(AgreeOn(world, config.status()));
   const std::string mine = absl::StrCat(
-      ops.Recipe(), "; slot ", job.training().rows_per_slot(), "x", job.data().sequence_length(),
-      "; config ", ToHex(HashBytes(*config)), "; tensor parallel ", job.model().tensor_parallel(),
-      job.model().sequence_parallel() ? " with sequences" : "");
+      ops.Recipe(PrecisionOf(job)), "; slot ", job.training().rows_per_slot(), "x",
+      job.data().sequence_length(), "; config ", ToHex(HashBytes(*config)), "; tensor parallel ",
+      job.model().tensor_parallel(), job.model().sequence_parallel() ? " with sequences" : "");
   LIQUID_ASSIGN_OR_RETURN(const std::vector<std::string> all, world.AllGatherMessages(mine));
   for (size_t rank = 1; rank < all.size(); ++rank) {
     if (all[rank] == all[0]) continue;

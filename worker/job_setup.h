@@ -20,6 +20,8 @@ namespace liquid {
 
 // The model's config.json.
 std::string ConfigPath(const Job& job);
+// The type of its weights and activations.
+DType PrecisionOf(const Job& job);
 // What its backward passes compute again.
 Recompute RecomputeOf(const Job& job);
 // Its rows of `dataset`, in order, and their division into steps and slots.

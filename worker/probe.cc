@@ -38,7 +38,7 @@ absl::StatusOr<std::string> ProbeDigest(const Job& job, const Dataset& dataset, 
   Hash128 hash;
   state.model.ForwardBackward(
       batch, kLossScale, RecomputeOf(job),
-      [&](int index, ConstTensorView gradient) { hash ^= HashPart(state, index, gradient.data); },
+      [&](int index, ConstTensorView gradient) { hash ^= HashGradient(state, index, gradient); },
       absl::MakeSpan(nll));
   LIQUID_ASSIGN_OR_RETURN(const std::vector<std::string> all,
                           state.mesh.gang().AllGatherMessages(ToHex(hash)));

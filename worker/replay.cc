@@ -52,6 +52,7 @@ absl::Status Replay(GangCommunicator& world, const ReplayOptions& options) {
   TrainState state(*bench.model, *bench.mesh, *bench.ops, *bench.pool);
   if (options.from == "start") {
     LIQUID_RETURN_IF_ERROR(SetStartingWeights(job, world, *bench.model));
+    state.Reset();
   } else {
     job.mutable_checkpoint()->set_resume(options.from);
     Checkpointing checkpointing(job, stream, origin, world);

@@ -12,10 +12,7 @@ namespace {
 
 // What this rank owns of the state: the slice of its replica's number, of the weights and moments.
 std::vector<TensorView> OwnTensors(const TrainState& state) {
-  const int64_t size = state.model.layout().slice_size();
-  const int64_t begin = state.mesh.replica() * size;
-  return {Elements(state.model.weights(), begin, begin + size), state.exp_avg.view(),
-          state.exp_avg_sq.view()};
+  return {state.own_weights(), state.exp_avg.view(), state.exp_avg_sq.view()};
 }
 
 }  // namespace

@@ -7,12 +7,12 @@
 
 namespace liquid {
 
-double MeasurePeakFlops(Ops& ops, Stream& stream, TensorPool& pool) {
+double MeasurePeakFlops(DType dtype, Ops& ops, Stream& stream, TensorPool& pool) {
   constexpr int64_t kSize = 768;
   constexpr int kTries = 5;
-  const PooledTensor a = pool.AllocateF32({kSize, kSize});
-  const PooledTensor b = pool.AllocateF32({kSize, kSize});
-  const PooledTensor out = pool.AllocateF32({kSize, kSize});
+  const PooledTensor a = pool.Allocate(dtype, {kSize, kSize});
+  const PooledTensor b = pool.Allocate(dtype, {kSize, kSize});
+  const PooledTensor out = pool.Allocate(dtype, {kSize, kSize});
   ops.Fill(a.view(), 0.5f);
   ops.Fill(b.view(), 0.25f);
   absl::Duration best = absl::InfiniteDuration();

@@ -8,7 +8,7 @@ namespace liquid {
 
 // FLOP/s of a matrix product of a cache-friendly shape on this rank's threads, the best of a few
 // tries; some 20 ms. What MFU is relative to.
-double MeasurePeakFlops(Ops& ops, Stream& stream, TensorPool& pool);
+double MeasurePeakFlops(DType dtype, Ops& ops, Stream& stream, TensorPool& pool);
 
 }  // namespace liquid
 

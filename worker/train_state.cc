@@ -16,15 +16,19 @@ namespace {
 // Elements that one thread hashes at a time, about.
 constexpr int64_t kTaskElements = 1 << 19;
 
-std::vector<FingerprintKey> KeysOf(const Model& model) {
+std::vector<FingerprintKey> KeysOf(const Model& model, DType dtype) {
   std::vector<FingerprintKey> keys;
-  for (const Parameter& parameter : model.parameters()) keys.emplace_back(SpecOf(parameter));
+  for (const Parameter& parameter : model.parameters()) {
+    TensorSpec spec = SpecOf(parameter);
+    spec.dtype = dtype;
+    keys.emplace_back(spec);
+  }
   return keys;
 }
 
 // Tasks begin and end at bounds of the key's chunks.
 std::vector<HashTask> HashTasksOf(const FingerprintKey& key, const Parameter& parameter) {
-  const int64_t chunk = key.chunk_bytes() / static_cast<int64_t>(sizeof(float));
+  const int64_t chunk = key.chunk_bytes() / SizeOf(parameter.value.dtype);
   const int64_t most = std::max(chunk, kTaskElements / chunk * chunk);
   std::vector<HashTask> tasks;
   int64_t room = 0;  // in the last task
@@ -52,6 +56,13 @@ std::vector<std::vector<HashTask>> AllHashTasks(const Model& model,
   return tasks;
 }
 
+// This rank's slice of the model's weights.
+TensorView SliceOfWeights(const TrainState& state) {
+  const int64_t size = state.model.layout().slice_size();
+  const int64_t begin = state.mesh.replica() * size;
+  return Elements(state.model.weights(), begin, begin + size);
+}
+
 }  // namespace
 
 TensorSpec SpecOf(const Parameter& parameter) {
@@ -63,9 +74,13 @@ TrainState::TrainState(Model& m, const GangMesh& g, Ops& o, TensorPool& pool)
     : model(m),
       mesh(g),
       ops(o),
+      master_weights(m.weights().dtype == DType::kF32
+                         ? PooledTensor()
+                         : pool.AllocateF32({m.layout().slice_size()})),
       exp_avg(pool.AllocateF32({m.layout().slice_size()})),
       exp_avg_sq(pool.AllocateF32({m.layout().slice_size()})),
-      fingerprint_keys(KeysOf(m)),
+      fingerprint_keys(KeysOf(m, m.weights().dtype)),
+      gradient_keys(KeysOf(m, DType::kF32)),
       hash_tasks(AllHashTasks(m, fingerprint_keys)) {
   LIQUID_CHECK(m.layout().num_slices() == g.num_replicas() &&
                m.tensor_parallel().size() == g.tensor_size());
@@ -74,36 +89,42 @@ TrainState::TrainState(Model& m, const GangMesh& g, Ops& o, TensorPool& pool)
 
 void TrainState::Reset() {
   for (const PooledTensor* moments : {&exp_avg, &exp_avg_sq}) ops.Fill(moments->view(), 0.0f);
+  if (master_weights) ops.Copy(master_weights.view(), SliceOfWeights(*this));
   applied_step = 0;
+}
+
+TensorView TrainState::own_weights() const {
+  return master_weights ? master_weights.view() : SliceOfWeights(*this);
 }
 
 namespace {
 
-// The XOR of every `stride`-th of `tasks`, from `first` on, of a part at `data`.
-Hash128 HashTasks(const FingerprintKey& key, absl::Span<const HashTask> tasks, const float* data,
-                  int64_t first, int64_t stride) {
-  constexpr int64_t kElementBytes = sizeof(float);
+// The XOR of every `stride`-th of `tasks`, from `first` on, of `part`.
+Hash128 HashTasks(const FingerprintKey& key, absl::Span<const HashTask> tasks,
+                  const ConstTensorView& part, int64_t first, int64_t stride) {
+  const auto* data = static_cast<const std::byte*>(part.data);
+  const int64_t size = SizeOf(part.dtype);
   const auto num_tasks = static_cast<int64_t>(tasks.size());
   const int64_t num_mine = std::max<int64_t>(0, num_tasks - first + stride - 1) / stride;
   Hash128 hash;
   Mutex mutex;
   ParallelFor(num_mine, [&](int64_t n) {
-    Hash128 part;
+    Hash128 sum;
     for (const HashTask::Run& run : tasks[static_cast<size_t>(first + n * stride)].runs) {
-      part ^= key.HashPart(run.begin * kElementBytes, data + run.offset, run.count * kElementBytes);
+      sum ^= key.HashPart(run.begin * size, data + run.offset * size, run.count * size);
     }
     MutexLock lock(mutex);
-    hash ^= part;
+    hash ^= sum;
   });
   return hash;
 }
 
 }  // namespace
 
-Hash128 HashPart(const TrainState& state, int index, const void* data) {
+Hash128 HashGradient(const TrainState& state, int index, ConstTensorView gradient) {
   const auto i = static_cast<size_t>(index);
-  return HashTasks(state.fingerprint_keys[i], state.hash_tasks[i], static_cast<const float*>(data),
-                   /*first=*/0, /*stride=*/1);
+  return HashTasks(state.gradient_keys[i], state.hash_tasks[i], gradient, /*first=*/0,
+                   /*stride=*/1);
 }
 
 std::string DigestOfReplica(absl::Span<const std::string> of_ranks, int64_t replica,
@@ -117,6 +138,9 @@ std::string DigestOfReplica(absl::Span<const std::string> of_ranks, int64_t repl
 }
 
 absl::Status GatherWeights(TrainState& state) {
+  if (state.master_weights) {
+    state.ops.Copy(SliceOfWeights(state), state.master_weights.view());
+  }
   GangCommunicator& replicas = state.mesh.replicas();
   if (replicas.size() == 1) return absl::OkStatus();
   const TensorView all = state.model.weights();
@@ -136,8 +160,8 @@ absl::Status UpdateFingerprint(TrainState& state) {
     // Replica r of R hashes every R-th task, counted over all tensors so that small ones spread
     // too.
     const int64_t first = ((state.mesh.replica() - static_cast<int64_t>(i)) % size + size) % size;
-    mine ^= HashTasks(state.fingerprint_keys[i], state.hash_tasks[i], parameters[i].value.f32(),
-                      first, size);
+    mine ^=
+        HashTasks(state.fingerprint_keys[i], state.hash_tasks[i], parameters[i].value, first, size);
   }
   LIQUID_ASSIGN_OR_RETURN(const std::vector<std::string> all,
                           state.mesh.gang().AllGatherMessages(ToHex(mine)));

@@ -1,4 +1,7 @@
 // What training changes, and a checkpoint keeps: weights, moments, and how far it has come.
+//
+// A bf16 model computes with weights that are rounded from fp32 ones, the master weights, which the
+// optimizer updates: between steps the weights are the master weights rounded.
 #ifndef LIQUID_WORKER_TRAIN_STATE_H_
 #define LIQUID_WORKER_TRAIN_STATE_H_
 
@@ -31,33 +34,41 @@ struct HashTask {
 // it owns among the replicas (model.layout()). Source: Rajbhandari et al. 2019, arXiv:1910.02054,
 // section 5.1 (the optimizer state is partitioned).
 struct TrainState {
-  // Moments zero. The arguments must outlive the state.
+  // Reset() is to follow when the model's weights are set. The arguments must outlive the state.
   TrainState(Model& m, const GangMesh& g, Ops& o, TensorPool& pool);
 
-  // Zero moments and no steps, as in the beginning; the weights are left as they are.
+  // Zero moments and no steps, as in the beginning; from the model's weights, which it leaves as
+  // they are.
   void Reset();
+
+  // The weights of this rank's slice (kF32, [slice_size()]) that the optimizer updates: the model's
+  // own, or master_weights.
+  TensorView own_weights() const;
 
   Model& model;
   const GangMesh& mesh;
   Ops& ops;
-  PooledTensor exp_avg;                                 // AdamW's first moment, [slice_size()]
-  PooledTensor exp_avg_sq;                              // the second
-  int64_t applied_step = 0;                             // updates that have been applied
-  std::string fingerprint;                              // of the weights, 32 hexadecimal digits
-  const std::vector<FingerprintKey> fingerprint_keys;   // by parameter
-  const std::vector<std::vector<HashTask>> hash_tasks;  // by parameter
+  PooledTensor master_weights;  // kF32, [slice_size()]; none: fp32 model
+  PooledTensor exp_avg;         // AdamW's first moment, [slice_size()]
+  PooledTensor exp_avg_sq;      // the second
+  int64_t applied_step = 0;     // updates that have been applied
+  std::string fingerprint;      // of the weights, 32 hexadecimal digits
+  // By parameter.
+  const std::vector<FingerprintKey> fingerprint_keys;
+  const std::vector<FingerprintKey> gradient_keys;  // gradients are kF32
+  const std::vector<std::vector<HashTask>> hash_tasks;
 };
 
 // How a checkpoint names and shapes a parameter.
 TensorSpec SpecOf(const Parameter& parameter);
 
 // Collective in the gang. Every rank has the weights of all slices of its part, which each replica
-// has updated one of.
+// has updated one of, rounded if there are master weights.
 absl::Status GatherWeights(TrainState& state);
 
-// The hash of `data`, which lies as this rank's part of parameter `index` does, by all threads: the
-// XOR over all parts is the fingerprint of the whole tensor.
-Hash128 HashPart(const TrainState& state, int index, const void* data);
+// The hash of this rank's part of the gradient of parameter `index`, by all threads: the XOR over
+// all parts is the fingerprint of the whole tensor.
+Hash128 HashGradient(const TrainState& state, int index, ConstTensorView gradient);
 // The digest of what a replica computed, from what each rank of the gang says of its part.
 std::string DigestOfReplica(absl::Span<const std::string> of_ranks, int64_t replica,
                             int64_t tensor_size);

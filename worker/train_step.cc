@@ -168,7 +168,7 @@ void TrainStep::ComputeSlot(const StepSlots::Task& task, std::string* digest) {
           uint32_t{1} << 23;
       flip = false;
     }
-    if (task.wants_digest) hash ^= HashPart(state_, index, gradient.data);
+    if (task.wants_digest) hash ^= HashGradient(state_, index, gradient);
     if (task.counts) gradient_sum_.Fold(index, gradient);
   };
   const double loss_scale = 1.0 / static_cast<double>(target_tokens_);
@@ -366,9 +366,8 @@ void TrainStep::Update(const StepReport& report) {
   layout.ForEachInSlice(mesh_.replica(), [&](int tensor, int64_t begin, int64_t end, int64_t at) {
     const Parameter& parameter = state_.model.parameters()[tensor];
     options.weight_decay = parameter.decays ? static_cast<float>(optimizer.weight_decay()) : 0.0f;
-    const int64_t in_all = layout.offset(tensor) + begin;
     const int64_t count = end - begin;
-    ops_.AdamW(Elements(state_.model.weights(), in_all, in_all + count),
+    ops_.AdamW(Elements(state_.own_weights(), at, at + count),
                Elements(state_.exp_avg.view(), at, at + count),
                Elements(state_.exp_avg_sq.view(), at, at + count),
                Elements(gradient_sum_.slice(), at, at + count), options);

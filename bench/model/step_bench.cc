@@ -1,5 +1,6 @@
 // A full training step of the SmolLM2-135M shape on the CPU: forward and backward of 4 x 512
-// tokens, all scored, exact sums of gradients, norm, clipping, AdamW. Reports tokens/s, peak memory
+// tokens, all scored, exact sums of gradients, norm, clipping, AdamW (in bf16: of fp32 master
+// weights, then rounded). Reports tokens/s, peak memory
 // and MFU: the floating-point operations that the model needs (TrainingFlops), relative to what a
 // large fp32 product of oneDNN reached in the same run; by the clock, and by processor time, which
 // tells more on a machine that does other things as well (OMP_WAIT_POLICY=passive then, so that
@@ -95,15 +96,19 @@ double PeakMemoryGigabytes() {
 // The model with what an optimizer keeps, on this machine.
 class Trainer {
  public:
-  Trainer()
+  explicit Trainer(DType dtype)
       : device_(CreateCpuDevice()),
         stream_(device_->CreateStream().value()),
         ops_(CreateOps(*stream_)),
         pool_(*device_),
-        model_(CreateModel(SmolLm2Config(), ops_, *stream_, pool_).value()) {
+        model_(CreateModel(SmolLm2Config(), ops_, *stream_, pool_, {}, dtype).value()) {
     InitializeWeights(1, *model_);
     for (const Parameter& parameter : model_->parameters()) {
       const Shape& shape = parameter.shape;
+      if (dtype != DType::kF32) {
+        masters_.push_back(pool_.AllocateF32(shape));
+        ops_.Copy(masters_.back().view(), parameter.value);
+      }
       sums_.push_back(pool_.Allocate(DType::kI64, shape));
       std::memset(sums_.back().view().data, 0, sums_.back().view().NumBytes());
       moments_.push_back(pool_.AllocateF32(shape));
@@ -156,8 +161,10 @@ class Trainer {
     for (size_t i = 0; i < sums_.size(); ++i) {
       const Parameter& parameter = model_->parameters()[i];
       options.weight_decay = parameter.decays ? 0.1f : 0.0f;
-      ops_.AdamW(parameter.value, moments_[i].view(), second_moments_[i].view(), sums_[i].view(),
+      const TensorView weight = masters_.empty() ? parameter.value : masters_[i].view();
+      ops_.AdamW(weight, moments_[i].view(), second_moments_[i].view(), sums_[i].view(),
                  options);
+      if (!masters_.empty()) ops_.Copy(parameter.value, weight);
     }
     LIQUID_CHECK(flag == 0);
   }
@@ -171,17 +178,17 @@ class Trainer {
   bench::TimedOps ops_;
   TensorPool pool_;
   std::unique_ptr<Model> model_;
-  std::vector<PooledTensor> sums_, moments_, second_moments_, chunks_;
+  std::vector<PooledTensor> masters_, sums_, moments_, second_moments_, chunks_;
   std::vector<int32_t> tokens_, targets_, positions_, document_start_;
   int64_t step_ = 0;
 };
 
-// range(0): rows per slot; range(1): 1 to recompute blocks.
+// range(0): rows per slot; range(1): 1 to recompute blocks; range(2): 1 for bf16.
 void BM_Step(benchmark::State& state) {
   if (std::getenv("OMP_NUM_THREADS") == nullptr) omp_set_num_threads(2);
   Rate peak;
   MeasurePeak(peak);
-  Trainer trainer;
+  Trainer trainer(state.range(2) == 1 ? DType::kBF16 : DType::kF32);
   const Recompute recompute = state.range(1) == 1 ? Recompute::kBlock : Recompute::kNone;
   trainer.Step(state.range(0), recompute);  // allocates, and warms the caches of oneDNN
   trainer.ops().Reset();
@@ -199,10 +206,13 @@ void BM_Step(benchmark::State& state) {
   trainer.ops().Print(static_cast<int>(state.iterations()));
 }
 BENCHMARK(BM_Step)
-    ->ArgNames({"rows_per_slot", "recompute"})
-    ->Args({4, 0})
-    ->Args({1, 0})
-    ->Args({4, 1})
+    ->ArgNames({"rows_per_slot", "recompute", "bf16"})
+    ->Args({4, 0, 0})
+    ->Args({4, 0, 1})
+    ->Args({1, 0, 0})
+    ->Args({1, 0, 1})
+    ->Args({4, 1, 0})
+    ->Args({4, 1, 1})
     ->Iterations(2)
     ->Unit(benchmark::kMillisecond);
 

@@ -24,8 +24,8 @@ struct Layer {
 class Gpt2 final : public Decoder {
  public:
   Gpt2(const ModelConfig& config, Ops& ops, Stream& stream, TensorPool& pool,
-       const TensorParallel& tensor_parallel)
-      : Decoder(config, ops, stream, pool, tensor_parallel), c_(config) {
+       const TensorParallel& tensor_parallel, DType dtype)
+      : Decoder(config, ops, stream, pool, tensor_parallel, dtype), c_(config) {
     const int64_t d = c_.hidden_size;
     tokens_ = AddTable("transformer.wte.weight");
     positions_ = AddParameter("transformer.wpe.weight", {c_.max_position_embeddings, d});
@@ -104,8 +104,9 @@ class Gpt2 final : public Decoder {
 
 absl::StatusOr<std::unique_ptr<Model>> CreateGpt2(const ModelConfig& config, Ops& ops,
                                                   Stream& stream, TensorPool& pool,
-                                                  const TensorParallel& tensor_parallel) {
-  auto model = std::make_unique<Gpt2>(config, ops, stream, pool, tensor_parallel);
+                                                  const TensorParallel& tensor_parallel,
+                                                  DType dtype) {
+  auto model = std::make_unique<Gpt2>(config, ops, stream, pool, tensor_parallel, dtype);
   LIQUID_RETURN_IF_ERROR(model->AllocateWeights());
   return model;
 }

@@ -12,7 +12,8 @@ namespace liquid {
 // Source: Radford et al. 2019, "Language Models are Unsupervised Multitask Learners", section 2.3.
 absl::StatusOr<std::unique_ptr<Model>> CreateGpt2(const ModelConfig& config, Ops& ops,
                                                   Stream& stream, TensorPool& pool,
-                                                  const TensorParallel& tensor_parallel);
+                                                  const TensorParallel& tensor_parallel,
+                                                  DType dtype);
 
 }  // namespace liquid
 

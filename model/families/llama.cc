@@ -28,8 +28,8 @@ struct Layer {
 class Llama final : public Decoder {
  public:
   Llama(const ModelConfig& config, Ops& ops, Stream& stream, TensorPool& pool,
-        const TensorParallel& tensor_parallel)
-      : Decoder(config, ops, stream, pool, tensor_parallel), c_(config) {
+        const TensorParallel& tensor_parallel, DType dtype)
+      : Decoder(config, ops, stream, pool, tensor_parallel, dtype), c_(config) {
     tokens_ = AddTable("model.embed_tokens.weight");
     for (int64_t i = 0; i < c_.num_layers; ++i) AddLayer(absl::StrCat("model.layers.", i, "."));
     norm_ = AddParameter("model.norm.weight", {c_.hidden_size});
@@ -128,8 +128,9 @@ class Llama final : public Decoder {
 
 absl::StatusOr<std::unique_ptr<Model>> CreateLlama(const ModelConfig& config, Ops& ops,
                                                    Stream& stream, TensorPool& pool,
-                                                   const TensorParallel& tensor_parallel) {
-  auto model = std::make_unique<Llama>(config, ops, stream, pool, tensor_parallel);
+                                                   const TensorParallel& tensor_parallel,
+                                                   DType dtype) {
+  auto model = std::make_unique<Llama>(config, ops, stream, pool, tensor_parallel, dtype);
   LIQUID_RETURN_IF_ERROR(model->AllocateWeights());
   return model;
 }

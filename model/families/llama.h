@@ -13,7 +13,8 @@ namespace liquid {
 // arXiv:2305.13245 (grouped heads); Qwen2, arXiv:2407.10671; Qwen3, arXiv:2505.09388.
 absl::StatusOr<std::unique_ptr<Model>> CreateLlama(const ModelConfig& config, Ops& ops,
                                                    Stream& stream, TensorPool& pool,
-                                                   const TensorParallel& tensor_parallel);
+                                                   const TensorParallel& tensor_parallel,
+                                                   DType dtype);
 
 }  // namespace liquid
 

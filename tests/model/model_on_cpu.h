@@ -30,13 +30,15 @@ struct ModelOnCpu {
   std::unique_ptr<Model> model;
 
   static absl::StatusOr<ModelOnCpu> Create(const ModelConfig& config,
-                                           const TensorParallel& tensor = {}) {
+                                           const TensorParallel& tensor = {},
+                                           DType dtype = DType::kF32) {
     ModelOnCpu it;
     it.device = CreateCpuDevice();
     LIQUID_ASSIGN_OR_RETURN(it.stream, it.device->CreateStream());
     it.ops = CreateOps(*it.stream);
     it.pool = std::make_unique<TensorPool>(*it.device);
-    LIQUID_ASSIGN_OR_RETURN(it.model, CreateModel(config, *it.ops, *it.stream, *it.pool, tensor));
+    LIQUID_ASSIGN_OR_RETURN(it.model,
+                            CreateModel(config, *it.ops, *it.stream, *it.pool, tensor, dtype));
     return it;
   }
   static absl::StatusOr<ModelOnCpu> Load(const std::string& directory) {

@@ -104,8 +104,8 @@ TEST(JobLoaderTest, RefusesWithFileLineAndColumn) {
       {"training: {slots_per_step: 0}\n",
        "j.yaml:4:28: 'training.slots_per_step' must be in [1, 65536], got 0"},
       {"training: {seed: -1}\n", "j.yaml:4:18: 'training.seed' wants a whole number, got \"-1\""},
-      {"training: {precision: bf16}\n",
-       "j.yaml:4:23: 'training.precision' must be fp32, got \"bf16\" (more are not supported yet)"},
+      {"training: {precision: fp16}\n",
+       "j.yaml:4:23: 'training.precision' must be fp32 or bf16, got \"fp16\""},
       {"training: {gradient_sum: exakt}\n",
        "j.yaml:4:26: 'training.gradient_sum' must be exact or fast, got \"exakt\"; did you mean "
        "'exact'?"},

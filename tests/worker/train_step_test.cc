@@ -16,6 +16,7 @@
 #include "kernels/cpu/team.h"
 #include "parallel/thread/thread_communicator.h"
 #include "tests/testing/status_matchers.h"
+#include "worker/job_setup.h"
 #include "worker/memory_plan.h"
 
 namespace liquid {
@@ -143,10 +144,12 @@ class TrainStepTest : public ::testing::Test {
           model(*CreateModel(test.config_, *ops, *stream, pool,
                              {.group = &mesh.tensor(),
                               .sequence = test.job_.model().sequence_parallel(),
-                              .num_replicas = mesh.num_replicas()})),
+                              .num_replicas = mesh.num_replicas()},
+                             PrecisionOf(test.job_))),
           state(*model, mesh, *ops, pool),
           step(test.job_, job_stream, dataset, state, *ops, *stream, pool, 0) {
       InitializeWeights(7, *model);
+      state.Reset();
     }
     absl::Status Compute(const Plan& plan) {
       LIQUID_RETURN_IF_ERROR(step.Take(plan));
@@ -213,6 +216,53 @@ TEST_F(TrainStepTest, AnyNumberOfGangsAndAnyLeasesGiveTheSameBits) {
           << gangs.size() << " gangs of " << ranks;
     }
   }
+}
+
+TEST_F(TrainStepTest, InBf16AnyNumberOfRanksAndGangsGiveTheSameBitsAndAboutTheLossesOfFp32) {
+  const Outcome exact = TrainOn(1);
+  job_.mutable_training()->set_precision("bf16");
+  const Outcome reference = TrainOn(1);
+  ASSERT_EQ(reference.losses.size(), exact.losses.size());
+  for (size_t i = 0; i < exact.losses.size(); ++i) {
+    EXPECT_NEAR(reference.losses[i], exact.losses[i], 0.01 * exact.losses[i]) << "step " << i + 1;
+  }
+  EXPECT_NE(reference.fingerprints, exact.fingerprints);
+  for (int ranks = 2; ranks <= 4; ++ranks) {
+    EXPECT_EQ(TrainOn(ranks).fingerprints, reference.fingerprints) << ranks << " ranks";
+  }
+  EXPECT_EQ(TrainIn({{{1, 4}}, {{0, 1}}}, 2).fingerprints, reference.fingerprints);
+  job_.mutable_model()->set_tensor_parallel(2);
+  job_.mutable_model()->set_sequence_parallel(true);
+  const Outcome spread = TrainOn(2);
+  EXPECT_EQ(TrainOn(4).fingerprints, spread.fingerprints) << "two replicas";
+  for (size_t i = 0; i < exact.losses.size(); ++i) {
+    EXPECT_NEAR(spread.losses[i], exact.losses[i], 0.01 * exact.losses[i]) << "step " << i + 1;
+  }
+}
+
+// Updates far below a weight's last place must add up.
+TEST_F(TrainStepTest, InBf16TheMasterWeightsKeepWhatRoundingDropsAndTheWeightsAreThoseRounded) {
+  job_.mutable_training()->set_precision("bf16");
+  job_.mutable_optimizer()->set_learning_rate(1e-5);
+  auto world = CreateThreadWorld(1, absl::Seconds(60));
+  Rank rank(*this, *world[0]);
+  const auto copy = [](const TensorView& view) {
+    const auto* bytes = static_cast<const char*>(view.data);
+    return std::string(bytes, bytes + view.NumBytes());
+  };
+  const std::string before = copy(rank.state.own_weights());
+  ASSERT_TRUE(rank.Compute(MakePlan(1, {{0, 4}})).ok());
+  ASSERT_THAT(rank.step.Finish(nullptr), IsOk());
+  EXPECT_NE(copy(rank.state.own_weights()), before);
+  const TensorView weights = rank.model->weights();
+  const TensorView master = rank.state.own_weights();
+  const auto* rounded = static_cast<const BFloat16*>(weights.data);
+  int64_t num_between = 0;
+  for (int64_t i = 0; i < weights.NumElements(); ++i) {
+    ASSERT_EQ(rounded[i].bits, ToBFloat16(master.f32()[i]).bits) << i;
+    num_between += ToFloat(rounded[i]) != master.f32()[i] ? 1 : 0;
+  }
+  EXPECT_GT(num_between, weights.NumElements() / 4);
 }
 
 // However many replicas and gangs there are: for each tensor-parallel degree its own bits, and the
