@@ -190,8 +190,9 @@ absl::StatusOr<ExitCode> RunGang(GangCommunicator& world, const GangRunOptions& 
   const JobStream stream = JobStreamOf(job, data.train);
   const TrainingState origin = OriginOf(entrance.opened, data);
   TrainState state(*bench.model, *bench.mesh, *bench.ops, *bench.pool);
-  MemoryPlan memory = PlanState(bench.model->layout(), job.training().gradient_sum() == "exact",
-                                entrance.opened.status().gangs_size() > 0);
+  MemoryPlan memory =
+      PlanState(bench.model->layout(), PrecisionOf(job), job.training().gradient_sum() == "exact",
+                entrance.opened.status().gangs_size() > 0);
   std::string probe;
   const auto compute_probe = [&]() -> absl::Status {
     LIQUID_ASSIGN_OR_RETURN(probe, ProbeDigest(job, data.train, state));

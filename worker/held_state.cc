@@ -1,5 +1,7 @@
 #include "worker/held_state.h"
 
+#include <utility>
+
 #include "absl/strings/str_cat.h"
 
 namespace liquid {
@@ -40,25 +42,27 @@ void Hold(const TensorSpec& spec, const Parameter& parameter, int64_t begin, int
 HeldState HeldStateOf(const TrainState& state) {
   HeldState held;
   const absl::Span<const Parameter> parameters = state.model.parameters();
-  const auto moment_spec = [](const TensorSpec& spec, const char* moment) {
-    return TensorSpec{absl::StrCat(moment, ".", spec.name), DType::kF32, spec.shape};
-  };
+  // Of each parameter, in kF32: this rank's slice of it.
+  std::vector<std::pair<const char*, TensorView>> kinds = {{"exp_avg", state.exp_avg.view()},
+                                                           {"exp_avg_sq", state.exp_avg_sq.view()}};
+  if (state.master_weights) kinds.emplace_back("master", state.master_weights.view());
   for (const Parameter& parameter : parameters) {
     const TensorSpec spec = SpecOf(parameter);
     held.model.push_back(spec);
     Hold(spec, parameter, 0, parameter.value.NumElements(),
          static_cast<std::byte*>(parameter.value.data), &held.parts);
-    held.optimizer.push_back(moment_spec(spec, "exp_avg"));
-    held.optimizer.push_back(moment_spec(spec, "exp_avg_sq"));
-  }
-  state.model.layout().ForEachInSlice(state.mesh.replica(), [&](int tensor, int64_t begin,
-                                                                int64_t end, int64_t at) {
-    for (const size_t moment : {0, 1}) {
-      const TensorView slice = (moment == 0 ? state.exp_avg : state.exp_avg_sq).view();
-      Hold(held.optimizer[2 * static_cast<size_t>(tensor) + moment], parameters[tensor], begin, end,
-           static_cast<std::byte*>(Elements(slice, at, at + end - begin).data), &held.parts);
+    for (const auto& [kind, slice] : kinds) {
+      held.optimizer.push_back({absl::StrCat(kind, ".", spec.name), DType::kF32, spec.shape});
     }
-  });
+  }
+  state.model.layout().ForEachInSlice(
+      state.mesh.replica(), [&](int tensor, int64_t begin, int64_t end, int64_t at) {
+        for (size_t kind = 0; kind < kinds.size(); ++kind) {
+          const TensorView mine = Elements(kinds[kind].second, at, at + end - begin);
+          Hold(held.optimizer[kinds.size() * static_cast<size_t>(tensor) + kind],
+               parameters[tensor], begin, end, static_cast<std::byte*>(mine.data), &held.parts);
+        }
+      });
   return held;
 }
 

@@ -14,14 +14,15 @@ std::string MemoryPlan::ToString() const {
       megabytes(workspace), megabytes(total()));
 }
 
-MemoryPlan PlanState(const FlatLayout& layout, bool exact, bool has_others) {
+MemoryPlan PlanState(const FlatLayout& layout, DType weights, bool exact, bool has_others) {
   const int64_t sum_bytes = SizeOf(exact ? DType::kI64 : DType::kF32);
   const int64_t float_bytes = SizeOf(DType::kF32);
   MemoryPlan plan;
-  plan.weights = layout.total() * float_bytes;
+  plan.weights = layout.total() * SizeOf(weights);
   plan.gradient_sums = layout.total() * sum_bytes;
   if (has_others || layout.num_slices() > 1) plan.gradient_sums += layout.slice_size() * sum_bytes;
-  plan.optimizer = 2 * layout.slice_size() * float_bytes;
+  const int num_slices = weights == DType::kF32 ? 2 : 3;  // moments; master weights
+  plan.optimizer = num_slices * layout.slice_size() * float_bytes;
   return plan;
 }
 

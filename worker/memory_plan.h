@@ -17,7 +17,7 @@ namespace liquid {
 struct MemoryPlan {
   int64_t weights = 0;
   int64_t gradient_sums = 0;
-  int64_t optimizer = 0;    // this rank's slice of the moments
+  int64_t optimizer = 0;    // this rank's slice of the moments and master weights
   int64_t activations = 0;  // of one slot, with the gradients of its backward
   int64_t workspace = 0;    // of the operations
 
@@ -25,9 +25,9 @@ struct MemoryPlan {
   std::string ToString() const;  // one line
 };
 
-// `exact`: int64 sums. With several replicas, or other gangs (`has_others`), a rank holds the
-// combined sums of its slice beside its own sums.
-MemoryPlan PlanState(const FlatLayout& layout, bool exact, bool has_others);
+// `weights`: their dtype. `exact`: int64 sums. With several replicas, or other gangs
+// (`has_others`), a rank holds the combined sums of its slice beside its own sums.
+MemoryPlan PlanState(const FlatLayout& layout, DType weights, bool exact, bool has_others);
 
 // Adds what computing a slot takes, by doing it: `compute` allocates from `pool` and `ops` alone.
 absl::Status MeasureSlot(TensorPool& pool, const Ops& ops,

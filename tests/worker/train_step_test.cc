@@ -300,7 +300,8 @@ TEST_F(TrainStepTest, ARankUsesTheMemoryOfItsPlan) {
     ranks.emplace_back([&] {
       SizeTeam(/*ranks_on_machine=*/64);
       Rank rank(*this, *comm);
-      MemoryPlan plan = PlanState(rank.model->layout(), /*exact=*/true, /*has_others=*/false);
+      MemoryPlan plan =
+          PlanState(rank.model->layout(), DType::kF32, /*exact=*/true, /*has_others=*/false);
       ASSERT_THAT(MeasureSlot(
                       rank.pool, *rank.ops,
                       [&] {
