@@ -9,8 +9,8 @@
 #include <vector>
 
 #include "benchmark/benchmark.h"
-#include "kernels/cpu/parallel_for.h"
 #include "kernels/cpu/gemm.h"
+#include "kernels/cpu/parallel_for.h"
 #include "kernels/ops.h"
 #include "tensor/device.h"
 #include "tensor/pool.h"
@@ -52,8 +52,8 @@ class Bench {
       const auto start = std::chrono::steady_clock::now();
       ParallelFor(MaxThreads(), [&](int64_t thread) {
         float* mine = data.view().f32() + 3 * thread * kSide * kSide;
-        Sgemm(mine, kSide, {mine + kSide * kSide, kSide}, {mine + 2 * kSide * kSide, kSide},
-              {kSide, kSide, kSide}, false);
+        Gemm(mine, kSide, Operand<float>{mine + kSide * kSide, kSide},
+             Operand<float>{mine + 2 * kSide * kSide, kSide}, {kSide, kSide, kSide}, false);
       });
       const std::chrono::duration<double> elapsed = std::chrono::steady_clock::now() - start;
       best = std::min(best, elapsed.count());

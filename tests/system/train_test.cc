@@ -130,6 +130,46 @@ TEST_F(TrainTest, TensorParallelGangsGiveTheBitsOfTheirDegree) {
   EXPECT_THAT(heads.output, HasSubstr("2 attention heads cannot be spread over 4"));
 }
 
+// So has bf16, with its master weights.
+TEST_F(TrainTest, Bf16GivesTheSameBitsOnAnyRanksStoppedAnywhere) {
+  const std::string fp32 = Reference();
+  const std::vector<std::string> bf16 = {"--set", "training.precision=bf16"};
+  const Finished run = RunToEnd(TrainCommand(1, "bf16", bf16));
+  ASSERT_EQ(run.exit_code, 0) << run.output;
+  EXPECT_NE(Fingerprint("bf16"), fp32);
+  ExpectAuditPasses("bf16");
+  for (const char* degree : {"1", "2"}) {
+    std::vector<std::string> spread = bf16;
+    spread.insert(spread.end(), {"--set", absl::StrCat("model.tensor_parallel=", degree)});
+    const int tensor_ranks = degree[0] - '0';
+    const std::string whole = absl::StrCat("bf16_whole", degree);
+    ASSERT_EQ(RunToEnd(TrainCommand(tensor_ranks, whole, spread)).exit_code, 0);
+    spread.insert(spread.end(), {"--max-steps", "2"});
+    const std::string stopped = absl::StrCat("bf16_stopped", degree);
+    Finished next{75, ""};
+    for (int starts = 0; next.exit_code == 75 && starts < 20; ++starts) {
+      const int ranks = starts % 2 == 0 ? 2 * tensor_ranks : tensor_ranks;
+      next = RunToEnd(TrainCommand(ranks, stopped, spread));
+    }
+    EXPECT_EQ(next.exit_code, 0) << next.output;
+    EXPECT_EQ(Fingerprint(stopped), Fingerprint(whole)) << "degree " << degree;
+    ExpectAuditPasses(stopped);
+  }
+  EXPECT_EQ(Fingerprint("bf16_whole1"), Fingerprint("bf16"));
+
+  const std::string checkpoint = Output("bf16") + "/checkpoints/latest";
+  EXPECT_EQ(RunToEnd({"liquid", "verify", checkpoint}).exit_code, 0);
+  const Finished exported =
+      RunToEnd({"liquid", "export", checkpoint, Output("exported"), "--dtype", "f32"});
+  EXPECT_EQ(exported.exit_code, 0) << exported.output;
+  const Finished replayed = RunToEnd(
+      {"liquid", "replay", Output("bf16"), "--from", "start", "--to-step", "3", "-n", "2"});
+  EXPECT_EQ(replayed.exit_code, 0) << replayed.output;
+  const Finished wrong = RunToEnd(TrainCommand(1, "bad", {"--set", "training.precision=fp8"}));
+  EXPECT_NE(wrong.exit_code, 0);
+  EXPECT_THAT(wrong.output, HasSubstr("training.precision"));
+}
+
 TEST_F(TrainTest, FastSumsDependOnTheRanksSoThatTheTestAboveWouldNotice) {
   const std::vector<std::string> fast = {"--set", "training.gradient_sum=fast"};
   ASSERT_EQ(RunToEnd(TrainCommand(1, "fast1", fast)).exit_code, 0);

@@ -262,7 +262,7 @@ TEST_F(TrainStepTest, InBf16TheMasterWeightsKeepWhatRoundingDropsAndTheWeightsAr
     ASSERT_EQ(rounded[i].bits, ToBFloat16(master.f32()[i]).bits) << i;
     num_between += ToFloat(rounded[i]) != master.f32()[i] ? 1 : 0;
   }
-  EXPECT_GT(num_between, weights.NumElements() / 4);
+  EXPECT_GT(num_between, weights.NumElements() / 8);  // rows of unused tokens stay
 }
 
 // However many replicas and gangs there are: for each tensor-parallel degree its own bits, and the
