@@ -162,8 +162,7 @@ class Trainer {
       const Parameter& parameter = model_->parameters()[i];
       options.weight_decay = parameter.decays ? 0.1f : 0.0f;
       const TensorView weight = masters_.empty() ? parameter.value : masters_[i].view();
-      ops_.AdamW(weight, moments_[i].view(), second_moments_[i].view(), sums_[i].view(),
-                 options);
+      ops_.AdamW(weight, moments_[i].view(), second_moments_[i].view(), sums_[i].view(), options);
       if (!masters_.empty()) ops_.Copy(parameter.value, weight);
     }
     LIQUID_CHECK(flag == 0);

@@ -32,9 +32,11 @@ class GangsTest : public ::testing::Test {
   std::string Run() const { return directory_ / "run"; }
 
   // On one rank, undisturbed.
-  std::string Reference() {
-    const Finished run = RunToEnd({"liquid", "train", directory_ / "job.yaml", "--set",
-                                   absl::StrCat("output=", directory_ / "reference")});
+  std::string Reference(const std::vector<std::string>& more = {}) {
+    std::vector<std::string> command = {"liquid", "train", directory_ / "job.yaml", "--set",
+                                        absl::StrCat("output=", directory_ / "reference")};
+    command.insert(command.end(), more.begin(), more.end());
+    const Finished run = RunToEnd(command);
     EXPECT_EQ(run.exit_code, 0) << run.output;
     return FingerprintOfJob(directory_ / "reference");
   }
@@ -100,6 +102,23 @@ TEST_F(GangsTest, ThreeGangsThatJoinInTheMiddleGiveTheBitsOfOne) {
     ExpectTheSameBits(reference);
     ExpectNothingWasGivenUp();
   }
+}
+
+// What is sent are the master weights; with the rounded ones the next updates would differ.
+TEST_F(GangsTest, ABf16GangThatJoinsReceivesTheMasterWeights) {
+  const std::vector<std::string> bf16 = {"--set", "training.precision=bf16"};
+  const std::string reference = Reference(bf16);
+  auto coordinator = StartCoordinator(bf16);
+  auto a = StartGang(2, 100);
+  ASSERT_TRUE(a->WaitForOutput("step 3/", kPatience)) << a->output();
+  auto b = StartGang(2, 100);
+  ASSERT_TRUE(IsWorking(*b)) << b->output();
+  EXPECT_THAT(b->output(), HasSubstr("received the state"));
+  a->Signal(SIGKILL);  // the rest is from what b has received
+  const Finished end = b->Wait(kPatience);
+  EXPECT_EQ(end.exit_code, 0) << end.output;
+  EXPECT_EQ(coordinator->Wait(kPatience).exit_code, 0);
+  ExpectTheSameBits(reference);
 }
 
 TEST_F(GangsTest, SurvivorsOfAKilledGangCommitTheSameStepAndLoseNothing) {

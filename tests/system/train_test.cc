@@ -162,9 +162,18 @@ TEST_F(TrainTest, Bf16GivesTheSameBitsOnAnyRanksStoppedAnywhere) {
   const Finished exported =
       RunToEnd({"liquid", "export", checkpoint, Output("exported"), "--dtype", "f32"});
   EXPECT_EQ(exported.exit_code, 0) << exported.output;
-  const Finished replayed = RunToEnd(
-      {"liquid", "replay", Output("bf16"), "--from", "start", "--to-step", "3", "-n", "2"});
-  EXPECT_EQ(replayed.exit_code, 0) << replayed.output;
+  for (const std::string& from :
+       {std::string("start"), Output("bf16") + "/checkpoints/step-00000003"}) {
+    const Finished replayed =
+        RunToEnd({"liquid", "replay", Output("bf16"), "--from", from, "--to-step", "5", "-n", "2"});
+    EXPECT_EQ(replayed.exit_code, 0) << replayed.output;
+  }
+  const Finished answer =
+      RunToEnd({"liquid", "generate", checkpoint, "--prompt", "hello", "--max-tokens", "3"});
+  EXPECT_EQ(answer.exit_code, 0) << answer.output;
+  const Finished other = RunToEnd(TrainCommand(1, "bf16", {"--set", "training.precision=fp32"}));
+  EXPECT_THAT(other.output, HasSubstr("training.precision"));
+  EXPECT_NE(other.exit_code, 0);
   const Finished wrong = RunToEnd(TrainCommand(1, "bad", {"--set", "training.precision=fp8"}));
   EXPECT_NE(wrong.exit_code, 0);
   EXPECT_THAT(wrong.output, HasSubstr("training.precision"));
