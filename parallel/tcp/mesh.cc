@@ -7,11 +7,13 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <mutex>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "base/check.h"
+#include "base/log.h"
 #include "base/random.h"
 #include "base/status.h"
 
@@ -293,6 +295,12 @@ absl::Status Mesh::TakeWord(Peer& peer) {
       Queue(peer, Frame({.kind = FrameKind::kReadable}));
     } else {
       peer.memory.reset();
+      static std::once_flag is_said;
+      std::call_once(is_said, [&peer] {
+        LogInfo(peer.Name(),
+                " is on this host, but its memory is closed to this process: what it sends is "
+                "copied twice (docs/clusters.md, Several gangs on one machine)");
+      });
     }
   } else if (header.kind == FrameKind::kReadable) {
     peer.is_reader = true;
