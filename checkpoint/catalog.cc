@@ -1,7 +1,8 @@
 #include "checkpoint/catalog.h"
 
 #include <algorithm>
-#include <functional>
+#include <set>
+#include <tuple>
 
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
@@ -52,8 +53,7 @@ std::optional<int64_t> CheckpointStep(std::string_view name) {
   return step;
 }
 
-absl::Status CheckComplete(const std::string& directory, int64_t step) {
-  LIQUID_ASSIGN_OR_RETURN(const Manifest manifest, ReadManifest(directory));
+absl::Status CheckFiles(const std::string& directory, int64_t step, const Manifest& manifest) {
   if (manifest.state.step != step) {
     return absl::DataLossError(
         absl::StrCat(directory, ": its manifest is of step ", manifest.state.step));
@@ -65,6 +65,11 @@ absl::Status CheckComplete(const std::string& directory, int64_t step) {
     LIQUID_RETURN_IF_ERROR(CheckSize(directory, file.name, file.num_bytes));
   }
   return absl::OkStatus();
+}
+
+absl::Status CheckComplete(const std::string& directory, int64_t step) {
+  LIQUID_ASSIGN_OR_RETURN(const Manifest manifest, ReadManifest(directory));
+  return CheckFiles(directory, step, manifest);
 }
 
 absl::StatusOr<CheckpointCatalog> ListCheckpoints(const std::string& root) {
@@ -79,9 +84,11 @@ absl::StatusOr<CheckpointCatalog> ListCheckpoints(const std::string& root) {
     const std::optional<int64_t> step = CheckpointStep(name);
     if (!step.has_value()) continue;  // `latest`, and what people put there
     const std::string path = JoinPath(root, name);
-    const absl::Status status = CheckComplete(path, *step);
+    const absl::StatusOr<Manifest> manifest = ReadManifest(path);
+    const absl::Status status =
+        manifest.ok() ? CheckFiles(path, *step, *manifest) : manifest.status();
     if (status.ok()) {
-      catalog.complete.push_back({path, *step});
+      catalog.complete.push_back({path, *step, manifest->state.eval_loss});
     } else {
       catalog.skipped.push_back(absl::StrCat(name, ": ", status.message()));
     }
@@ -99,19 +106,49 @@ absl::StatusOr<CheckpointEntry> FindLatestCheckpoint(const std::string& root) {
       catalog.skipped.empty() ? "" : "; skipped: ", absl::StrJoin(catalog.skipped, "; ")));
 }
 
-std::vector<int64_t> StepsToRemove(std::vector<int64_t> steps, int64_t newest,
+namespace {
+
+// Those of at most step `newest` that were evaluated, the lowest loss first; of equal ones the
+// older.
+std::vector<CheckpointEntry> ByEvalLoss(std::vector<CheckpointEntry> checkpoints, int64_t newest) {
+  std::erase_if(checkpoints, [newest](const CheckpointEntry& entry) {
+    return entry.step > newest || !entry.eval_loss.has_value();
+  });
+  std::sort(checkpoints.begin(), checkpoints.end(),
+            [](const CheckpointEntry& a, const CheckpointEntry& b) {
+              return std::tie(*a.eval_loss, a.step) < std::tie(*b.eval_loss, b.step);
+            });
+  return checkpoints;
+}
+
+absl::Status PointAt(const std::string& root, const char* name, int64_t step) {
+  LIQUID_RETURN_IF_ERROR(ReplaceSymlink(CheckpointName(step), JoinPath(root, name)));
+  return SyncDirectory(root);
+}
+
+}  // namespace
+
+std::vector<int64_t> StepsToRemove(std::vector<CheckpointEntry> checkpoints, int64_t newest,
                                    const Retention& retention) {
   std::vector<int64_t> removed;
   if (retention.keep_last <= 0) return removed;
-  std::sort(steps.begin(), steps.end(), std::greater<>());
+  std::set<int64_t> best;
+  if (retention.keep_best > 0) {
+    for (const CheckpointEntry& entry : ByEvalLoss(checkpoints, newest)) {
+      if (static_cast<int>(best.size()) < retention.keep_best) best.insert(entry.step);
+    }
+  }
+  std::sort(checkpoints.begin(), checkpoints.end(),
+            [](const CheckpointEntry& a, const CheckpointEntry& b) { return a.step > b.step; });
   int num_kept = 0;
-  for (const int64_t step : steps) {
+  for (const CheckpointEntry& entry : checkpoints) {
+    const int64_t step = entry.step;
     if (step > newest) continue;
     const bool is_milestone =
         retention.keep_every_steps > 0 && step % retention.keep_every_steps == 0;
     if (num_kept < retention.keep_last) {
       ++num_kept;
-    } else if (!is_milestone) {
+    } else if (!is_milestone && !best.contains(step)) {
       removed.push_back(step);
     }
   }
@@ -122,10 +159,14 @@ std::vector<std::string> RemoveOldCheckpoints(const std::string& root, int64_t n
                                               const Retention& retention) {
   const absl::StatusOr<CheckpointCatalog> catalog = ListCheckpoints(root);
   if (!catalog.ok()) return {std::string(catalog.status().message())};
-  std::vector<int64_t> steps;
-  for (const CheckpointEntry& entry : catalog->complete) steps.push_back(entry.step);
   std::vector<std::string> warnings;
-  for (const int64_t step : StepsToRemove(std::move(steps), newest, retention)) {
+  if (retention.keep_best > 0) {
+    const std::vector<CheckpointEntry> ranked = ByEvalLoss(catalog->complete, newest);
+    const absl::Status linked =
+        ranked.empty() ? absl::OkStatus() : PointAt(root, "best", ranked.front().step);
+    if (!linked.ok()) warnings.emplace_back(linked.message());
+  }
+  for (const int64_t step : StepsToRemove(catalog->complete, newest, retention)) {
     const std::string aside = JoinPath(root, RemovedName(step));
     absl::Status status = Rename(JoinPath(root, CheckpointName(step)), aside);
     if (status.ok()) status = RemoveRecursively(aside);
@@ -135,10 +176,8 @@ std::vector<std::string> RemoveOldCheckpoints(const std::string& root, int64_t n
 }
 
 absl::Status PointLatestAt(const std::string& root, int64_t step) {
-  const std::string link = JoinPath(root, "latest");
-  if (step == 0) return RemoveRecursively(link);
-  LIQUID_RETURN_IF_ERROR(ReplaceSymlink(CheckpointName(step), link));
-  return SyncDirectory(root);
+  if (step == 0) return RemoveRecursively(JoinPath(root, "latest"));
+  return PointAt(root, "latest", step);
 }
 
 bool IsBeingWritten(const std::string& path) {

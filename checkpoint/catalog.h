@@ -3,6 +3,7 @@
 //   .step-00000100.WRITER.tmp one that is being written, or whose writer died
 //   .step-00000100.old        one that is being removed
 //   latest -> step-00000100   relative link to the newest
+//   best -> step-00000050     the same to that of the lowest eval loss, if such are kept
 #ifndef LIQUID_CHECKPOINT_CATALOG_H_
 #define LIQUID_CHECKPOINT_CATALOG_H_
 
@@ -27,6 +28,7 @@ std::string RemovedName(int64_t step);
 struct CheckpointEntry {
   std::string path;
   int64_t step = 0;
+  std::optional<double> eval_loss;  // of its manifest
 };
 
 struct CheckpointCatalog {
@@ -51,15 +53,17 @@ absl::Status PointLatestAt(const std::string& root, int64_t step);
 struct Retention {
   int keep_last = 0;             // 0: keep all
   int64_t keep_every_steps = 0;  // steps that are multiples are kept for ever; 0: none
+  int keep_best = 0;             // so many of the lowest eval loss are kept as well
 };
 
-// Which of the checkpoints of `steps` may go after that of step `newest` was written. Older ones
-// only: what is newer than `newest` belongs to another course of the run and is left alone.
-std::vector<int64_t> StepsToRemove(std::vector<int64_t> steps, int64_t newest,
+// Which of `checkpoints` may go after that of step `newest` was written. Older ones only: what is
+// newer than `newest` belongs to another course of the run and is left alone.
+std::vector<int64_t> StepsToRemove(std::vector<CheckpointEntry> checkpoints, int64_t newest,
                                    const Retention& retention);
 
-// Removes them, renaming each aside first, so that none is ever half there. Does not stop at
-// errors; returns them, one line each.
+// Removes them, renaming each aside first, so that none is ever half there; before that, if the
+// best are kept, makes ROOT/best point to the best up to `newest`. Does not stop at errors; returns
+// them, one line each.
 std::vector<std::string> RemoveOldCheckpoints(const std::string& root, int64_t newest,
                                               const Retention& retention);
 

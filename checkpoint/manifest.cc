@@ -68,6 +68,12 @@ class Members {
     if (number == nullptr) return Fail(key, " must be a whole number, not negative"), 0;
     return *number;
   }
+  std::optional<double> OptionalNumber(const char* key) {
+    if (!object_.is_object() || !object_.contains(key)) return std::nullopt;
+    const nlohmann::json& value = *Get(key);
+    if (!value.is_number()) return Fail(key, " must be a number"), std::nullopt;
+    return value.get<double>();
+  }
   Hash128 Hash(const char* key) {
     Hash128 hash;
     if (!FromHex(Text(key), &hash)) Fail(key, " must be 32 hexadecimal digits");
@@ -125,6 +131,7 @@ TrainingState ParseState(const nlohmann::json& json, const std::string& path, ab
   state.code_version = members.Text("code_version");
   state.ledger_head = members.Text("ledger_head");
   state.weights_fingerprint = members.Hash("weights_fingerprint");
+  state.eval_loss = members.OptionalNumber("eval_loss");
   state.parent = members.Text("parent");
   state.parent_manifest = members.Text("parent_manifest");
   members.Done();
@@ -201,23 +208,24 @@ std::string WriteManifest(const Manifest& manifest) {
     plain_files.push_back(
         {{"name", file.name}, {"num_bytes", file.num_bytes}, {"checksum", ToHex(file.checksum)}});
   }
-  const Json json = {{"format", kFormat},
-                     {"version", kVersion},
-                     {"state",
-                      {{"step", state.step},
-                       {"stream_position", state.stream_position},
-                       {"epoch", state.epoch},
-                       {"seed", state.seed},
-                       {"job", state.job},
-                       {"job_digest", state.job_digest},
-                       {"dataset_digest", state.dataset_digest},
-                       {"code_version", state.code_version},
-                       {"ledger_head", state.ledger_head},
-                       {"weights_fingerprint", ToHex(state.weights_fingerprint)},
-                       {"parent", state.parent},
-                       {"parent_manifest", state.parent_manifest}}},
-                     {"tensor_files", std::move(tensor_files)},
-                     {"plain_files", std::move(plain_files)}};
+  Json json = {{"format", kFormat},
+               {"version", kVersion},
+               {"state",
+                {{"step", state.step},
+                 {"stream_position", state.stream_position},
+                 {"epoch", state.epoch},
+                 {"seed", state.seed},
+                 {"job", state.job},
+                 {"job_digest", state.job_digest},
+                 {"dataset_digest", state.dataset_digest},
+                 {"code_version", state.code_version},
+                 {"ledger_head", state.ledger_head},
+                 {"weights_fingerprint", ToHex(state.weights_fingerprint)},
+                 {"parent", state.parent},
+                 {"parent_manifest", state.parent_manifest}}},
+               {"tensor_files", std::move(tensor_files)},
+               {"plain_files", std::move(plain_files)}};
+  if (state.eval_loss.has_value()) json["state"]["eval_loss"] = *state.eval_loss;
   std::string text = json.dump(1, ' ', false, Json::error_handler_t::replace);
   LIQUID_CHECK(text.ends_with("\n}"));
   text.resize(text.size() - 2);
@@ -278,6 +286,7 @@ std::string ManifestDigest(Manifest manifest) {
        {&state.code_version, &state.ledger_head, &state.parent, &state.parent_manifest}) {
     lineage->clear();
   }
+  state.eval_loss.reset();
   return Sha256Hex(WriteManifest(manifest));
 }
 

@@ -212,6 +212,7 @@ bool JobMachine::CheckpointIsDue(int64_t step, absl::Time now) const {
   const CheckpointPolicy& policy = options_.job.checkpoint();
   const auto divides = [step](int64_t every) { return every > 0 && step % every == 0; };
   return divides(policy.every_steps()) || divides(policy.keep_every_steps()) ||
+         (policy.keep_best() > 0 && EvaluationIsDue(step)) ||
          (policy.every_minutes() > 0 &&
           now - last_checkpoint_time_ >= absl::Minutes(policy.every_minutes()));
 }

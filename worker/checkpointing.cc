@@ -1,5 +1,6 @@
 #include "worker/checkpointing.h"
 
+#include <cmath>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -137,10 +138,14 @@ absl::StatusOr<bool> Checkpointing::Begin(const TrainState& state) {
   request.state.step = state.applied_step;
   request.state.stream_position = stream_.StreamEnd(state.applied_step);
   request.state.epoch = request.state.stream_position / stream_.order().num_rows();
+  if (evaluated_.step() == state.applied_step && std::isfinite(evaluated_.loss())) {
+    request.state.eval_loss = evaluated_.loss();
+  }
   LIQUID_CHECK(FromHex(state.fingerprint, &request.state.weights_fingerprint), state.fingerprint);
   request.companions = FindCompanionFiles(ConfigPath(job_), job_.model().tokenizer());
   request.writer = writer_;
-  request.retention = {job_.checkpoint().keep_last(), job_.checkpoint().keep_every_steps()};
+  const CheckpointPolicy& policy = job_.checkpoint();
+  request.retention = {policy.keep_last(), policy.keep_every_steps(), policy.keep_best()};
   absl::Status ready = allocation_.Wait();
   if (ready.ok()) snapshot_->Take(parts_);
   save_ = std::make_unique<CheckpointSave>(plan_, assignment_, *snapshot_, world_,

@@ -56,6 +56,9 @@ class Checkpointing {
   // Of the ledger's newest entry when the gang joined.
   void set_ledger_head(const std::string& hash) { origin_.ledger_head = hash; }
 
+  // What the state came to on the eval data: a checkpoint of the same step says so.
+  void SetEvaluation(const EvalReport& report) { evaluated_ = report; }
+
   // Collective, before the first Begin. Finds out who holds what of `state`, names this gang as a
   // writer, and gets memory for the snapshot in the background. The state stays where it is in
   // memory. Internal: the ranks do not hold it all.
@@ -96,6 +99,7 @@ class Checkpointing {
   Communicator& world_;
   std::optional<CheckpointReport> restored_;
   int64_t saved_step_ = 0;  // of the newest checkpoint; 0: none
+  EvalReport evaluated_;    // the latest
 
   // Made by Prepare.
   std::vector<HeldPart> parts_;

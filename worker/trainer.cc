@@ -470,7 +470,9 @@ absl::Status Trainer::Evaluate() {
     ReportTrouble(outcome.exchange_failure);
     return absl::OkStatus();
   }
-  if (!outcome.report.has_value() || parts_.world.place() != 0) return absl::OkStatus();
+  if (!outcome.report.has_value()) return absl::OkStatus();
+  parts_.checkpointing.SetEvaluation(*outcome.report);
+  if (parts_.world.place() != 0) return absl::OkStatus();
   EvalReport& report = *outcome.report;
   report.set_generation(generation_);
   Say(absl::StrFormat("eval at step %d: loss %.4f over %d tokens (%.1f s)", report.step(),

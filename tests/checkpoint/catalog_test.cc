@@ -64,13 +64,49 @@ TEST(CatalogTest, SaysWhyThereIsNone) {
               StatusIs(absl::StatusCode::kNotFound, HasSubstr("skipped: step-00000005: ")));
 }
 
+std::vector<CheckpointEntry> Entries(const std::vector<int64_t>& steps) {
+  std::vector<CheckpointEntry> entries;
+  for (const int64_t step : steps) entries.push_back({CheckpointName(step), step, std::nullopt});
+  return entries;
+}
+
 TEST(CatalogTest, KeepsTheLastAndMilestonesAndWhatIsNewer) {
-  EXPECT_THAT(StepsToRemove({1, 2, 3}, 3, {}), IsEmpty());
-  EXPECT_THAT(StepsToRemove({1, 2, 3}, 3, {5, 0}), IsEmpty());
-  EXPECT_THAT(StepsToRemove({2, 3, 1}, 3, {1, 0}), ElementsAre(2, 1));
-  EXPECT_THAT(StepsToRemove({10, 20, 25, 30, 35}, 35, {2, 20}), ElementsAre(25, 10));
+  EXPECT_THAT(StepsToRemove(Entries({1, 2, 3}), 3, {}), IsEmpty());
+  EXPECT_THAT(StepsToRemove(Entries({1, 2, 3}), 3, {5, 0}), IsEmpty());
+  EXPECT_THAT(StepsToRemove(Entries({2, 3, 1}), 3, {1, 0}), ElementsAre(2, 1));
+  EXPECT_THAT(StepsToRemove(Entries({10, 20, 25, 30, 35}), 35, {2, 20}), ElementsAre(25, 10));
   // 40 and 50 are of another course of the run: neither kept instead of 30, nor removed.
-  EXPECT_THAT(StepsToRemove({10, 20, 30, 40, 50}, 30, {2, 0}), ElementsAre(10));
+  EXPECT_THAT(StepsToRemove(Entries({10, 20, 30, 40, 50}), 30, {2, 0}), ElementsAre(10));
+}
+
+TEST(CatalogTest, KeepsTheBestOfThoseThatWereEvaluated) {
+  const std::vector<CheckpointEntry> entries = {
+      {"", 10, 3.0}, {"", 20, 1.5}, {"", 30, std::nullopt}, {"", 40, 1.5},
+      {"", 50, 2.0}, {"", 60, 2.5}, {"", 70, 0.5}};
+  EXPECT_THAT(StepsToRemove(entries, 60, {.keep_last = 1, .keep_best = 1}),
+              ElementsAre(50, 40, 30, 10));
+  EXPECT_THAT(StepsToRemove(entries, 60, {.keep_last = 1, .keep_best = 3}), ElementsAre(30, 10));
+  EXPECT_THAT(StepsToRemove(entries, 60, {.keep_last = 1, .keep_best = 9}), ElementsAre(30));
+}
+
+TEST(CatalogTest, BestLeadsToTheLowestLossSoFar) {
+  const TemporaryDirectory root;
+  testing::SaveOptions options;
+  options.retention = {.keep_last = 1, .keep_best = 1};
+  const auto save = [&](int64_t step, std::optional<double> eval_loss) {
+    options.eval_loss = eval_loss;
+    ASSERT_THAT(Save(root.path(), step, SampleModel(1), options), IsOk());
+  };
+  save(1, std::nullopt);
+  EXPECT_FALSE(fs::exists(root.path() + "/best"));
+  save(2, 0.5);
+  save(3, 0.75);
+  save(4, std::nullopt);
+  EXPECT_EQ(fs::read_symlink(root.path() + "/best"), CheckpointName(2));
+  EXPECT_FALSE(fs::exists(root.path() + "/" + CheckpointName(3)));
+  save(5, 0.25);
+  EXPECT_EQ(fs::read_symlink(root.path() + "/best"), CheckpointName(5));
+  EXPECT_EQ(ListCheckpoints(root.path())->complete.size(), 1);
 }
 
 }  // namespace

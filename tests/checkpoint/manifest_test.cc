@@ -14,8 +14,8 @@ using ::testing::HasSubstr;
 
 Manifest Sample() {
   Manifest manifest;
-  manifest.state = {7,    56,      0,    UINT64_MAX, "j\"\xc3\xa9",   "aa",
-                    "bb", "0.1.0", "cc", {1, 2},     "step-00000003", "dd"};
+  manifest.state = {7,       56,   0,      UINT64_MAX,      "j\"\xc3\xa9", "aa", "bb",
+                    "0.1.0", "cc", {1, 2}, "step-00000003", "dd",          0.5};
   ManifestTensorFile file{
       "model.safetensors", 100, {}, {3, 4}, {{"w", {{5, 6}, {7, 8}}}, {"e", {}}}};
   file.checksum = TensorFileChecksum(file);
@@ -46,6 +46,9 @@ TEST(ManifestTest, ReadsWhatItWrites) {
   Manifest other = *manifest;
   other.state.parent = "step-00000001";
   EXPECT_EQ(ManifestDigest(other), ManifestDigest(*manifest));
+  other.state.eval_loss.reset();
+  EXPECT_EQ(ManifestDigest(other), ManifestDigest(*manifest));
+  EXPECT_EQ(*ParseManifest(WriteManifest(other), "m"), other);
   ++other.state.step;
   EXPECT_NE(ManifestDigest(other), ManifestDigest(*manifest));
 }
@@ -79,6 +82,8 @@ TEST(ManifestTest, RefusesWhatItDoesNotKnow) {
   EXPECT_THAT(parse("\"step\": 7", "\"step\": 7.0"), Refused("step must be a whole number"));
   EXPECT_THAT(parse("\"step\": 7", "\"step\": 9223372036854775808"), Refused("step is too large"));
   EXPECT_THAT(parse("\"step\": 7", "\"steps\": 7"), Refused("step must be"));
+  EXPECT_THAT(parse("\"eval_loss\": 0.5", "\"eval_loss\": \"0.5\""),
+              Refused("eval_loss must be a number"));
   EXPECT_THAT(parse("\"step\": 7", "\"step\": 7, \"x\": 1"), Refused("members that this version"));
   EXPECT_THAT(parse("\"step\": 7", "\"step\": 7, \"step\": 7"), Refused("\"step\" twice"));
   EXPECT_THAT(parse("\"version\": 1", "\"version\": 1, \"x\": 1"),

@@ -87,6 +87,7 @@ struct SaveOptions {
   int64_t max_shard_bytes = 0;
   Retention retention;
   std::string ledger_head = "22dd";
+  std::optional<double> eval_loss;
   std::vector<CompanionFile> companions;
   std::vector<std::vector<HeldPart>> parts;  // by rank; empty: `num_ranks` replicas
 };
@@ -193,6 +194,7 @@ inline absl::StatusOr<CommittedCheckpoint> Save(const std::string& root, int64_t
   }
   TrainingState state = SampleState(sample, step);
   state.ledger_head = options.ledger_head;
+  state.eval_loss = options.eval_loss;
   absl::StatusOr<CommittedCheckpoint> committed =
       writer.Commit(state, *checksums, options.retention);
   if (!committed.ok()) LIQUID_RETURN_IF_ERROR(writer.Abandon());

@@ -70,6 +70,19 @@ TEST(JobMachineTest, EvaluatesAndSavesWhenThePolicySays) {
   EXPECT_THAT(scene.PlannedSteps(gang), IsEmpty());
 }
 
+TEST(JobMachineTest, SavesWhatItEvaluatesIfTheBestAreKept) {
+  Scene scene({"data.eval=[/e.jsonl]", "checkpoint.every_steps=0", "checkpoint.keep_best=1"});
+  const int64_t gang = scene.AddGang(0);
+  std::string seen;
+  for (int step = 1; step <= 7; ++step) {
+    const Plan plan = scene.NextPlan(gang);
+    absl::StrAppend(&seen, plan.evaluate_after() ? "E" : "-",
+                    plan.checkpoint_after() ? "C " : "- ");
+    scene.Work();
+  }
+  EXPECT_EQ(seen, "-- -- EC -- -- EC EC ");
+}
+
 TEST(JobMachineTest, SavesEveryFewMinutes) {
   Scene scene({"checkpoint.every_steps=0", "checkpoint.every_minutes=10"});
   const int64_t gang = scene.AddGang(0);
