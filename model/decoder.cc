@@ -170,8 +170,10 @@ void Decoder::ForwardBackward(const TokenBatch& batch, float loss_scale, Recompu
                               const GradientSink& sink, absl::Span<float> nll) {
   const DeviceBatch device = Upload(batch);
   const PooledTensor losses = pool_.AllocateF32({static_cast<int64_t>(nll.size())});
+  gradient_order_.clear();
   const GradientSink mine = [&](int index, ConstTensorView gradient) {
     if (IsOthersToGive(parameters_[index])) return;
+    gradient_order_.push_back(index);
     sink(index, gradient);
   };
   Tape tape(ops_, pool_, parameters_, &mine);

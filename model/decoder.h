@@ -26,6 +26,7 @@ class Decoder : public Model {
   TensorView weights() const override { return weights_.view(); }
   const TensorParallel& tensor_parallel() const override { return tensor_; }
   Stream& stream() override { return stream_; }
+  absl::Span<const int> gradient_order() const override { return gradient_order_; }
   void ForwardBackward(const TokenBatch& batch, float loss_scale, Recompute recompute,
                        const GradientSink& sink, absl::Span<float> nll) override;
   void Evaluate(const TokenBatch& batch, absl::Span<float> nll) override;
@@ -74,6 +75,7 @@ class Decoder : public Model {
   const DType dtype_;
   absl::Status status_;  // of AddParameter
   std::vector<Parameter> parameters_;
+  std::vector<int> gradient_order_;  // of the latest ForwardBackward
   std::optional<FlatLayout> layout_;
   PooledTensor weights_;
   std::optional<RotaryTable> rotary_;

@@ -74,6 +74,9 @@ class Model {
   // gradient of loss_scale * sum(nll) into `sink`. Bits depend on the batch and weights alone.
   virtual void ForwardBackward(const TokenBatch& batch, float loss_scale, Recompute recompute,
                                const GradientSink& sink, absl::Span<float> nll) = 0;
+  // The parameters whose gradients ForwardBackward gives this rank, in the order in which it does:
+  // the same for every batch. Empty before its first call.
+  virtual absl::Span<const int> gradient_order() const = 0;
   // The forward half of it.
   virtual void Evaluate(const TokenBatch& batch, absl::Span<float> nll) = 0;
 

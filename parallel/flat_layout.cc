@@ -36,6 +36,18 @@ void FlatLayout::ForEachInSlice(
   }
 }
 
+void FlatLayout::ForEachSliceOf(
+    int tensor, absl::FunctionRef<void(int, int64_t, int64_t, int64_t)> visit) const {
+  int64_t begin = 0;
+  while (begin < size(tensor)) {
+    const int64_t slice = (offset(tensor) + begin) / slice_size();
+    const int64_t offset_in_slice = (offset(tensor) + begin) % slice_size();
+    const int64_t end = std::min(size(tensor), begin + slice_size() - offset_in_slice);
+    visit(static_cast<int>(slice), begin, end, offset_in_slice);
+    begin = end;
+  }
+}
+
 TensorView Elements(const TensorView& flat, int64_t begin, int64_t end) {
   LIQUID_CHECK(begin >= 0 && begin <= end && end <= flat.NumElements(), begin, "..", end);
   return TensorView(static_cast<std::byte*>(flat.data) + begin * SizeOf(flat.dtype), flat.dtype,

@@ -38,6 +38,12 @@ class FlatLayout {
       absl::FunctionRef<void(int tensor, int64_t begin, int64_t end, int64_t offset_in_slice)>
           visit) const;
 
+  // The other way: calls `visit` for each slice in which elements [begin, end) of `tensor` lie.
+  void ForEachSliceOf(
+      int tensor,
+      absl::FunctionRef<void(int slice, int64_t begin, int64_t end, int64_t offset_in_slice)> visit)
+      const;
+
  private:
   const int num_slices_;
   std::vector<int64_t> sizes_;

@@ -9,7 +9,7 @@
 
 namespace liquid {
 
-// Sums of floats in these two calls are taken in the order of ranks, so that their bits are a
+// Sums of floats in these calls are taken in the order of ranks, so that their bits are a
 // function of the inputs alone, on any machine.
 class GangCommunicator : public Communicator {
  public:
@@ -19,6 +19,9 @@ class GangCommunicator : public Communicator {
   // out = part rank() of the sum of every rank's `in`, which is cut into size() equal parts.
   // in.NumElements() == size() * out.NumElements(); kF32, kF64 or kI64. No overlap.
   virtual void ReduceScatterPartsSum(TensorView out, ConstTensorView in) = 0;
+  // `inout` of rank `root` becomes the sum of every rank's; the others' stay as they are. kF32,
+  // kF64 or kI64.
+  virtual void ReduceSum(TensorView inout, int root) = 0;
 
   // Collective. A group of those ranks that gave the same `color`, in their order here. It must not
   // be used at the same time as another group of this rank from another thread.

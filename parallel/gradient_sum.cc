@@ -1,5 +1,6 @@
 #include "parallel/gradient_sum.h"
 
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 #include <utility>
@@ -19,30 +20,72 @@ TensorView AsFloats(const TensorView& tensor) {
   return TensorView(tensor.data, DType::kF32, {tensor.NumBytes() / SizeOf(DType::kF32)});
 }
 
+// Whether it is sharded in effect.
+GradientSum::Options Resolve(GradientSum::Options options, const FlatLayout& layout) {
+  options.is_sharded = options.is_sharded && layout.num_slices() > 1;
+  return options;
+}
+
 }  // namespace
 
-GradientSum::GradientSum(GradientSumKind kind, const FlatLayout& layout,
-                         std::vector<int> num_holders, int slots_per_step, const GangMesh& mesh,
-                         Ops& ops, Stream& stream, TensorPool& pool)
-    : layout_(layout),
-      num_holders_(std::move(num_holders)),
+int64_t GradientSum::NumBytes(const Options& options, const FlatLayout& layout, bool keeps) {
+  const bool is_sharded = Resolve(options, layout).is_sharded;
+  const bool is_apart = keeps || (layout.num_slices() > 1 && !is_sharded);
+  const int64_t count = (is_sharded ? layout.slice_size() + kBucketElements : layout.total()) +
+                        (is_apart ? layout.slice_size() : 0);
+  return count * SizeOf(DTypeOf(options.kind));
+}
+
+GradientSum::GradientSum(Options options, const FlatLayout& layout, const GangMesh& mesh, Ops& ops,
+                         Stream& stream, TensorPool& pool)
+    : options_(Resolve(std::move(options), layout)),
+      layout_(layout),
       mesh_(mesh),
       ops_(ops),
       stream_(stream),
       pool_(pool),
-      limit_((int64_t{1} << 62) / slots_per_step / mesh.tensor_size()),
-      storage_(pool.Allocate(DTypeOf(kind), {layout.total()})),
+      limit_((int64_t{1} << 62) / options_.slots_per_step / mesh.tensor_size()),
+      storage_(pool.Allocate(DTypeOf(options_.kind),
+                             {options_.is_sharded ? layout.slice_size() : layout.total()})),
+      bucket_(options_.is_sharded ? pool.Allocate(DTypeOf(options_.kind), {kBucketElements})
+                                  : PooledTensor()),
       flag_(pool.Allocate(DType::kI32, {1})) {
   LIQUID_CHECK(layout.num_slices() == mesh.num_replicas() &&
-               static_cast<int>(num_holders_.size()) == layout.num_tensors());
+               static_cast<int>(options_.num_holders.size()) == layout.num_tensors());
   combined_ = storage_.view();
   Clear();
 }
 
 void GradientSum::Fold(int index, ConstTensorView gradient) {
+  if (options_.is_sharded) return FoldToOwners(index, gradient.f32());
   const int64_t begin = layout_.offset(index);
   ops_.Accumulate(Elements(storage_.view(), begin, begin + layout_.size(index)), gradient, limit_,
                   static_cast<int32_t*>(flag_.view().data));
+}
+
+void GradientSum::FoldNothing(int index) {
+  if (options_.is_sharded) FoldToOwners(index, nullptr);
+}
+
+// Bucket by bucket: the owner of a range adds to what it has, the others send what they have.
+void GradientSum::FoldToOwners(int index, const float* gradient) {
+  layout_.ForEachSliceOf(index, [&](int owner, int64_t begin, int64_t end, int64_t at) {
+    for (int64_t first = begin; first < end; first += kBucketElements) {
+      const int64_t count = std::min(kBucketElements, end - first);
+      const bool is_mine = owner == mesh_.replica();
+      const TensorView sum =
+          is_mine ? Elements(storage_.view(), at + first - begin, at + first - begin + count)
+                  : Elements(bucket_.view(), 0, count);
+      if (!is_mine) ops_.Fill(AsFloats(sum), 0.0f);
+      if (gradient != nullptr) {
+        ops_.Accumulate(sum, ConstTensorView(gradient + first, {count}), limit_,
+                        static_cast<int32_t*>(flag_.view().data));
+      }
+      const absl::Status enqueued = stream_.Synchronize();
+      LIQUID_CHECK(enqueued.ok(), enqueued.ToString());
+      mesh_.replicas().ReduceSum(sum, owner);
+    }
+  });
 }
 
 void GradientSum::FoldScalar(int slot_of_scalar, double value) {
@@ -70,22 +113,23 @@ void GradientSum::TakeFlag() {
 
 void GradientSum::CombineInGang(bool keeps) {
   TakeFlag();
-  const bool is_apart = keeps || layout_.num_slices() > 1;
+  const bool is_whole = layout_.num_slices() > 1 && !options_.is_sharded;  // is to be cut
+  const bool is_apart = keeps || is_whole;
   if (is_apart && !slice_storage_) {
     slice_storage_ = pool_.Allocate(storage_.view().dtype, {layout_.slice_size()});
   }
   combined_ = is_apart ? slice_storage_.view() : storage_.view();
-  if (layout_.num_slices() > 1) {
+  if (is_whole) {
     mesh_.replicas().ReduceScatterPartsSum(combined_, storage_.view());
   } else if (is_apart) {
     ops_.Copy(AsFloats(combined_), AsFloats(storage_.view()));
   }
-  layout_.ForEachInSlice(mesh_.replica(),
-                         [&](int tensor, int64_t begin, int64_t end, int64_t offset) {
-                           GangCommunicator* const holders = mesh_.holders(num_holders_[tensor]);
-                           if (holders == nullptr) return;
-                           holders->AllReduceSum(Elements(combined_, offset, offset + end - begin));
-                         });
+  layout_.ForEachInSlice(
+      mesh_.replica(), [&](int tensor, int64_t begin, int64_t end, int64_t offset) {
+        GangCommunicator* const holders = mesh_.holders(options_.num_holders[tensor]);
+        if (holders == nullptr) return;
+        holders->AllReduceSum(Elements(combined_, offset, offset + end - begin));
+      });
   mesh_.gang().AllReduceSum(TensorView(combined_scalars_, DType::kI64, {kNumScalars + 1}));
 }
 

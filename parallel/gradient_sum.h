@@ -19,18 +19,33 @@ namespace liquid {
 enum class GradientSumKind { kExact, kFast };
 
 // Each rank adds up what it computes; then it has the whole sum of the slice that it owns among the
-// replicas of its gang: the slice of its number in `layout`.
+// replicas of its gang: the slice of its number in `layout`. If the sum is sharded, a rank never
+// holds more than its slice: each gradient goes to its owners as soon as it is there. Source:
+// Rajbhandari et al. 2019, arXiv:1910.02054, section 5.2.
 class GradientSum {
  public:
-  // `layout`: of the parameters' parts that this rank holds, with a slice for each replica of
-  // `mesh`. `num_holders`: how many tensor ranks hold each part; the gradient of a part is the sum
-  // of what all of them fold. `slots_per_step`: contributions in all. The sum starts at zero. The
-  // arguments must outlive this.
-  GradientSum(GradientSumKind kind, const FlatLayout& layout, std::vector<int> num_holders,
-              int slots_per_step, const GangMesh& mesh, Ops& ops, Stream& stream, TensorPool& pool);
+  struct Options {
+    GradientSumKind kind = GradientSumKind::kExact;
+    bool is_sharded = false;  // without effect on a gang of one replica
+    // How many tensor ranks hold each part; the gradient of a part is the sum of what all of them
+    // fold.
+    std::vector<int> num_holders;
+    int slots_per_step = 0;  // contributions in all
+  };
+  // What a sharded sum sends at a time; the most that it holds beside its slice.
+  static constexpr int64_t kBucketElements = int64_t{1} << 20;
+  // What a rank's sums take. `keeps`: CombineInGang is called so.
+  static int64_t NumBytes(const Options& options, const FlatLayout& layout, bool keeps);
 
-  // Adds a slot's gradient of tensor `index`.
+  // `layout`: of the parameters' parts that this rank holds, with a slice for each replica of
+  // `mesh`. The sum starts at zero. The arguments must outlive this.
+  GradientSum(Options options, const FlatLayout& layout, const GangMesh& mesh, Ops& ops,
+              Stream& stream, TensorPool& pool);
+
+  // Adds a slot's gradient of tensor `index`. If the sum is sharded this is collective among the
+  // replicas: those that have none of that tensor call FoldNothing meanwhile.
   void Fold(int index, ConstTensorView gradient);
+  void FoldNothing(int index);
 
   // A scalar of this rank that becomes the sum over ranks: fixed point as the gradients,
   // |value| < 8192. Not finite: as a gradient that is not. Of the ranks of a replica one folds it.
@@ -58,17 +73,19 @@ class GradientSum {
   void ClearAfterUpdate();
 
  private:
+  void FoldToOwners(int index, const float* gradient);
   void TakeFlag();
   void ZeroOwn();
 
+  const Options options_;
   const FlatLayout& layout_;
-  const std::vector<int> num_holders_;
   const GangMesh& mesh_;
   Ops& ops_;
   Stream& stream_;
   TensorPool& pool_;
   const int64_t limit_;                    // of an element of a contribution
-  PooledTensor storage_;                   // [layout.total()]: of this rank
+  PooledTensor storage_;                   // [layout.total()], sharded: [layout.slice_size()]
+  PooledTensor bucket_;                    // [kBucketElements], of a sharded one
   PooledTensor slice_storage_;             // [layout.slice_size()], when it is not all of storage_
   TensorView combined_;                    // of one of them
   PooledTensor flag_;                      // int32

@@ -78,6 +78,7 @@ const std::vector<JobField>& JobFields() {
       {"training.slots_per_step", kNumber, "8", "[1, 65536]"},
       {"training.rows_per_slot", kNumber, "1", "[1, 65536]"},
       {"training.precision", kChoice, "fp32", "", {"fp32", "bf16"}},
+      {"training.shard", kChoice, "optimizer", "", {"optimizer", "gradients"}},
       {"training.gradient_sum", kChoice, "exact", "", {"exact", "fast"}},
       {"training.seed", kNumber, "42"},
       {"training.eval_every_steps", kNumber, "50", "[0, inf)"},
@@ -97,6 +98,7 @@ const std::vector<JobField>& JobFields() {
       {"checkpoint.every_minutes", kNumber, "0", "[0, inf)"},
       {"checkpoint.keep_last", kNumber, "2", "[0, inf)"},
       {"checkpoint.keep_every_steps", kNumber, "0", "[0, inf)"},
+      {"checkpoint.keep_best", kNumber, "0", "[0, inf)"},
       {"checkpoint.max_shard_bytes", kBytes, "5GB", "[1024, inf)"},
       {"checkpoint.resume", kText, "auto"},
 

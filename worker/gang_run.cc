@@ -191,7 +191,7 @@ absl::StatusOr<ExitCode> RunGang(GangCommunicator& world, const GangRunOptions& 
   const TrainingState origin = OriginOf(entrance.opened, data);
   TrainState state(*bench.model, *bench.mesh, *bench.ops, *bench.pool);
   MemoryPlan memory =
-      PlanState(bench.model->layout(), PrecisionOf(job), job.training().gradient_sum() == "exact",
+      PlanState(bench.model->layout(), PrecisionOf(job), SumOptionsOf(job, *bench.model),
                 entrance.opened.status().gangs_size() > 0);
   std::string probe;
   const auto compute_probe = [&]() -> absl::Status {

@@ -76,6 +76,18 @@ DType PrecisionOf(const Job& job) {
   return job.training().precision() == "bf16" ? DType::kBF16 : DType::kF32;
 }
 
+GradientSum::Options SumOptionsOf(const Job& job, const Model& model) {
+  GradientSum::Options options;
+  options.kind =
+      job.training().gradient_sum() == "exact" ? GradientSumKind::kExact : GradientSumKind::kFast;
+  options.is_sharded = job.training().shard() == "gradients";
+  options.slots_per_step = job.training().slots_per_step();
+  for (const Parameter& parameter : model.parameters()) {
+    options.num_holders.push_back(parameter.part.num_holders);
+  }
+  return options;
+}
+
 Recompute RecomputeOf(const Job& job) {
   return job.model().recompute() == "block" ? Recompute::kBlock : Recompute::kNone;
 }

@@ -13,6 +13,7 @@
 #include "kernels/ops.h"
 #include "model/model.h"
 #include "parallel/gang_mesh.h"
+#include "parallel/gradient_sum.h"
 #include "proto/job.pb.h"
 #include "tensor/pool.h"
 
@@ -22,6 +23,7 @@ namespace liquid {
 std::string ConfigPath(const Job& job);
 // The type of its weights and activations.
 DType PrecisionOf(const Job& job);
+GradientSum::Options SumOptionsOf(const Job& job, const Model& model);
 // What its backward passes compute again.
 Recompute RecomputeOf(const Job& job);
 // Its rows of `dataset`, in order, and their division into steps and slots.

@@ -14,13 +14,12 @@ std::string MemoryPlan::ToString() const {
       megabytes(workspace), megabytes(total()));
 }
 
-MemoryPlan PlanState(const FlatLayout& layout, DType weights, bool exact, bool has_others) {
-  const int64_t sum_bytes = SizeOf(exact ? DType::kI64 : DType::kF32);
+MemoryPlan PlanState(const FlatLayout& layout, DType weights, const GradientSum::Options& sums,
+                     bool has_others) {
   const int64_t float_bytes = SizeOf(DType::kF32);
   MemoryPlan plan;
   plan.weights = layout.total() * SizeOf(weights);
-  plan.gradient_sums = layout.total() * sum_bytes;
-  if (has_others || layout.num_slices() > 1) plan.gradient_sums += layout.slice_size() * sum_bytes;
+  plan.gradient_sums = GradientSum::NumBytes(sums, layout, /*keeps=*/has_others);
   const int num_slices = weights == DType::kF32 ? 2 : 3;  // moments; master weights
   plan.optimizer = num_slices * layout.slice_size() * float_bytes;
   return plan;

@@ -9,6 +9,7 @@
 #include "absl/status/statusor.h"
 #include "kernels/ops.h"
 #include "parallel/flat_layout.h"
+#include "parallel/gradient_sum.h"
 #include "tensor/pool.h"
 
 namespace liquid {
@@ -25,9 +26,9 @@ struct MemoryPlan {
   std::string ToString() const;  // one line
 };
 
-// `weights`: their dtype. `exact`: int64 sums. With several replicas, or other gangs
-// (`has_others`), a rank holds the combined sums of its slice beside its own sums.
-MemoryPlan PlanState(const FlatLayout& layout, DType weights, bool exact, bool has_others);
+// `weights`: their dtype. `has_others`: there are other gangs, or may be.
+MemoryPlan PlanState(const FlatLayout& layout, DType weights, const GradientSum::Options& sums,
+                     bool has_others);
 
 // Adds what computing a slot takes, by doing it: `compute` allocates from `pool` and `ops` alone.
 absl::Status MeasureSlot(TensorPool& pool, const Ops& ops,

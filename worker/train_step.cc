@@ -28,14 +28,6 @@ enum Scalar { kLoss, kTokens, kFlops };
 constexpr double kTokenUnit = 1 << 20;
 constexpr double kFlopUnit = 1e15;
 
-std::vector<int> HoldersOf(const Model& model) {
-  std::vector<int> holders;
-  for (const Parameter& parameter : model.parameters()) {
-    holders.push_back(parameter.part.num_holders);
-  }
-  return holders;
-}
-
 // The sum of `values` by a binary tree over their index: a function of the values alone.
 double TreeSum(absl::Span<double> values) {
   for (size_t count = values.size(); count > 1; count = (count + 1) / 2) {
@@ -68,10 +60,8 @@ TrainStep::TrainStep(const Job& job, const JobStream& stream, const Dataset& dat
       peak_flops_(peak_flops),
       faults_(faults),
       recompute_(RecomputeOf(job)),
-      gradient_sum_(job.training().gradient_sum() == "exact" ? GradientSumKind::kExact
-                                                             : GradientSumKind::kFast,
-                    state.model.layout(), HoldersOf(state.model), job.training().slots_per_step(),
-                    state.mesh, ops, device_stream, pool),
+      gradient_sum_(SumOptionsOf(job, state.model), state.model.layout(), state.mesh, ops,
+                    device_stream, pool),
       reader_(dataset, job.training().rows_per_slot()),
       slots_(job.training().slots_per_step()),
       nll_(static_cast<size_t>(job.training().rows_per_slot()) * dataset.sequence_length()),
@@ -119,10 +109,14 @@ absl::Status TrainStep::ComputeRound() {
   const std::vector<StepSlots::Task> tasks = slots_.Begin(mesh_.num_replicas());
   const auto replica = static_cast<size_t>(mesh_.replica());
   std::string digest;
+  const bool folds = std::any_of(tasks.begin(), tasks.end(),
+                                 [](const StepSlots::Task& task) { return task.counts; });
   if (replica < tasks.size()) {
     faults_.Mark("slot", slots_.step(), tasks[replica].slot);
-    ComputeSlot(tasks[replica], &digest);
+    ComputeSlot(tasks[replica], folds, &digest);
     absl::SleepFor(start + absl::Seconds(faults_.slot_seconds) - absl::Now());
+  } else if (folds) {
+    FoldNothing();
   }
   const bool any_digest = std::any_of(
       tasks.begin(), tasks.end(), [](const StepSlots::Task& task) { return task.wants_digest; });
@@ -147,12 +141,17 @@ double TrainStep::slots_per_second() const {
   return seconds > 0 ? slots_.done().size() / seconds : 0;
 }
 
-void TrainStep::ComputeSlot(const StepSlots::Task& task, std::string* digest) {
+void TrainStep::FoldNothing() {
+  for (const int index : state_.model.gradient_order()) gradient_sum_.FoldNothing(index);
+}
+
+void TrainStep::ComputeSlot(const StepSlots::Task& task, bool folds, std::string* digest) {
   std::vector<int64_t> rows;
   job_stream_.SlotRows(slots_.step(), task.slot, &rows);
   const bool is_empty = std::all_of(rows.begin(), rows.end(), [](int64_t row) { return row < 0; });
   if (is_empty) {
     *digest = ToHex(Hash128());
+    if (folds) FoldNothing();
     return;
   }
   const absl::Time read_start = absl::Now();
@@ -169,7 +168,11 @@ void TrainStep::ComputeSlot(const StepSlots::Task& task, std::string* digest) {
       flip = false;
     }
     if (task.wants_digest) hash ^= HashGradient(state_, index, gradient);
-    if (task.counts) gradient_sum_.Fold(index, gradient);
+    if (task.counts) {
+      gradient_sum_.Fold(index, gradient);
+    } else if (folds) {
+      gradient_sum_.FoldNothing(index);
+    }
   };
   const double loss_scale = 1.0 / static_cast<double>(target_tokens_);
   state_.model.ForwardBackward(batch, static_cast<float>(loss_scale), recompute_, sink,
@@ -196,7 +199,7 @@ absl::StatusOr<std::string> TrainStep::Audit(int64_t step, int slot) {
   std::string digest;
   const int replica = slot % mesh_.num_replicas();
   if (mesh_.replica() == replica) {
-    ComputeSlot({.slot = slot, .counts = false, .wants_digest = true}, &digest);
+    ComputeSlot({.slot = slot, .counts = false, .wants_digest = true}, /*folds=*/false, &digest);
   }
   LIQUID_ASSIGN_OR_RETURN(const std::vector<std::string> of_ranks,
                           world_.AllGatherMessages(std::move(digest)));

@@ -61,7 +61,9 @@ class TrainStep {
   const absl::Status& exchange_failure() const { return exchange_failure_; }
 
  private:
-  void ComputeSlot(const StepSlots::Task& task, std::string* digest);
+  // `folds`: replicas add up gradients in this round, this one too if its slot counts.
+  void ComputeSlot(const StepSlots::Task& task, bool folds, std::string* digest);
+  void FoldNothing();
   StepReport BeginReport() const;
   absl::StatusOr<bool> Reduce(Communicator* rail);
   absl::StatusOr<std::string> BadRowsOfAll(Communicator* rail);

@@ -160,6 +160,22 @@ class MpiCommunicator final : public GangCommunicator {
     }
   }
 
+  void ReduceSum(TensorView inout, int root) override {
+    const int64_t element = SizeOf(inout.dtype);
+    const int64_t most = std::max<int64_t>(1, kMaxElements / size_);
+    for (int64_t first = 0; first < inout.NumElements(); first += most) {
+      const int64_t count = std::min(most, inout.NumElements() - first);
+      const auto num_bytes = static_cast<int>(count * element);
+      char* mine = static_cast<char*>(inout.data) + first * element;
+      void* all = rank_ == root ? received_.Get(size_ * count * element) : nullptr;
+      Call([&] {
+        return FromMpi(MPI_Gather(mine, num_bytes, MPI_BYTE, all, num_bytes, MPI_BYTE, root, comm_),
+                       "MPI_Gather");
+      });
+      if (rank_ == root) SumParts(inout.dtype, mine, all, size_, count);
+    }
+  }
+
   std::unique_ptr<GangCommunicator> Split(int color) override {
     MPI_Comm part = MPI_COMM_NULL;
     MPI_Comm_split(comm_, color, rank_, &part);

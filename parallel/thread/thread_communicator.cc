@@ -108,6 +108,13 @@ class ThreadCommunicator final : public GangCommunicator {
     for (int r = 1; r < size(); ++r) AddTo(out, (*posts)[r].substr(rank_ * num_bytes, num_bytes));
   }
 
+  void ReduceSum(TensorView inout, int root) override {
+    const auto posts = AllGatherMessages(Bytes(inout));
+    if (!posts.ok() || rank_ != root) return;
+    std::memcpy(inout.data, (*posts)[0].data(), (*posts)[0].size());
+    for (int r = 1; r < size(); ++r) AddTo(inout, (*posts)[r]);
+  }
+
   std::unique_ptr<GangCommunicator> Split(int color) override {
     const auto colors = AllGatherMessages(std::to_string(color));
     LIQUID_CHECK(colors.ok(), colors.status().ToString());

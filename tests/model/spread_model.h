@@ -30,6 +30,7 @@ class SpreadModel final : public Model {
 
   const ModelConfig& config() const override { return whole_->config(); }
   absl::Span<const Parameter> parameters() const override { return whole_->parameters(); }
+  absl::Span<const int> gradient_order() const override { return order_; }
   const FlatLayout& layout() const override { return whole_->layout(); }
   TensorView weights() const override { return whole_->weights(); }
   const TensorParallel& tensor_parallel() const override { return whole_->tensor_parallel(); }
@@ -52,7 +53,9 @@ class SpreadModel final : public Model {
     });
     for (const std::vector<float>& other : losses) LIQUID_CHECK(other == losses[0]);
     std::copy(losses[0].begin(), losses[0].end(), nll.begin());
+    order_.clear();
     for (size_t p = 0; p < parameters().size(); ++p) {
+      order_.push_back(static_cast<int>(p));
       std::vector<float> sum(parameters()[p].shape.NumElements());
       for (size_t rank = 0; rank < ranks_.size(); ++rank) {
         const std::vector<float>& share = gradients[rank][p];
@@ -116,6 +119,7 @@ class SpreadModel final : public Model {
   const std::unique_ptr<Model> whole_;
   std::vector<std::unique_ptr<GangCommunicator>> group_;
   std::vector<ModelOnCpu> ranks_;
+  std::vector<int> order_;  // of the gradients
 };
 
 }  // namespace liquid::testing

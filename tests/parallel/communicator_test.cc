@@ -66,6 +66,9 @@ TEST(ThreadCommunicatorTest, PartsAreGatheredAndSummedInTheOrderOfRanks) {
       float out = -1;
       comm->ReduceScatterPartsSum({&out, {1}}, {in, {3}});
       EXPECT_EQ(out, rank < 2 ? 0.0f : 6.0f);
+      float sum[2] = {contributions[rank], 1};
+      comm->ReduceSum({sum, {2}}, /*root=*/1);
+      EXPECT_THAT(sum, ElementsAre(rank == 1 ? 0 : contributions[rank], rank == 1 ? 3 : 1));
     });
   }
 }

@@ -28,11 +28,15 @@ std::vector<float> SlotGradient(int slot) {
 
 // One rank with its own device, as in a process of its own.
 struct Rank {
-  Rank(GradientSumKind kind, GangCommunicator& world)
+  Rank(GradientSumKind kind, GangCommunicator& world, bool is_sharded = false)
       : mesh(*GangMesh::Create(world, 1)),
         layout({{kNumElements, kNumElements}}, world.size()),
         pool(*device),
-        sum(kind, layout, {1}, kNumSlots, mesh, *ops, *stream, pool) {}
+        sum({.kind = kind,
+             .is_sharded = is_sharded,
+             .num_holders = {1},
+             .slots_per_step = kNumSlots},
+            layout, mesh, *ops, *stream, pool) {}
   GangMesh mesh;
   FlatLayout layout;
   std::unique_ptr<Device> device = CreateCpuDevice();
@@ -43,7 +47,7 @@ struct Rank {
 };
 
 // The bytes of the sum, with the slots dealt to `num_ranks` ranks, in an order drawn from `seed`.
-std::string SumBytes(GradientSumKind kind, int num_ranks, uint32_t seed) {
+std::string SumBytes(GradientSumKind kind, int num_ranks, uint32_t seed, bool is_sharded = false) {
   std::vector<int> slots(kNumSlots);
   std::iota(slots.begin(), slots.end(), 0);
   std::shuffle(slots.begin(), slots.end(), std::mt19937(seed));
@@ -52,8 +56,12 @@ std::string SumBytes(GradientSumKind kind, int num_ranks, uint32_t seed) {
   std::vector<std::jthread> threads;
   for (int r = 0; r < num_ranks; ++r) {
     threads.emplace_back([&, r] {
-      Rank rank(kind, *world[r]);
-      for (int i = r; i < kNumSlots; i += num_ranks) {
+      Rank rank(kind, *world[r], is_sharded);
+      for (int i = r; i < kNumSlots || i - r < kNumSlots; i += num_ranks) {
+        if (i >= kNumSlots) {
+          rank.sum.FoldNothing(0);
+          continue;
+        }
         const std::vector<float> gradient = SlotGradient(slots[i]);
         rank.sum.Fold(0, {gradient.data(), {kNumElements}});
         rank.sum.FoldScalar(0, 0.1 * slots[i]);
@@ -80,6 +88,39 @@ TEST(GradientSumTest, ExactIsTheSameForAnySplitAndOrder) {
       EXPECT_EQ(SumBytes(GradientSumKind::kExact, num_ranks, seed), reference)
           << num_ranks << " ranks, order " << seed;
     }
+  }
+}
+
+TEST(GradientSumTest, ShardedSumsAreTheSame) {
+  const std::string reference = SumBytes(GradientSumKind::kExact, 1, 0);
+  for (int num_ranks = 1; num_ranks <= 5; ++num_ranks) {
+    for (uint32_t seed = 1; seed <= 4; ++seed) {
+      EXPECT_EQ(SumBytes(GradientSumKind::kExact, num_ranks, seed, /*is_sharded=*/true), reference)
+          << num_ranks << " ranks, order " << seed;
+    }
+  }
+}
+
+TEST(GradientSumTest, AShardedSumOfManyBucketsIsComplete) {
+  constexpr int64_t kSize = 5 * GradientSum::kBucketElements + 3;
+  const std::vector<float> ones(kSize, 1.0f);
+  auto world = CreateThreadWorld(2, absl::Seconds(30));
+  std::vector<std::jthread> threads;
+  for (int r = 0; r < 2; ++r) {
+    threads.emplace_back([&, r] {
+      const GangMesh mesh = *GangMesh::Create(*world[r], 1);
+      const FlatLayout layout({{kSize, kSize}}, 2);
+      Rank rank(GradientSumKind::kExact, *world[r]);
+      GradientSum sum({.is_sharded = true, .num_holders = {1}, .slots_per_step = kNumSlots}, layout,
+                      mesh, *rank.ops, *rank.stream, rank.pool);
+      sum.Fold(0, {ones.data(), {kSize}});
+      sum.CombineInGang(/*keeps=*/false);
+      layout.ForEachInSlice(r, [&](int, int64_t begin, int64_t end, int64_t at) {
+        const auto* values = static_cast<const int64_t*>(sum.slice().data) + at;
+        EXPECT_EQ(std::count(values, values + end - begin, int64_t{2} << kFixedPointBits),
+                  end - begin);
+      });
+    });
   }
 }
 

@@ -47,6 +47,12 @@ void CheckCollectives(GangCommunicator& world) {
     const float expected = static_cast<float>(size) * in[static_cast<size_t>(rank * part + i)];
     Expect(out[static_cast<size_t>(i)] == expected, "reduce-scatter of parts");
   }
+  std::vector<int64_t> sums(static_cast<size_t>(part), rank);
+  sums.back() = 7;
+  world.ReduceSum(TensorView(sums.data(), DType::kI64, {part}), static_cast<int>(size) - 1);
+  const bool is_root = rank == size - 1;
+  Expect(sums[0] == (is_root ? size * (size - 1) / 2 : rank), "sum at a root");
+  Expect(sums.back() == (is_root ? 7 * size : 7), "sum at a root");
   world.AllGatherParts({in.data(), {part * size}}, {out.data(), {part}});
   for (int64_t r = 0; r < size; ++r) {
     const float expected =

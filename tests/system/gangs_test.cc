@@ -121,6 +121,31 @@ TEST_F(GangsTest, ABf16GangThatJoinsReceivesTheMasterWeights) {
   ExpectTheSameBits(reference);
 }
 
+// Two gangs of one and of two replicas; sums of gradients whole and sharded.
+TEST_F(GangsTest, GangsOfTensorParallelReplicasGiveTheBitsOfTheirDegree) {
+  const std::string degree = "model.tensor_parallel=2";
+  const std::string reference = Reference({"-n", "2", "--set", degree});
+  for (const char* shard : {"optimizer", "gradients"}) {
+    for (const int ranks : {2, 4}) {
+      SCOPED_TRACE(absl::StrCat(ranks, " ranks, shard ", shard));
+      std::filesystem::remove_all(Run());
+      auto coordinator =
+          StartCoordinator({"--set", degree, "--set", absl::StrCat("training.shard=", shard)});
+      auto a = StartGang(ranks, 50);
+      ASSERT_TRUE(a->WaitForOutput("step 1/", kPatience)) << a->output();
+      auto b = StartGang(ranks, 30);
+      for (Process* gang : {a.get(), b.get()}) {
+        const Finished end = gang->Wait(kPatience);
+        EXPECT_EQ(end.exit_code, 0) << end.output;
+      }
+      EXPECT_EQ(coordinator->Wait(kPatience).exit_code, 0);
+      EXPECT_THAT(b->output(), HasSubstr("received the state"));
+      ExpectTheSameBits(reference);
+      ExpectNothingWasGivenUp();
+    }
+  }
+}
+
 TEST_F(GangsTest, SurvivorsOfAKilledGangCommitTheSameStepAndLoseNothing) {
   const std::string reference = Reference();
   auto coordinator = StartCoordinator();

@@ -18,6 +18,7 @@
 #include "tests/testing/status_matchers.h"
 #include "worker/job_setup.h"
 #include "worker/memory_plan.h"
+#include "worker/probe.h"
 
 namespace liquid {
 namespace {
@@ -148,6 +149,9 @@ class TrainStepTest : public ::testing::Test {
                              PrecisionOf(test.job_))),
           state(*model, mesh, *ops, pool),
           step(test.job_, job_stream, dataset, state, *ops, *stream, pool, 0) {
+      // As every worker does at first: even a rank that never computes a slot knows the model's
+      // order.
+      EXPECT_THAT(ProbeDigest(test.job_, dataset, state), IsOk());
       InitializeWeights(7, *model);
       state.Reset();
     }
@@ -265,6 +269,23 @@ TEST_F(TrainStepTest, InBf16TheMasterWeightsKeepWhatRoundingDropsAndTheWeightsAr
   EXPECT_GT(num_between, weights.NumElements() / 8);  // rows of unused tokens stay
 }
 
+// Also where a replica has nothing to do, or a slot that is audited and does not count.
+TEST_F(TrainStepTest, ShardedSumsGiveTheSameBits) {
+  for (const int degree : {1, 2}) {
+    SCOPED_TRACE(absl::StrCat("degree ", degree));
+    job_.mutable_model()->set_tensor_parallel(degree);
+    job_.mutable_model()->set_sequence_parallel(true);
+    job_.mutable_training()->set_shard("optimizer");
+    const Outcome reference = TrainOn(degree);
+    job_.mutable_training()->set_shard("gradients");
+    for (int replicas = 1; replicas <= 5; ++replicas) {
+      EXPECT_EQ(TrainOn(replicas * degree).fingerprints, reference.fingerprints) << replicas;
+    }
+    EXPECT_EQ(TrainIn({{{1, 2}}, {{0, 1}, {2, 4}}}, 2 * degree).fingerprints,
+              reference.fingerprints);
+  }
+}
+
 // However many replicas and gangs there are: for each tensor-parallel degree its own bits, and the
 // losses of one rank.
 TEST_F(TrainStepTest, TensorParallelGangsOfAnyKindGiveTheSameBitsAndTheLossesOfOneRank) {
@@ -289,7 +310,11 @@ TEST_F(TrainStepTest, TensorParallelGangsOfAnyKindGiveTheSameBitsAndTheLossesOfO
 }
 
 // What is allocated in the end against what was known before the first step.
-TEST_F(TrainStepTest, ARankUsesTheMemoryOfItsPlan) {
+class TrainStepMemoryTest : public TrainStepTest,
+                            public ::testing::WithParamInterface<const char*> {};
+
+TEST_P(TrainStepMemoryTest, ARankUsesTheMemoryOfItsPlan) {
+  job_.mutable_training()->set_shard(GetParam());
   job_.mutable_model()->set_tensor_parallel(2);
   job_.mutable_model()->set_sequence_parallel(true);
   config_.hidden_size = 64;  // so that what is not planned, some kilobytes, is little
@@ -300,8 +325,8 @@ TEST_F(TrainStepTest, ARankUsesTheMemoryOfItsPlan) {
     ranks.emplace_back([&] {
       SizeTeam(/*ranks_on_machine=*/64);
       Rank rank(*this, *comm);
-      MemoryPlan plan =
-          PlanState(rank.model->layout(), DType::kF32, /*exact=*/true, /*has_others=*/false);
+      MemoryPlan plan = PlanState(rank.model->layout(), DType::kF32,
+                                  SumOptionsOf(job_, *rank.model), /*has_others=*/false);
       ASSERT_THAT(MeasureSlot(
                       rank.pool, *rank.ops,
                       [&] {
@@ -320,6 +345,9 @@ TEST_F(TrainStepTest, ARankUsesTheMemoryOfItsPlan) {
     });
   }
 }
+
+INSTANTIATE_TEST_SUITE_P(Sharding, TrainStepMemoryTest,
+                         ::testing::Values("optimizer", "gradients"));
 
 // The rail breaks when both have done their slots; one gang is lost, and the other one is given its
 // slots: it computes those alone, and comes to the bits that all come to.
