@@ -130,6 +130,36 @@ TEST_F(TrainTest, TensorParallelGangsGiveTheBitsOfTheirDegree) {
   EXPECT_THAT(heads.output, HasSubstr("2 attention heads cannot be spread over 4"));
 }
 
+// With fewer key/value heads than ranks.
+TEST_F(TrainTest, DegreesFourAndEightGoOnFromEachOther) {
+  std::ofstream(directory_ / "wide.json")
+      << R"({"model_type": "llama", "vocab_size": 8192, "hidden_size": 64, "intermediate_size": 64,
+             "num_hidden_layers": 1, "num_attention_heads": 8, "num_key_value_heads": 2,
+             "max_position_embeddings": 256, "rms_norm_eps": 1e-05, "rope_theta": 10000.0,
+             "hidden_act": "silu", "tie_word_embeddings": true})";
+  const auto train = [this](int degree, int ranks, const std::string& output,
+                            const std::vector<std::string>& more = {}) {
+    std::vector<std::string> options = {
+        "--set", absl::StrCat("model.config=", directory_ / "wide.json"),
+        "--set", "training.epochs=1",
+        "--set", absl::StrCat("model.tensor_parallel=", degree)};
+    options.insert(options.end(), more.begin(), more.end());
+    return RunToEnd(TrainCommand(ranks, output, options));
+  };
+  for (const auto& [ranks, output] : {std::pair(4, "four"), std::pair(8, "two_of_four")}) {
+    const Finished run = train(4, ranks, output);
+    ASSERT_EQ(run.exit_code, 0) << run.output;
+  }
+  EXPECT_EQ(Fingerprint("two_of_four"), Fingerprint("four"));
+  const Finished eight = train(8, 8, "changed", {"--max-steps", "1"});
+  EXPECT_EQ(eight.exit_code, 75) << eight.output;
+  const Finished four = train(4, 4, "changed", {"--max-steps", "1"});
+  EXPECT_EQ(four.exit_code, 75) << four.output;
+  const Finished rest = train(8, 8, "changed");
+  EXPECT_EQ(rest.exit_code, 0) << rest.output;
+  ExpectAuditPasses("changed");
+}
+
 // So has bf16, with its master weights.
 TEST_F(TrainTest, Bf16GivesTheSameBitsOnAnyRanksStoppedAnywhere) {
   const std::string fp32 = Reference();
