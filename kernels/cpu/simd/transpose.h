@@ -2,29 +2,34 @@
 #ifndef LIQUID_KERNELS_CPU_SIMD_TRANSPOSE_H_
 #define LIQUID_KERNELS_CPU_SIMD_TRANSPOSE_H_
 
+#include <cstddef>
+#include <utility>
+
 #include "kernels/cpu/simd/vector.h"
 
 namespace liquid::LIQUID_ISA {
 namespace {
 
+// Lane by lane, in places without the bit kStep from `a`, in the others from `b`: the lanes whose
+// own number has that bit (kHigh), or those that lack it.
+template <int kStep, bool kHigh, size_t... kPlace>
+inline __attribute__((always_inline)) F TakeLanes(F a, F b, std::index_sequence<kPlace...>) {
+  return __builtin_shufflevector(a, b,
+                                 ((kPlace & kStep) != 0 ? kLanes + kPlace - (kHigh ? 0 : kStep)
+                                                        : kPlace + (kHigh ? kStep : 0))...);
+}
+
 // Swaps, between rows that are `kStep` apart, the lanes that belong to the other.
 template <int kStep>
 inline __attribute__((always_inline)) void ExchangeLanes(F* rows) {
-  I low;
-  I high;
-#pragma GCC unroll 16
-  for (int j = 0; j < kLanes; ++j) {
-    const bool other = (j & kStep) != 0;
-    low[j] = static_cast<int32_t>(other ? kLanes + j - kStep : j);
-    high[j] = static_cast<int32_t>(other ? kLanes + j : j + kStep);
-  }
+  constexpr std::make_index_sequence<kLanes> kPlaces;
 #pragma GCC unroll 16
   for (int i = 0; i < kLanes; ++i) {
     if ((i & kStep) != 0) continue;
     const F a = rows[i];
     const F b = rows[i + kStep];
-    rows[i] = __builtin_shuffle(a, b, low);
-    rows[i + kStep] = __builtin_shuffle(a, b, high);
+    rows[i] = TakeLanes<kStep, false>(a, b, kPlaces);
+    rows[i + kStep] = TakeLanes<kStep, true>(a, b, kPlaces);
   }
 }
 
