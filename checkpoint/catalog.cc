@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <set>
 #include <tuple>
+#include <utility>
 
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
@@ -53,7 +54,11 @@ std::optional<int64_t> CheckpointStep(std::string_view name) {
   return step;
 }
 
-absl::Status CheckFiles(const std::string& directory, int64_t step, const Manifest& manifest) {
+namespace {
+
+// The checkpoint of `step` in `directory`, if it is complete.
+absl::StatusOr<CheckpointEntry> LookAt(const std::string& directory, int64_t step) {
+  LIQUID_ASSIGN_OR_RETURN(const Manifest manifest, ReadManifest(directory));
   if (manifest.state.step != step) {
     return absl::DataLossError(
         absl::StrCat(directory, ": its manifest is of step ", manifest.state.step));
@@ -64,12 +69,13 @@ absl::Status CheckFiles(const std::string& directory, int64_t step, const Manife
   for (const ManifestPlainFile& file : manifest.plain_files) {
     LIQUID_RETURN_IF_ERROR(CheckSize(directory, file.name, file.num_bytes));
   }
-  return absl::OkStatus();
+  return CheckpointEntry{directory, step, manifest.state.eval_loss};
 }
 
+}  // namespace
+
 absl::Status CheckComplete(const std::string& directory, int64_t step) {
-  LIQUID_ASSIGN_OR_RETURN(const Manifest manifest, ReadManifest(directory));
-  return CheckFiles(directory, step, manifest);
+  return LookAt(directory, step).status();
 }
 
 absl::StatusOr<CheckpointCatalog> ListCheckpoints(const std::string& root) {
@@ -84,13 +90,11 @@ absl::StatusOr<CheckpointCatalog> ListCheckpoints(const std::string& root) {
     const std::optional<int64_t> step = CheckpointStep(name);
     if (!step.has_value()) continue;  // `latest`, and what people put there
     const std::string path = JoinPath(root, name);
-    const absl::StatusOr<Manifest> manifest = ReadManifest(path);
-    const absl::Status status =
-        manifest.ok() ? CheckFiles(path, *step, *manifest) : manifest.status();
-    if (status.ok()) {
-      catalog.complete.push_back({path, *step, manifest->state.eval_loss});
+    absl::StatusOr<CheckpointEntry> entry = LookAt(path, *step);
+    if (entry.ok()) {
+      catalog.complete.push_back(*std::move(entry));
     } else {
-      catalog.skipped.push_back(absl::StrCat(name, ": ", status.message()));
+      catalog.skipped.push_back(absl::StrCat(name, ": ", entry.status().message()));
     }
   }
   std::sort(catalog.complete.begin(), catalog.complete.end(),

@@ -73,9 +73,9 @@ void GradientSum::FoldToOwners(int index, const float* gradient) {
     for (int64_t first = begin; first < end; first += kBucketElements) {
       const int64_t count = std::min(kBucketElements, end - first);
       const bool is_mine = owner == mesh_.replica();
-      const TensorView sum =
-          is_mine ? Elements(storage_.view(), at + first - begin, at + first - begin + count)
-                  : Elements(bucket_.view(), 0, count);
+      const int64_t in_slice = at + first - begin;
+      const TensorView sum = is_mine ? Elements(storage_.view(), in_slice, in_slice + count)
+                                     : Elements(bucket_.view(), 0, count);
       if (!is_mine) ops_.Fill(AsFloats(sum), 0.0f);
       if (gradient != nullptr) {
         ops_.Accumulate(sum, ConstTensorView(gradient + first, {count}), limit_,

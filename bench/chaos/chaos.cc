@@ -8,8 +8,8 @@
 #include <vector>
 
 #include "absl/strings/str_format.h"
-#include "absl/synchronization/mutex.h"
 #include "absl/time/time.h"
+#include "base/mutex.h"
 #include "tests/chaos/chaos_schedule.h"
 
 namespace liquid::testing {
@@ -58,7 +58,7 @@ int Main(int argc, char** argv) {
     return 1;
   }
   Sums sums;
-  absl::Mutex mutex;  // of sums and the output
+  Mutex mutex;  // of sums and the output
   std::atomic<int> next = 0;
   std::vector<std::thread> threads;
   for (int i = 0; i < at_once; ++i) {
@@ -66,7 +66,7 @@ int Main(int argc, char** argv) {
       for (int schedule = next++; schedule < num_schedules; schedule = next++) {
         const int seed = first_seed + schedule;
         const ChaosResult result = job.Run(static_cast<uint64_t>(seed), absl::Seconds(180));
-        const absl::MutexLock lock(&mutex);
+        const MutexLock lock(mutex);
         Add(seed, result, &sums);
       }
     });
