@@ -23,8 +23,8 @@ class GangCommunicator : public Communicator {
   // kF64 or kI64.
   virtual void ReduceSum(TensorView inout, int root) = 0;
 
-  // Collective. A group of those ranks that gave the same `color`, in their order here. It must not
-  // be used at the same time as another group of this rank from another thread.
+  // Collective. A group of those ranks that gave the same `color`, in their order here. One thread
+  // may use it while another one uses another group of this rank.
   virtual std::unique_ptr<GangCommunicator> Split(int color) = 0;
 };
 

@@ -49,6 +49,9 @@ GradientSum::GradientSum(Options options, const FlatLayout& layout, const GangMe
                              {options_.is_sharded ? layout.slice_size() : layout.total()})),
       bucket_(options_.is_sharded ? pool.Allocate(DTypeOf(options_.kind), {kBucketElements})
                                   : PooledTensor()),
+      slice_storage_(is_cut() ? pool.Allocate(DTypeOf(options_.kind), {layout.slice_size()})
+                              : PooledTensor()),
+      early_(mesh.replicas()),
       flag_(pool.Allocate(DType::kI32, {1})) {
   LIQUID_CHECK(layout.num_slices() == mesh.num_replicas() &&
                static_cast<int>(options_.num_holders.size()) == layout.num_tensors());
@@ -88,6 +91,15 @@ void GradientSum::FoldToOwners(int index, const float* gradient) {
   });
 }
 
+void GradientSum::Close(int index) {
+  if (!is_cut()) return;
+  const absl::Status enqueued = stream_.Synchronize();
+  LIQUID_CHECK(enqueued.ok(), enqueued.ToString());
+  const int64_t end =
+      index + 1 < layout_.num_tensors() ? layout_.offset(index + 1) : layout_.total();
+  early_.Add(slice_storage_.view(), storage_.view(), layout_.offset(index), end);
+}
+
 void GradientSum::FoldScalar(int slot_of_scalar, double value) {
   LIQUID_CHECK(slot_of_scalar >= 0 && slot_of_scalar < kNumScalars);
   if (!(std::fabs(value) * kFixedPointOne < static_cast<double>(limit_))) {
@@ -113,13 +125,14 @@ void GradientSum::TakeFlag() {
 
 void GradientSum::CombineInGang(bool keeps) {
   TakeFlag();
-  const bool is_whole = layout_.num_slices() > 1 && !options_.is_sharded;  // is to be cut
-  const bool is_apart = keeps || is_whole;
+  const bool is_apart = keeps || is_cut();
   if (is_apart && !slice_storage_) {
     slice_storage_ = pool_.Allocate(storage_.view().dtype, {layout_.slice_size()});
   }
   combined_ = is_apart ? slice_storage_.view() : storage_.view();
-  if (is_whole) {
+  if (early_.has_begun()) {
+    early_.Finish();
+  } else if (is_cut()) {
     mesh_.replicas().ReduceScatterPartsSum(combined_, storage_.view());
   } else if (is_apart) {
     ops_.Copy(AsFloats(combined_), AsFloats(storage_.view()));
@@ -139,6 +152,7 @@ void GradientSum::CombineAcross(Communicator& rail) {
 }
 
 void GradientSum::Clear() {
+  Reopen();
   ZeroOwn();
   ClearAfterUpdate();
 }

@@ -12,6 +12,7 @@
 #include "kernels/ops.h"
 #include "parallel/flat_layout.h"
 #include "parallel/gang_mesh.h"
+#include "parallel/overlapped_reduction.h"
 #include "tensor/pool.h"
 
 namespace liquid {
@@ -47,6 +48,13 @@ class GradientSum {
   void Fold(int index, ConstTensorView gradient);
   void FoldNothing(int index);
 
+  // Collective among the replicas. As far as is known nothing more is folded into tensor `index`
+  // before CombineInGang, which begins for it now, beside what follows. A guess: Reopen() takes it
+  // back.
+  void Close(int index);
+  // Collective among the replicas. Something may be folded into any tensor.
+  void Reopen() { early_.Cancel(); }
+
   // A scalar of this rank that becomes the sum over ranks: fixed point as the gradients,
   // |value| < 8192. Not finite: as a gradient that is not. Of the ranks of a replica one folds it.
   void FoldScalar(int slot_of_scalar, double value);
@@ -75,6 +83,7 @@ class GradientSum {
  private:
   void FoldToOwners(int index, const float* gradient);
   void TakeFlag();
+  bool is_cut() const { return layout_.num_slices() > 1 && !options_.is_sharded; }
   void ZeroOwn();
 
   const Options options_;
@@ -87,6 +96,7 @@ class GradientSum {
   PooledTensor storage_;                   // [layout.total()], sharded: [layout.slice_size()]
   PooledTensor bucket_;                    // [kBucketElements], of a sharded one
   PooledTensor slice_storage_;             // [layout.slice_size()], when it is not all of storage_
+  OverlappedReduction early_;              // of storage_ into slice_storage_, if it is cut
   TensorView combined_;                    // of one of them
   PooledTensor flag_;                      // int32
   int64_t scalars_[kNumScalars + 1] = {};  // the last one counts ranks with something not finite

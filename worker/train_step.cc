@@ -109,14 +109,17 @@ absl::Status TrainStep::ComputeRound() {
   const std::vector<StepSlots::Task> tasks = slots_.Begin(mesh_.num_replicas());
   const auto replica = static_cast<size_t>(mesh_.replica());
   std::string digest;
-  const bool folds = std::any_of(tasks.begin(), tasks.end(),
-                                 [](const StepSlots::Task& task) { return task.counts; });
+  const Round round = {
+      .folds = std::any_of(tasks.begin(), tasks.end(),
+                           [](const StepSlots::Task& task) { return task.counts; }),
+      .is_last = slots_.num_left() == 0};
+  gradient_sum_.Reopen();
   if (replica < tasks.size()) {
     faults_.Mark("slot", slots_.step(), tasks[replica].slot);
-    ComputeSlot(tasks[replica], folds, &digest);
+    ComputeSlot(tasks[replica], round, &digest);
     absl::SleepFor(start + absl::Seconds(faults_.slot_seconds) - absl::Now());
-  } else if (folds) {
-    FoldNothing();
+  } else {
+    FoldNothing(round);
   }
   const bool any_digest = std::any_of(
       tasks.begin(), tasks.end(), [](const StepSlots::Task& task) { return task.wants_digest; });
@@ -141,17 +144,26 @@ double TrainStep::slots_per_second() const {
   return seconds > 0 ? slots_.done().size() / seconds : 0;
 }
 
-void TrainStep::FoldNothing() {
-  for (const int index : state_.model.gradient_order()) gradient_sum_.FoldNothing(index);
+void TrainStep::Fold(const Round& round, int index, const ConstTensorView* gradient) {
+  if (gradient != nullptr) {
+    gradient_sum_.Fold(index, *gradient);
+  } else if (round.folds) {
+    gradient_sum_.FoldNothing(index);
+  }
+  if (round.is_last) gradient_sum_.Close(index);
 }
 
-void TrainStep::ComputeSlot(const StepSlots::Task& task, bool folds, std::string* digest) {
+void TrainStep::FoldNothing(const Round& round) {
+  for (const int index : state_.model.gradient_order()) Fold(round, index, nullptr);
+}
+
+void TrainStep::ComputeSlot(const StepSlots::Task& task, const Round& round, std::string* digest) {
   std::vector<int64_t> rows;
   job_stream_.SlotRows(slots_.step(), task.slot, &rows);
   const bool is_empty = std::all_of(rows.begin(), rows.end(), [](int64_t row) { return row < 0; });
   if (is_empty) {
     *digest = ToHex(Hash128());
-    if (folds) FoldNothing();
+    FoldNothing(round);
     return;
   }
   const absl::Time read_start = absl::Now();
@@ -168,11 +180,7 @@ void TrainStep::ComputeSlot(const StepSlots::Task& task, bool folds, std::string
       flip = false;
     }
     if (task.wants_digest) hash ^= HashGradient(state_, index, gradient);
-    if (task.counts) {
-      gradient_sum_.Fold(index, gradient);
-    } else if (folds) {
-      gradient_sum_.FoldNothing(index);
-    }
+    Fold(round, index, task.counts ? &gradient : nullptr);
   };
   const double loss_scale = 1.0 / static_cast<double>(target_tokens_);
   state_.model.ForwardBackward(batch, static_cast<float>(loss_scale), recompute_, sink,
@@ -199,7 +207,7 @@ absl::StatusOr<std::string> TrainStep::Audit(int64_t step, int slot) {
   std::string digest;
   const int replica = slot % mesh_.num_replicas();
   if (mesh_.replica() == replica) {
-    ComputeSlot({.slot = slot, .counts = false, .wants_digest = true}, /*folds=*/false, &digest);
+    ComputeSlot({.slot = slot, .counts = false, .wants_digest = true}, /*round=*/{}, &digest);
   }
   LIQUID_ASSIGN_OR_RETURN(const std::vector<std::string> of_ranks,
                           world_.AllGatherMessages(std::move(digest)));

@@ -61,9 +61,15 @@ class TrainStep {
   const absl::Status& exchange_failure() const { return exchange_failure_; }
 
  private:
-  // `folds`: replicas add up gradients in this round, this one too if its slot counts.
-  void ComputeSlot(const StepSlots::Task& task, bool folds, std::string* digest);
-  void FoldNothing();
+  // What a replica does with its gradients in a round of the gang.
+  struct Round {
+    bool folds = false;    // some replica adds up its slot's
+    bool is_last = false;  // nothing is left, so that the reduction can begin beside the backward
+  };
+  void ComputeSlot(const StepSlots::Task& task, const Round& round, std::string* digest);
+  // null: this replica has none.
+  void Fold(const Round& round, int index, const ConstTensorView* gradient);
+  void FoldNothing(const Round& round);
   StepReport BeginReport() const;
   absl::StatusOr<bool> Reduce(Communicator* rail);
   absl::StatusOr<std::string> BadRowsOfAll(Communicator* rail);

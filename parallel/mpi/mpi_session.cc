@@ -169,8 +169,11 @@ class MpiCommunicator final : public GangCommunicator {
       char* mine = static_cast<char*>(inout.data) + first * element;
       void* all = rank_ == root ? received_.Get(size_ * count * element) : nullptr;
       Call([&] {
-        return FromMpi(MPI_Gather(mine, num_bytes, MPI_BYTE, all, num_bytes, MPI_BYTE, root, comm_),
-                       "MPI_Gather");
+        MPI_Request request = MPI_REQUEST_NULL;
+        LIQUID_RETURN_IF_ERROR(FromMpi(
+            MPI_Igather(mine, num_bytes, MPI_BYTE, all, num_bytes, MPI_BYTE, root, comm_, &request),
+            "MPI_Igather"));
+        return WaitPolitely(request, "MPI_Igather");
       });
       if (rank_ == root) SumParts(inout.dtype, mine, all, size_, count);
     }
@@ -260,7 +263,7 @@ class MpiCommunicator final : public GangCommunicator {
 
 MpiSession::MpiSession(int* argc, char*** argv) {
   int provided = 0;
-  MPI_Init_thread(argc, argv, MPI_THREAD_FUNNELED, &provided);
+  MPI_Init_thread(argc, argv, MPI_THREAD_MULTIPLE, &provided);
   MPI_Comm_rank(MPI_COMM_WORLD, &rank_);
   MPI_Comm_size(MPI_COMM_WORLD, &size_);
   MPI_Comm node = MPI_COMM_NULL;

@@ -6,6 +6,7 @@
 #include <limits>
 #include <numeric>
 #include <random>
+#include <set>
 #include <thread>
 
 #include "gmock/gmock.h"
@@ -47,7 +48,9 @@ struct Rank {
 };
 
 // The bytes of the sum, with the slots dealt to `num_ranks` ranks, in an order drawn from `seed`.
-std::string SumBytes(GradientSumKind kind, int num_ranks, uint32_t seed, bool is_sharded = false) {
+// `close_after`: of its rounds, those after which the tensor is closed, most of them too early.
+std::string SumBytes(GradientSumKind kind, int num_ranks, uint32_t seed, bool is_sharded = false,
+                     const std::set<int>& close_after = {}) {
   std::vector<int> slots(kNumSlots);
   std::iota(slots.begin(), slots.end(), 0);
   std::shuffle(slots.begin(), slots.end(), std::mt19937(seed));
@@ -57,14 +60,16 @@ std::string SumBytes(GradientSumKind kind, int num_ranks, uint32_t seed, bool is
   for (int r = 0; r < num_ranks; ++r) {
     threads.emplace_back([&, r] {
       Rank rank(kind, *world[r], is_sharded);
-      for (int i = r; i < kNumSlots || i - r < kNumSlots; i += num_ranks) {
+      for (int i = r; i - r < kNumSlots; i += num_ranks) {
+        rank.sum.Reopen();
         if (i >= kNumSlots) {
           rank.sum.FoldNothing(0);
-          continue;
+        } else {
+          const std::vector<float> gradient = SlotGradient(slots[i]);
+          rank.sum.Fold(0, {gradient.data(), {kNumElements}});
+          rank.sum.FoldScalar(0, 0.1 * slots[i]);
         }
-        const std::vector<float> gradient = SlotGradient(slots[i]);
-        rank.sum.Fold(0, {gradient.data(), {kNumElements}});
-        rank.sum.FoldScalar(0, 0.1 * slots[i]);
+        if (close_after.contains(i / num_ranks)) rank.sum.Close(0);
       }
       rank.sum.CombineInGang(/*keeps=*/seed % 2 == 1);
       EXPECT_FALSE(rank.sum.overflowed());
@@ -97,6 +102,22 @@ TEST(GradientSumTest, ShardedSumsAreTheSame) {
     for (uint32_t seed = 1; seed <= 4; ++seed) {
       EXPECT_EQ(SumBytes(GradientSumKind::kExact, num_ranks, seed, /*is_sharded=*/true), reference)
           << num_ranks << " ranks, order " << seed;
+    }
+  }
+}
+
+TEST(GradientSumTest, ClosingEarlyOrTooEarlyChangesNoBit) {
+  const std::string reference = SumBytes(GradientSumKind::kExact, 1, 0);
+  for (int num_ranks = 1; num_ranks <= 4; ++num_ranks) {
+    const int last = (kNumSlots - 1) / num_ranks;
+    for (const bool is_sharded : {false, true}) {
+      for (uint32_t seed = 1; seed <= 2; ++seed) {
+        for (const std::set<int>& rounds : {std::set<int>{last}, {0}, {0, 1, last}}) {
+          EXPECT_EQ(SumBytes(GradientSumKind::kExact, num_ranks, seed, is_sharded, rounds),
+                    reference)
+              << num_ranks << " ranks, order " << seed << ", closed after " << *rounds.rbegin();
+        }
+      }
     }
   }
 }

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "parallel/mpi/mpi_session.h"
+#include "parallel/overlapped_reduction.h"
 
 namespace liquid {
 namespace {
@@ -63,6 +64,25 @@ void CheckCollectives(GangCommunicator& world) {
   int64_t members = 1;
   half->AllReduceSum(TensorView(&members, DType::kI64, {1}));
   Expect(members == half->size() && half->rank() == rank / 2, "split");
+
+  // Two groups at once, from two threads.
+  const int64_t slice = int64_t{3} << 19;
+  std::vector<int64_t> flat(static_cast<size_t>(slice * half->size()), rank);
+  std::vector<int64_t> reduced(static_cast<size_t>(slice));
+  const TensorView flat_view(flat.data(), DType::kI64, {slice * half->size()});
+  OverlappedReduction reduction(*half);
+  const int64_t part_of_flat = flat_view.NumElements() / 8;
+  for (int64_t end = flat_view.NumElements(); end > 0; end -= part_of_flat) {
+    reduction.Add(TensorView(reduced.data(), DType::kI64, {slice}), flat_view, end - part_of_flat,
+                  end);
+    int64_t one = 1;
+    world.AllReduceSum(TensorView(&one, DType::kI64, {1}));
+    Expect(one == size, "sum beside a reduction");
+  }
+  reduction.Finish();
+  int64_t of_half = 0;
+  for (int64_t r = rank % 2; r < size; r += 2) of_half += r;
+  for (const int64_t sum : reduced) Expect(sum == of_half, "overlapped reduction");
 
   world.Abort(absl::AbortedError("enough"));
   Expect(world.Wait(absl::InfiniteFuture()).code() == absl::StatusCode::kAborted, "abort");
