@@ -63,6 +63,7 @@ class Checkpointing {
   // writer, and gets memory for the snapshot in the background. The state stays where it is in
   // memory. Internal: the ranks do not hold it all.
   absl::Status Prepare(const TrainState& state);
+  int64_t snapshot_bytes() const { return snapshot_->num_bytes(); }  // REQUIRES: Prepare
 
   // --- A save. There is one at a time.
 

@@ -186,6 +186,7 @@ absl::StatusOr<ExitCode> RunGang(GangCommunicator& world, const GangRunOptions& 
   }
   LIQUID_ASSIGN_OR_RETURN(const DataPorts ports, OpenDataPorts(options, world));
   LIQUID_ASSIGN_OR_RETURN(const JobData data, PrepareJobData(job, world));
+  const int64_t program_bytes = ResidentBytes();
   LIQUID_ASSIGN_OR_RETURN(const Workbench bench, CreateWorkbench(job, data, world));
   const JobStream stream = JobStreamOf(job, data.train);
   const TrainingState origin = OriginOf(entrance.opened, data);
@@ -199,6 +200,7 @@ absl::StatusOr<ExitCode> RunGang(GangCommunicator& world, const GangRunOptions& 
     return absl::OkStatus();
   };
   LIQUID_RETURN_IF_ERROR(MeasureSlot(*bench.pool, *bench.ops, compute_probe, &memory));
+  memory.program = program_bytes;
   Checkpointing checkpointing(job, stream, origin, world);
   const auto load_state = [&](int64_t max_step) {
     return LoadNewestState(max_step, job, checkpointing, world, state);
@@ -208,6 +210,8 @@ absl::StatusOr<ExitCode> RunGang(GangCommunicator& world, const GangRunOptions& 
   if (entrance.opened.status().gangs_size() == 0) {
     LIQUID_RETURN_IF_ERROR(load_state(entrance.opened.status().step()));
   }
+  LIQUID_RETURN_IF_ERROR(checkpointing.Prepare(state));
+  memory.snapshot = checkpointing.snapshot_bytes();
   LIQUID_ASSIGN_OR_RETURN(const double peak_flops,
                           SumOverRanks(world, MeasurePeakFlops(PrecisionOf(job), *bench.ops,
                                                                *bench.stream, *bench.pool)));
@@ -258,7 +262,6 @@ absl::StatusOr<ExitCode> RunGang(GangCommunicator& world, const GangRunOptions& 
                    .max_steps = options.max_steps,
                    .leave_timeout = kLeaveTimeout,
                    .trouble_timeout = HeartbeatTimeout(job)});
-  LIQUID_RETURN_IF_ERROR(checkpointing.Prepare(state));
   BeginGracefulSignals();
   const absl::StatusOr<Leave::Reason> result = trainer.Run();
   progress.Finish();

@@ -1,5 +1,10 @@
 #include "worker/memory_plan.h"
 
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include <fstream>
+
 #include "absl/strings/str_format.h"
 #include "base/status.h"
 
@@ -9,9 +14,9 @@ std::string MemoryPlan::ToString() const {
   const auto megabytes = [](int64_t bytes) { return static_cast<double>(bytes) / 1e6; };
   return absl::StrFormat(
       "memory of a rank: weights %.1f MB, gradient sums %.1f, optimizer %.1f, activations %.1f, "
-      "workspace %.1f: %.1f MB in all",
+      "workspace %.1f, checkpoint's copy %.1f, program %.1f: %.1f MB in all",
       megabytes(weights), megabytes(gradient_sums), megabytes(optimizer), megabytes(activations),
-      megabytes(workspace), megabytes(total()));
+      megabytes(workspace), megabytes(snapshot), megabytes(program), megabytes(total()));
 }
 
 MemoryPlan PlanState(const FlatLayout& layout, DType weights, const GradientSum::Options& sums,
@@ -33,6 +38,20 @@ absl::Status MeasureSlot(TensorPool& pool, const Ops& ops,
   plan->activations = pool.TakePeakUsedBytes() - before;
   plan->workspace = ops.WorkspaceBytes();
   return absl::OkStatus();
+}
+
+int64_t ResidentBytes() {
+  std::ifstream statm("/proc/self/statm");
+  int64_t size = 0;
+  int64_t resident = 0;
+  statm >> size >> resident;
+  return resident * sysconf(_SC_PAGESIZE);
+}
+
+int64_t PeakResidentBytes() {
+  rusage usage{};
+  getrusage(RUSAGE_SELF, &usage);
+  return int64_t{usage.ru_maxrss} * 1024;
 }
 
 }  // namespace liquid

@@ -21,8 +21,12 @@ struct MemoryPlan {
   int64_t optimizer = 0;    // this rank's slice of the moments and master weights
   int64_t activations = 0;  // of one slot, with the gradients of its backward
   int64_t workspace = 0;    // of the operations
+  int64_t snapshot = 0;     // of the state, while it is written to a checkpoint: host memory
+  int64_t program = 0;      // what the process has before the model: host memory
 
-  int64_t total() const { return weights + gradient_sums + optimizer + activations + workspace; }
+  int64_t total() const {
+    return weights + gradient_sums + optimizer + activations + workspace + snapshot + program;
+  }
   std::string ToString() const;  // one line
 };
 
@@ -33,6 +37,10 @@ MemoryPlan PlanState(const FlatLayout& layout, DType weights, const GradientSum:
 // Adds what computing a slot takes, by doing it: `compute` allocates from `pool` and `ops` alone.
 absl::Status MeasureSlot(TensorPool& pool, const Ops& ops,
                          const std::function<absl::Status()>& compute, MemoryPlan* plan);
+
+// Memory of this process that is in RAM: now, and the most there ever was.
+int64_t ResidentBytes();
+int64_t PeakResidentBytes();
 
 }  // namespace liquid
 

@@ -1,7 +1,5 @@
 #include "worker/train_step.h"
 
-#include <sys/resource.h>
-
 #include <algorithm>
 #include <cmath>
 #include <utility>
@@ -17,6 +15,7 @@
 #include "worker/gang_member.h"
 #include "worker/job_setup.h"
 #include "worker/learning_rate.h"
+#include "worker/memory_plan.h"
 
 namespace liquid {
 namespace {
@@ -35,12 +34,6 @@ double TreeSum(absl::Span<double> values) {
     if (count % 2 != 0) values[count / 2] = values[count - 1];
   }
   return values.empty() ? 0 : values[0];
-}
-
-int64_t PeakResidentBytes() {
-  rusage usage{};
-  getrusage(RUSAGE_SELF, &usage);
-  return int64_t{usage.ru_maxrss} * 1024;
 }
 
 }  // namespace
