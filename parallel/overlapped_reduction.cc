@@ -48,16 +48,16 @@ void OverlappedReduction::Cancel() {
 void OverlappedReduction::Send(Range range) {
   if (range.first == range.second) return;
   sent_.push_back(range);
-  queue_.Post([this, range] {
-    const int64_t slice_size = slice_.NumElements();
+  queue_.Post([this, range, slice = slice_, flat = flat_] {
+    const int64_t slice_size = slice.NumElements();
     for (int64_t begin = range.first; begin < range.second;) {
       const int owner = static_cast<int>(begin / slice_size);
       const int64_t end = std::min(range.second, (owner + 1) * slice_size);
-      TensorView part = Elements(flat_, begin, end);
+      TensorView part = Elements(flat, begin, end);
       if (owner == group_.rank()) {
         // Summed in the slice: the flat array stays as it is.
         const TensorView own =
-            Elements(slice_, begin % slice_size, begin % slice_size + end - begin);
+            Elements(slice, begin % slice_size, begin % slice_size + end - begin);
         std::memcpy(own.data, part.data, static_cast<size_t>(own.NumBytes()));
         part = own;
       }
