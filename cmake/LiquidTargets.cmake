@@ -6,9 +6,16 @@ target_compile_options(liquid_options INTERFACE
   $<$<BOOL:${LIQUID_WERROR}>:-Werror>)
 target_link_libraries(liquid_options INTERFACE Threads::Threads)
 
-# liquid_library(<folder> SOURCES ... [DEPS ...])  ->  target liquid::<folder>
+# liquid_library(<folder> SOURCES ... [DEPS ...] [CUDA_SOURCES ... CUDA_DEPS ...]
+# [NO_CUDA_SOURCES ...])  ->  target liquid::<folder>
 function(liquid_library name)
-  cmake_parse_arguments(ARG "" "" "SOURCES;DEPS" ${ARGN})
+  cmake_parse_arguments(ARG "" "" "SOURCES;DEPS;CUDA_SOURCES;CUDA_DEPS;NO_CUDA_SOURCES" ${ARGN})
+  if(LIQUID_HAS_CUDA)
+    list(APPEND ARG_SOURCES ${ARG_CUDA_SOURCES})
+    list(APPEND ARG_DEPS ${ARG_CUDA_DEPS})
+  else()
+    list(APPEND ARG_SOURCES ${ARG_NO_CUDA_SOURCES})
+  endif()
   add_library(liquid_${name} STATIC ${ARG_SOURCES})
   add_library(liquid::${name} ALIAS liquid_${name})
   target_link_libraries(liquid_${name} PUBLIC liquid_options ${ARG_DEPS})

@@ -11,7 +11,7 @@
 
 namespace liquid {
 
-enum class DeviceType { kCpu };
+enum class DeviceType { kCpu, kCuda };
 
 class Device;
 
@@ -46,11 +46,21 @@ class Device {
   // Slow: never in the path of a step; a step's memory comes from a TensorPool (tensor/pool.h).
   virtual absl::StatusOr<Buffer> Allocate(size_t num_bytes) = 0;
 
+  // Memory of the host, for copies that run while the host goes on: pinned where that matters.
+  // Aligned and as slow as Allocate.
+  virtual absl::StatusOr<Buffer> AllocateHost(size_t num_bytes) = 0;
+
   virtual absl::StatusOr<std::unique_ptr<Stream>> CreateStream() = 0;
 };
 
 // The CPU, its memory, and the threads of this process's OpenMP team.
 std::unique_ptr<Device> CreateCpuDevice();
+
+// GPUs of this machine. Unavailable, with what to do, if there is no driver, or CUDA is not built
+// in.
+absl::StatusOr<int> CountCudaDevices();
+// One of them, 0 <= ordinal < CountCudaDevices(); Unavailable if there is no such device.
+absl::StatusOr<std::unique_ptr<Device>> CreateCudaDevice(int ordinal);
 
 }  // namespace liquid
 

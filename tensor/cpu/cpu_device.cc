@@ -60,6 +60,8 @@ class CpuDevice final : public Device {
                   [](std::byte* p) { ::operator delete(p, kAlignment); });
   }
 
+  absl::StatusOr<Buffer> AllocateHost(size_t num_bytes) override { return Allocate(num_bytes); }
+
   absl::StatusOr<std::unique_ptr<Stream>> CreateStream() override {
     return std::make_unique<CpuStream>(*this);
   }

@@ -1,0 +1,136 @@
+#include <cuda_runtime_api.h>
+
+#include <memory>
+#include <string>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "base/handle.h"
+#include "base/status.h"
+#include "tensor/cuda/cuda_status.h"
+#include "tensor/cuda/cuda_stream.h"
+#include "tensor/device.h"
+
+namespace liquid {
+namespace {
+
+using StreamHandle = Handle<cudaStream_t, cudaStreamDestroy>;
+using EventHandle = Handle<cudaEvent_t, cudaEventDestroy>;
+
+// A thread's calls go to its current device, which is a property of the thread.
+absl::Status MakeCurrent(int ordinal) {
+  return FromCuda(cudaSetDevice(ordinal), absl::StrCat("CUDA device ", ordinal));
+}
+
+class CudaStreamOfDevice final : public CudaStream {
+ public:
+  CudaStreamOfDevice(Device& device, int ordinal, StreamHandle stream, EventHandle event)
+      : device_(device), ordinal_(ordinal), stream_(std::move(stream)), event_(std::move(event)) {}
+
+  Device& device() override { return device_; }
+  cudaStream_t native() const override { return stream_.get(); }
+
+  void Latch(cudaError_t code, std::string_view what) override {
+    if (code != cudaSuccess) status_.Update(FromCuda(code, what));
+  }
+
+  void Latch(absl::Status status) override { status_.Update(status); }
+
+  void CopyFromHost(void* out, const void* host, size_t num_bytes) override {
+    Copy(out, host, num_bytes, cudaMemcpyHostToDevice, "a copy to the device");
+  }
+  void CopyToHost(void* host, const void* in, size_t num_bytes) override {
+    Copy(host, in, num_bytes, cudaMemcpyDeviceToHost, "a copy from the device");
+  }
+
+  void WaitFor(Stream& other) override {
+    Latch(cudaEventRecord(event_.get(), AsCudaStream(other).native()), "cudaEventRecord");
+    Latch(cudaStreamWaitEvent(native(), event_.get(), 0), "cudaStreamWaitEvent");
+  }
+
+  absl::Status Synchronize() override {
+    status_.Update(MakeCurrent(ordinal_));
+    Latch(cudaStreamSynchronize(native()), "work on the device");
+    return status_;
+  }
+
+ private:
+  void Copy(void* out, const void* in, size_t num_bytes, cudaMemcpyKind kind, const char* what) {
+    if (num_bytes == 0) return;
+    status_.Update(MakeCurrent(ordinal_));
+    Latch(cudaMemcpyAsync(out, in, num_bytes, kind, native()), what);
+  }
+
+  Device& device_;
+  const int ordinal_;
+  const StreamHandle stream_;
+  const EventHandle event_;  // of the newest WaitFor: what waits has taken its state
+  absl::Status status_;      // the first failure
+};
+
+class CudaDevice final : public Device {
+ public:
+  explicit CudaDevice(int ordinal) : ordinal_(ordinal) {}
+  DeviceType type() const override { return DeviceType::kCuda; }
+
+  absl::StatusOr<Buffer> Allocate(size_t num_bytes) override {
+    LIQUID_RETURN_IF_ERROR(MakeCurrent(ordinal_));
+    void* data = nullptr;
+    const cudaError_t code = cudaMalloc(&data, num_bytes);
+    if (code == cudaErrorMemoryAllocation) {
+      size_t free_bytes = 0;
+      size_t total_bytes = 0;
+      cudaMemGetInfo(&free_bytes, &total_bytes);
+      return absl::ResourceExhaustedError(absl::StrCat("CUDA device ", ordinal_, ": cannot get ",
+                                                       num_bytes, " bytes, ", free_bytes, " of ",
+                                                       total_bytes, " are free"));
+    }
+    LIQUID_RETURN_IF_ERROR(FromCuda(code, "cudaMalloc"));
+    return Buffer(static_cast<std::byte*>(data), [](std::byte* p) { cudaFree(p); });
+  }
+
+  absl::StatusOr<Buffer> AllocateHost(size_t num_bytes) override {
+    LIQUID_RETURN_IF_ERROR(MakeCurrent(ordinal_));
+    void* data = nullptr;
+    LIQUID_RETURN_IF_ERROR(FromCuda(cudaMallocHost(&data, num_bytes),
+                                    absl::StrCat(num_bytes, " bytes of pinned host memory")));
+    return Buffer(static_cast<std::byte*>(data), [](std::byte* p) { cudaFreeHost(p); });
+  }
+
+  absl::StatusOr<std::unique_ptr<Stream>> CreateStream() override {
+    LIQUID_RETURN_IF_ERROR(MakeCurrent(ordinal_));
+    cudaStream_t stream = nullptr;
+    LIQUID_RETURN_IF_ERROR(
+        FromCuda(cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking), "a CUDA stream"));
+    StreamHandle owned_stream(stream);
+    cudaEvent_t event = nullptr;
+    LIQUID_RETURN_IF_ERROR(
+        FromCuda(cudaEventCreateWithFlags(&event, cudaEventDisableTiming), "a CUDA event"));
+    return std::make_unique<CudaStreamOfDevice>(*this, ordinal_, std::move(owned_stream),
+                                                EventHandle(event));
+  }
+
+ private:
+  const int ordinal_;
+};
+
+}  // namespace
+
+absl::StatusOr<int> CountCudaDevices() {
+  int count = 0;
+  LIQUID_RETURN_IF_ERROR(FromCuda(cudaGetDeviceCount(&count), "no CUDA device"));
+  return count;
+}
+
+absl::StatusOr<std::unique_ptr<Device>> CreateCudaDevice(int ordinal) {
+  LIQUID_ASSIGN_OR_RETURN(const int count, CountCudaDevices());
+  if (ordinal < 0 || ordinal >= count) {
+    return absl::UnavailableError(absl::StrCat("no CUDA device ", ordinal, ": this machine has ",
+                                               count, ", numbered from 0"));
+  }
+  auto device = std::make_unique<CudaDevice>(ordinal);
+  LIQUID_RETURN_IF_ERROR(MakeCurrent(ordinal));
+  return device;
+}
+
+}  // namespace liquid
