@@ -22,6 +22,7 @@
 #include <memory>
 #include <string>
 
+#include "kernels/adamw_coefficients.h"
 #include "tensor/device.h"
 #include "tensor/tensor.h"
 
@@ -187,6 +188,9 @@ class Ops {
   virtual void AdamW(TensorView weight, TensorView exp_avg, TensorView exp_avg_sq, TensorView sum,
                      const AdamWOptions& options) = 0;
 };
+
+// What every backend's AdamW multiplies by. REQUIRES: options.step >= 1.
+AdamWCoefficients CoefficientsOf(const AdamWOptions& options);
 
 // The Ops of the device that `stream`, which must outlive it, belongs to.
 std::unique_ptr<Ops> CreateOps(Stream& stream);

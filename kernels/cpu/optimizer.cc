@@ -1,6 +1,5 @@
 #include <algorithm>
 #include <atomic>
-#include <cmath>
 
 #include "base/check.h"
 #include "kernels/cpu/cpu_ops.h"
@@ -49,18 +48,7 @@ void CpuOps::AdamW(TensorView weight, TensorView exp_avg, TensorView exp_avg_sq,
   const int64_t count = weight.NumElements();
   LIQUID_CHECK(exp_avg.NumElements() == count && exp_avg_sq.NumElements() == count &&
                sum.NumElements() == count);
-  LIQUID_CHECK(options.step >= 1);
-  const auto step = static_cast<double>(options.step);
-  const AdamWCoefficients coefficients = {
-      .beta1 = options.beta1,
-      .beta2 = options.beta2,
-      .gradient_scale = options.gradient_scale,
-      .decay = 1.0f - options.learning_rate * options.weight_decay,
-      .rate = static_cast<float>(double{options.learning_rate} /
-                                 (1.0 - std::pow(double{options.beta1}, step))),
-      .second_factor =
-          static_cast<float>(1.0 / std::sqrt(1.0 - std::pow(double{options.beta2}, step))),
-      .epsilon = options.epsilon};
+  const AdamWCoefficients coefficients = CoefficientsOf(options);
   float* w = weight.f32();
   float* m = exp_avg.f32();
   float* v = exp_avg_sq.f32();

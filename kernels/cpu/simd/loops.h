@@ -4,20 +4,11 @@
 
 #include <stdint.h>
 
+#include "kernels/adamw_coefficients.h"
 #include "kernels/cpu/simd/attention_tile.h"
 #include "tensor/bfloat16.h"
 
 namespace liquid {
-
-struct AdamWCoefficients {
-  float beta1;
-  float beta2;
-  float gradient_scale;
-  float decay;          // 1 - learning_rate * weight_decay
-  float rate;           // learning_rate / (1 - beta1^step)
-  float second_factor;  // 1 / sqrt(1 - beta2^step)
-  float epsilon;
-};
 
 // Loops over activations and weights stored as T, float or BFloat16: converted to float when they
 // are read, and rounded when they are written. `gelu` chooses between GELU (tanh) and SiLU. Counts
