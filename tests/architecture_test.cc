@@ -85,7 +85,8 @@ TEST(ArchitectureTest, FoldersIncludeOnlyWhatTheyMay) {
 TEST(ArchitectureTest, NoSourceAsksWhatTheBuildHas) {
   for (const auto& [folder, allowed] : kMayInclude) {
     for (const Line& line : LinesOf(folder)) {
-      const bool guard = line.text.starts_with("#ifndef LIQUID_") && line.text.ends_with("_H_");
+      const bool guard = line.text.starts_with("#ifndef LIQUID_") &&
+                         (line.text.ends_with("_H_") || line.text.ends_with("_CUH_"));
       EXPECT_TRUE(guard || !line.text.starts_with("#if")) << line.path << ": " << line.text;
     }
   }
@@ -98,6 +99,32 @@ TEST(ArchitectureTest, NobodyThrowsAndOnlyAdaptersCatch) {
       EXPECT_EQ(code.find("throw "), std::string::npos) << line.path << ": " << line.text;
       if (kExceptionAdapters.contains(line.path.string())) continue;
       EXPECT_EQ(code.find("catch ("), std::string::npos) << line.path << ": " << line.text;
+    }
+  }
+}
+
+// What nvcc compiles stands alone, is launched in one way, and knows of no emulation.
+TEST(ArchitectureTest, KernelsAreProductionCudaAlone) {
+  const std::set<std::string> plain_headers = {"kernels/adamw_coefficients.h"};
+  const std::string device = "kernels/cuda/device/";
+  for (const Line& line : LinesOf(device)) {
+    const std::string path = line.path.string();
+    if (line.text.starts_with("#include \"")) {
+      const std::string header = line.text.substr(10, line.text.find('"', 10) - 10);
+      EXPECT_TRUE(header.starts_with(device) || plain_headers.contains(header))
+          << path << " may not have " << line.text;
+    }
+    const std::string code = line.text.substr(0, line.text.find("//"));
+    for (const char* word :
+         {"<<<", "__CUDA_ARCH__", "emulat", "LIQUID_TEST", "memset(", "memcpy("}) {
+      EXPECT_EQ(code.find(word), std::string::npos) << path << ": " << line.text;
+    }
+    if (!path.ends_with("ptx.cuh")) {
+      EXPECT_EQ(code.find("asm"), std::string::npos) << path << ": " << line.text;
+    }
+    if (!path.ends_with("launch.cuh")) {
+      EXPECT_EQ(code.find("cudaLaunch"), std::string::npos) << path << ": " << line.text;
+      EXPECT_EQ(code.find("extern __shared__"), std::string::npos) << path << ": " << line.text;
     }
   }
 }

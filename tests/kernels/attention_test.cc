@@ -1,137 +1,27 @@
 #include <cmath>
 #include <vector>
 
+#include "tests/kernels/attention_reference.h"
 #include "tests/kernels/reference.h"
 #include "tests/testing/devices.h"
 
 namespace liquid {
 namespace {
 
+using testing::AttentionBackwardReference;
+using testing::AttentionReference;
 using testing::Concatenate;
+using testing::Documents;
 using testing::Doubles;
 using testing::ExpectClose;
 using testing::NumericGradient;
+using testing::Options;
 using testing::Random;
 using testing::ToDoubles;
 
 // Scores of size 1, softmax of at most a few hundred terms, float exp: a dozen float roundings.
 constexpr double kForwardTolerance = 2e-6;
 constexpr double kGradientTolerance = 1e-5;
-
-struct Case {
-  int64_t batch;
-  int64_t queries;
-  int64_t keys;
-  int64_t heads;
-  int64_t groups;
-  int64_t width;
-  AttentionOptions options;
-  std::vector<int32_t> document_start;  // [B,Tk]; empty: none
-
-  Shape QueryShape() const { return {batch, queries, heads, width}; }
-  Shape KeyShape() const { return {batch, keys, groups, width}; }
-};
-
-struct Result {
-  Doubles out;
-  Doubles lse;
-};
-
-// Straight from the definition, with a dense row of scores.
-Result Reference(const Case& c, const Doubles& q, const Doubles& k, const Doubles& v) {
-  Result result;
-  result.out.resize(q.size());
-  result.lse.resize(static_cast<size_t>(c.batch * c.heads * c.queries));
-  for (int64_t b = 0; b < c.batch; ++b) {
-    for (int64_t h = 0; h < c.heads; ++h) {
-      for (int64_t t = 0; t < c.queries; ++t) {
-        const int64_t i = t + c.options.query_offset;
-        const int64_t g = h / (c.heads / c.groups);
-        const double* qr = &q[((b * c.queries + t) * c.heads + h) * c.width];
-        double* to = &result.out[((b * c.queries + t) * c.heads + h) * c.width];
-        double sum = 0;
-        for (int64_t j = 0; j < c.keys; ++j) {
-          const bool seen = j <= i && (c.options.window == 0 || j > i - c.options.window) &&
-                            (c.document_start.empty() || j >= c.document_start[b * c.keys + i]);
-          if (!seen) continue;
-          double dot = 0;
-          for (int64_t e = 0; e < c.width; ++e) {
-            dot += qr[e] * k[((b * c.keys + j) * c.groups + g) * c.width + e];
-          }
-          const double p = std::exp(dot * double{c.options.scale});
-          sum += p;
-          for (int64_t e = 0; e < c.width; ++e) {
-            to[e] += p * v[((b * c.keys + j) * c.groups + g) * c.width + e];
-          }
-        }
-        for (int64_t e = 0; e < c.width; ++e) to[e] /= sum;
-        result.lse[(b * c.heads + h) * c.queries + t] = std::log(sum);
-      }
-    }
-  }
-  return result;
-}
-
-struct Gradients64 {
-  Doubles dq;
-  Doubles dk;
-  Doubles dv;
-};
-
-// The textbook gradient, from the reference's own out and lse.
-Gradients64 ReferenceBackward(const Case& c, const Doubles& q, const Doubles& k, const Doubles& v,
-                              const Doubles& dout) {
-  const Result forward = Reference(c, q, k, v);
-  Gradients64 result = {Doubles(q.size()), Doubles(k.size()), Doubles(v.size())};
-  for (int64_t row = 0; row < c.batch * c.queries * c.heads; ++row) {
-    const int64_t h = row % c.heads;
-    const int64_t i = row / c.heads % c.queries;
-    const int64_t b = row / c.heads / c.queries;
-    const int64_t at = row * c.width;
-    double delta = 0;
-    for (int64_t e = 0; e < c.width; ++e) delta += dout[at + e] * forward.out[at + e];
-    for (int64_t j = 0; j <= i; ++j) {
-      if (c.options.window > 0 && j <= i - c.options.window) continue;
-      if (!c.document_start.empty() && j < c.document_start[b * c.keys + i]) continue;
-      const int64_t key = ((b * c.keys + j) * c.groups + h / (c.heads / c.groups)) * c.width;
-      double score = 0;
-      double dp = 0;
-      for (int64_t e = 0; e < c.width; ++e) {
-        score += q[at + e] * k[key + e];
-        dp += dout[at + e] * v[key + e];
-      }
-      const double scale = c.options.scale;
-      const double p = std::exp(score * scale - forward.lse[(b * c.heads + h) * c.queries + i]);
-      const double ds = p * (dp - delta) * scale;
-      for (int64_t e = 0; e < c.width; ++e) {
-        result.dq[at + e] += ds * k[key + e];
-        result.dk[key + e] += ds * q[at + e];
-        result.dv[key + e] += p * dout[at + e];
-      }
-    }
-  }
-  return result;
-}
-
-std::vector<int32_t> Documents(int64_t batch, int64_t tokens, const std::vector<int32_t>& starts) {
-  std::vector<int32_t> result;
-  for (int64_t b = 0; b < batch; ++b) {
-    int32_t start = 0;
-    for (int32_t t = 0; t < tokens; ++t) {
-      for (const int32_t s : starts) {
-        if (t == s + static_cast<int32_t>(b)) start = t;  // other documents in each row
-      }
-      result.push_back(start);
-    }
-  }
-  return result;
-}
-
-AttentionOptions Options(int64_t width, int32_t window = 0, int32_t query_offset = 0) {
-  return {.scale = 1.0f / std::sqrt(static_cast<float>(width)),
-          .window = window,
-          .query_offset = query_offset};
-}
 
 class AttentionTest : public testing::OnEachDevice {
  public:
@@ -141,8 +31,8 @@ class AttentionTest : public testing::OnEachDevice {
     std::vector<float> dv;
   };
 
-  void Run(const Case& c, const std::vector<float>& q, const std::vector<float>& k,
-           const std::vector<float>& v) {
+  void Run(const testing::AttentionCase& c, const std::vector<float>& q,
+           const std::vector<float>& k, const std::vector<float>& v) {
     q_ = Upload(q, c.QueryShape());
     k_ = Upload(k, c.KeyShape());
     v_ = Upload(v, c.KeyShape());
@@ -153,7 +43,7 @@ class AttentionTest : public testing::OnEachDevice {
                     c.options);
   }
 
-  Gradients RunBackward(const Case& c, const std::vector<float>& dout) {
+  Gradients RunBackward(const testing::AttentionCase& c, const std::vector<float>& dout) {
     auto dq = Garbage(c.QueryShape());
     auto dk = Garbage(c.KeyShape());
     auto dv = Garbage(c.KeyShape());
@@ -163,7 +53,7 @@ class AttentionTest : public testing::OnEachDevice {
     return {Download(dq), Download(dk), Download(dv)};
   }
 
-  const int32_t* Starts(const Case& c) const {
+  const int32_t* Starts(const testing::AttentionCase& c) const {
     return c.document_start.empty() ? nullptr : Ints(starts_);
   }
 
@@ -180,7 +70,7 @@ INSTANTIATE_TEST_SUITE_P(, AttentionTest, testing::AllDevices(), testing::Device
 TEST_P(AttentionTest, MatchesTheDefinition) {
   // Head widths with and without tails, several blocks of queries and keys, groups, windows that
   // start inside and between blocks, documents, a cache before the first query.
-  const std::vector<Case> cases = {
+  const std::vector<testing::AttentionCase> cases = {
       {1, 1, 1, 1, 1, 2, Options(2), {}},
       {2, 5, 5, 4, 2, 8, Options(8), {}},
       {1, 150, 150, 3, 1, 64, Options(64), {}},
@@ -195,19 +85,20 @@ TEST_P(AttentionTest, MatchesTheDefinition) {
   };
   for (size_t n = 0; n < cases.size(); ++n) {
     SCOPED_TRACE(::testing::Message() << "case " << n);
-    const Case& c = cases[n];
+    const testing::AttentionCase& c = cases[n];
     const std::vector<float> q = Random(c.QueryShape().NumElements(), 1, 2);
     const std::vector<float> k = Random(c.KeyShape().NumElements(), 2, 2);
     const std::vector<float> v = Random(c.KeyShape().NumElements(), 3);
     Run(c, q, k, v);
-    const Result expected = Reference(c, ToDoubles(q), ToDoubles(k), ToDoubles(v));
+    const testing::AttentionResult expected =
+        AttentionReference(c, ToDoubles(q), ToDoubles(k), ToDoubles(v));
     ExpectClose(Download(out_), expected.out, kForwardTolerance);
     ExpectClose(Download(lse_), expected.lse, kForwardTolerance);
   }
 }
 
 TEST_P(AttentionTest, LargeScoresDoNotOverflow) {
-  const Case c = {1, 100, 100, 1, 1, 16, Options(16), {}};
+  const testing::AttentionCase c = {1, 100, 100, 1, 1, 16, Options(16), {}};
   const std::vector<float> q = Random(c.QueryShape().NumElements(), 1, 40);
   const std::vector<float> k = Random(c.KeyShape().NumElements(), 2, 40);
   const std::vector<float> v = Random(c.KeyShape().NumElements(), 3);
@@ -216,7 +107,7 @@ TEST_P(AttentionTest, LargeScoresDoNotOverflow) {
 }
 
 TEST_P(AttentionTest, GradientsMatchFiniteDifferences) {
-  const std::vector<Case> cases = {
+  const std::vector<testing::AttentionCase> cases = {
       {1, 1, 1, 1, 1, 2, Options(2), {}},
       {2, 9, 9, 4, 2, 6, Options(6), {}},
       {1, 20, 20, 2, 1, 4, Options(4, 5), Documents(1, 20, {7, 8, 15})},
@@ -224,7 +115,7 @@ TEST_P(AttentionTest, GradientsMatchFiniteDifferences) {
   };
   for (size_t n = 0; n < cases.size(); ++n) {
     SCOPED_TRACE(::testing::Message() << "case " << n);
-    const Case& c = cases[n];
+    const testing::AttentionCase& c = cases[n];
     const std::vector<float> q = Random(c.QueryShape().NumElements(), 1, 2);
     const std::vector<float> k = Random(c.KeyShape().NumElements(), 2, 2);
     const std::vector<float> v = Random(c.KeyShape().NumElements(), 3);
@@ -235,23 +126,26 @@ TEST_P(AttentionTest, GradientsMatchFiniteDifferences) {
     const Doubles k64 = ToDoubles(k);
     const Doubles v64 = ToDoubles(v);
     const Doubles weights = ToDoubles(dout);
-    ExpectClose(actual.dq,
-                NumericGradient([&](const Doubles& at) { return Reference(c, at, k64, v64).out; },
-                                q64, weights),
-                kGradientTolerance);
-    ExpectClose(actual.dk,
-                NumericGradient([&](const Doubles& at) { return Reference(c, q64, at, v64).out; },
-                                k64, weights),
-                kGradientTolerance);
-    ExpectClose(actual.dv,
-                NumericGradient([&](const Doubles& at) { return Reference(c, q64, k64, at).out; },
-                                v64, weights),
-                kGradientTolerance);
+    ExpectClose(
+        actual.dq,
+        NumericGradient([&](const Doubles& at) { return AttentionReference(c, at, k64, v64).out; },
+                        q64, weights),
+        kGradientTolerance);
+    ExpectClose(
+        actual.dk,
+        NumericGradient([&](const Doubles& at) { return AttentionReference(c, q64, at, v64).out; },
+                        k64, weights),
+        kGradientTolerance);
+    ExpectClose(
+        actual.dv,
+        NumericGradient([&](const Doubles& at) { return AttentionReference(c, q64, k64, at).out; },
+                        v64, weights),
+        kGradientTolerance);
   }
 }
 
 TEST_P(AttentionTest, GradientsOfManyBlocksMatchTheDefinition) {
-  const std::vector<Case> cases = {
+  const std::vector<testing::AttentionCase> cases = {
       {1, 300, 300, 3, 1, 64, Options(64), {}},
       {2, 200, 200, 4, 2, 24, Options(24, 33), Documents(2, 200, {10, 90, 127, 128})},
       {1, 300, 300, 2, 2, 16, Options(16, 70), {}},
@@ -259,15 +153,15 @@ TEST_P(AttentionTest, GradientsOfManyBlocksMatchTheDefinition) {
   };
   for (size_t n = 0; n < cases.size(); ++n) {
     SCOPED_TRACE(::testing::Message() << "case " << n);
-    const Case& c = cases[n];
+    const testing::AttentionCase& c = cases[n];
     const std::vector<float> q = Random(c.QueryShape().NumElements(), 1, 2);
     const std::vector<float> k = Random(c.KeyShape().NumElements(), 2, 2);
     const std::vector<float> v = Random(c.KeyShape().NumElements(), 3);
     const std::vector<float> dout = Random(c.QueryShape().NumElements(), 4);
     Run(c, q, k, v);
     const Gradients actual = RunBackward(c, dout);
-    const Gradients64 expected =
-        ReferenceBackward(c, ToDoubles(q), ToDoubles(k), ToDoubles(v), ToDoubles(dout));
+    const testing::AttentionGradients expected =
+        AttentionBackwardReference(c, ToDoubles(q), ToDoubles(k), ToDoubles(v), ToDoubles(dout));
     ExpectClose(actual.dq, expected.dq, kGradientTolerance);
     ExpectClose(actual.dk, expected.dk, kGradientTolerance);
     ExpectClose(actual.dv, expected.dv, kGradientTolerance);
@@ -278,7 +172,7 @@ TEST_P(AttentionTest, PackedDocumentsEqualSeparateOnes) {
   constexpr int64_t kHeads = 2;
   constexpr int64_t kWidth = 16;
   const std::vector<int32_t> lengths = {70, 1, 129};
-  const Case packed = {
+  const testing::AttentionCase packed = {
       1, 200, 200, kHeads, 1, kWidth, Options(kWidth), Documents(1, 200, {70, 71})};
   const std::vector<float> q = Random(packed.QueryShape().NumElements(), 1);
   const std::vector<float> k = Random(packed.KeyShape().NumElements(), 2);
@@ -294,7 +188,8 @@ TEST_P(AttentionTest, PackedDocumentsEqualSeparateOnes) {
       return std::vector<float>(all.begin() + start * heads * kWidth,
                                 all.begin() + (start + length) * heads * kWidth);
     };
-    const Case alone = {1, length, length, kHeads, 1, kWidth, Options(kWidth), {}};
+    const testing::AttentionCase alone = {1, length, length,          kHeads,
+                                          1, kWidth, Options(kWidth), {}};
     Run(alone, slice(q, kHeads), slice(k, 1), slice(v, 1));
     ExpectClose(Download(out_), ToDoubles(slice(out, kHeads)), kForwardTolerance);
     const Gradients apart = RunBackward(alone, slice(dout, kHeads));
@@ -313,7 +208,7 @@ TEST_P(AttentionTest, AWindowOfWSeesExactlyWKeys) {
   // All scores are equal and value j is e_j summed by indicator: out = (keys seen) / W.
   constexpr int64_t kTokens = 200;
   for (const int32_t window : {1, 2, 63, 64, 65, 150}) {
-    const Case c = {1, kTokens, kTokens, 1, 1, 2, Options(2, window), {}};
+    const testing::AttentionCase c = {1, kTokens, kTokens, 1, 1, 2, Options(2, window), {}};
     const std::vector<float> zeros(kTokens * 2);
     std::vector<float> v(kTokens * 2);
     for (int64_t j = 0; j < kTokens; ++j) v[2 * j] = static_cast<float>(j);
@@ -330,7 +225,8 @@ TEST_P(AttentionTest, AWindowOfWSeesExactlyWKeys) {
 }
 
 TEST_P(AttentionTest, GivesTheSameBitsOnAnyNumberOfThreads) {
-  const Case c = {2, 200, 200, 6, 2, 24, Options(24, 90), Documents(2, 200, {50, 128})};
+  const testing::AttentionCase c = {
+      2, 200, 200, 6, 2, 24, Options(24, 90), Documents(2, 200, {50, 128})};
   const std::vector<float> q = Random(c.QueryShape().NumElements(), 1);
   const std::vector<float> k = Random(c.KeyShape().NumElements(), 2);
   const std::vector<float> v = Random(c.KeyShape().NumElements(), 3);

@@ -162,64 +162,72 @@ TEST_P(BFloat16Test, BiasGradientsAreFloats) {
 }
 
 TEST_P(BFloat16Test, EmbeddingCopiesAndItsGradientIsFloatOrRounded) {
-  const Pair table = Values({9, kWidth}, 1);
-  const Pair dout = Values({4, kWidth}, 2);
-  const auto ids = UploadInts({3, 0, kElsewhere, 3});
-  const Pair out = Outputs({4, kWidth});
-  ops_->Embedding(out.narrow.view(), Ints(ids), table.narrow.view());
-  ops_->Embedding(out.wide.view(), Ints(ids), table.wide.view());
-  ExpectOneRoundingOf(out, 0);
-  const auto narrow = Upload(std::vector<float>(9 * kWidth, 1.0f), {9, kWidth});
-  const auto wide = Upload(std::vector<float>(9 * kWidth, 1.0f), {9, kWidth});
-  ops_->EmbeddingBackward(narrow.view(), Ints(ids), dout.narrow.view());
-  ops_->EmbeddingBackward(wide.view(), Ints(ids), dout.wide.view());
-  EXPECT_EQ(Download(narrow), Download(wide));
-  ops_->EmbeddingBackward(table.narrow.view(), Ints(ids), dout.narrow.view());
-  ops_->EmbeddingBackward(table.wide.view(), Ints(ids), dout.wide.view());
-  ExpectOneRoundingOf(table, 0x1p-8);  // a row was added to twice
+  for (const int64_t width : {77, 264}) {
+    SCOPED_TRACE(::testing::Message() << "width " << width);
+    const Pair table = Values({9, width}, 1);
+    const Pair dout = Values({4, width}, 2);
+    const auto ids = UploadInts({3, 0, kElsewhere, 3});
+    const Pair out = Outputs({4, width});
+    ops_->Embedding(out.narrow.view(), Ints(ids), table.narrow.view());
+    ops_->Embedding(out.wide.view(), Ints(ids), table.wide.view());
+    ExpectOneRoundingOf(out, 0);
+    const auto narrow = Upload(std::vector<float>(9 * width, 1.0f), {9, width});
+    const auto wide = Upload(std::vector<float>(9 * width, 1.0f), {9, width});
+    ops_->EmbeddingBackward(narrow.view(), Ints(ids), dout.narrow.view());
+    ops_->EmbeddingBackward(wide.view(), Ints(ids), dout.wide.view());
+    EXPECT_EQ(Download(narrow), Download(wide));
+    ops_->EmbeddingBackward(table.narrow.view(), Ints(ids), dout.narrow.view());
+    ops_->EmbeddingBackward(table.wide.view(), Ints(ids), dout.wide.view());
+    ExpectOneRoundingOf(table, 0x1p-8);  // a row was added to twice
+  }
 }
 
 TEST_P(BFloat16Test, NormsRoundOnceAndTheirStatisticsAreFloats) {
-  const Pair x = Values(kMatrix, 1, 3);
-  const Pair weight = Values({kWidth}, 2);
-  const Pair bias = Values({kWidth}, 3);
-  const Pair dout = Values(kMatrix, 4);
-  const Pair out = Outputs(kMatrix);
-  const Pair dx = Outputs(kMatrix);
-  const auto run = [&](PooledTensor Pair::*type) {
-    const auto mean = Garbage({kRows});
-    const auto rstd = Garbage({kRows});
-    const auto dweight = Upload(std::vector<float>(kWidth), {kWidth});
-    const auto dbias = Upload(std::vector<float>(kWidth), {kWidth});
-    ops_->LayerNorm((out.*type).view(), mean.view(), rstd.view(), (x.*type).view(),
-                    (weight.*type).view(), (bias.*type).view(), 1e-5f);
-    ops_->LayerNormBackward((dx.*type).view(), dweight.view(), dbias.view(), (dout.*type).view(),
-                            (x.*type).view(), (weight.*type).view(), mean.view(), rstd.view());
-    return testing::Concatenate(
-        {Download(mean), Download(rstd), Download(dweight), Download(dbias)});
-  };
-  EXPECT_EQ(run(&Pair::narrow), run(&Pair::wide));
-  ExpectOneRoundingOf(out);
-  ExpectOneRoundingOf(dx);
-  const auto run_rms = [&](PooledTensor Pair::*type) {
-    const auto rstd = Garbage({kRows});
-    const auto dweight = Upload(std::vector<float>(kWidth), {kWidth});
-    ops_->RmsNorm((out.*type).view(), rstd.view(), (x.*type).view(), (weight.*type).view(), 1e-5f,
-                  1.0f);
-    ops_->RmsNormBackward((dx.*type).view(), dweight.view(), (dout.*type).view(), (x.*type).view(),
-                          (weight.*type).view(), rstd.view(), 1.0f);
-    return testing::Concatenate({Download(rstd), Download(dweight)});
-  };
-  EXPECT_EQ(run_rms(&Pair::narrow), run_rms(&Pair::wide));
-  ExpectOneRoundingOf(out);
-  ExpectOneRoundingOf(dx);
+  for (const int64_t width : {77, 128, 264, 2056}) {
+    SCOPED_TRACE(::testing::Message() << "width " << width);
+    const int64_t rows = width > 1024 ? 9 : kRows;
+    const Shape matrix = {rows, width};
+    const Pair x = Values(matrix, 1, 3);
+    const Pair weight = Values({width}, 2);
+    const Pair bias = Values({width}, 3);
+    const Pair dout = Values(matrix, 4);
+    const Pair out = Outputs(matrix);
+    const Pair dx = Outputs(matrix);
+    const auto run = [&](PooledTensor Pair::*type) {
+      const auto mean = Garbage({rows});
+      const auto rstd = Garbage({rows});
+      const auto dweight = Upload(std::vector<float>(width), {width});
+      const auto dbias = Upload(std::vector<float>(width), {width});
+      ops_->LayerNorm((out.*type).view(), mean.view(), rstd.view(), (x.*type).view(),
+                      (weight.*type).view(), (bias.*type).view(), 1e-5f);
+      ops_->LayerNormBackward((dx.*type).view(), dweight.view(), dbias.view(), (dout.*type).view(),
+                              (x.*type).view(), (weight.*type).view(), mean.view(), rstd.view());
+      return testing::Concatenate(
+          {Download(mean), Download(rstd), Download(dweight), Download(dbias)});
+    };
+    EXPECT_EQ(run(&Pair::narrow), run(&Pair::wide));
+    ExpectOneRoundingOf(out);
+    ExpectOneRoundingOf(dx);
+    const auto run_rms = [&](PooledTensor Pair::*type) {
+      const auto rstd = Garbage({rows});
+      const auto dweight = Upload(std::vector<float>(width), {width});
+      ops_->RmsNorm((out.*type).view(), rstd.view(), (x.*type).view(), (weight.*type).view(), 1e-5f,
+                    1.0f);
+      ops_->RmsNormBackward((dx.*type).view(), dweight.view(), (dout.*type).view(),
+                            (x.*type).view(), (weight.*type).view(), rstd.view(), 1.0f);
+      return testing::Concatenate({Download(rstd), Download(dweight)});
+    };
+    EXPECT_EQ(run_rms(&Pair::narrow), run_rms(&Pair::wide));
+    ExpectOneRoundingOf(out);
+    ExpectOneRoundingOf(dx);
+  }
 }
 
 TEST_P(BFloat16Test, RotaryRoundsOnce) {
-  const Pair x = Values({kRows, 3, 24}, 1);
-  const Pair out = Outputs({kRows, 3, 24});
-  const auto cos = Upload(Random(50 * 12, 2), {50, 12});
-  const auto sin = Upload(Random(50 * 12, 3), {50, 12});
+  const Pair x = Values({kRows, 3, 32}, 1);
+  const Pair out = Outputs({kRows, 3, 32});
+  const auto cos = Upload(Random(50 * 16, 2), {50, 16});
+  const auto sin = Upload(Random(50 * 16, 3), {50, 16});
   std::vector<int32_t> positions;
   for (int32_t n = 0; n < kRows; ++n) positions.push_back(n * 7 % 50);
   const auto ids = UploadInts(positions);
@@ -290,35 +298,37 @@ TEST_P(BFloat16Test, AttentionRoundsItsResultsOnce) {
 }
 
 TEST_P(BFloat16Test, CrossEntropyHasFloatLossesAndRoundsTheGradientsOfLogits) {
-  constexpr int64_t kVocabulary = 1311;
-  const Pair x = Values(kMatrix, 1, 2);
-  const Pair weight = Values({kVocabulary, kWidth}, 2, 0.5f);
-  std::vector<int32_t> ids;
-  for (int32_t n = 0; n < kRows; ++n) ids.push_back(n % 3 == 1 ? kIgnoredTarget : n * 37 % 1311);
-  const auto targets = UploadInts(ids);
-  const Pair dx = Outputs(kMatrix);
-  const auto run = [&](PooledTensor Pair::*type, const PooledTensor& nll,
-                       const PooledTensor& dweight) {
-    ops_->LinearCrossEntropyWithGradient(nll.view(), (dx.*type).view(), dweight.view(),
-                                         (x.*type).view(), (weight.*type).view(), Ints(targets),
-                                         0.5f, nullptr);
-  };
-  const auto narrow_nll = Garbage({kRows});
-  const auto wide_nll = Garbage({kRows});
-  const auto narrow_dweight =
-      Upload(std::vector<float>(kVocabulary * kWidth, 0.25f), {kVocabulary, kWidth});
-  const auto wide_dweight =
-      Upload(std::vector<float>(kVocabulary * kWidth, 0.25f), {kVocabulary, kWidth});
-  run(&Pair::narrow, narrow_nll, narrow_dweight);
-  run(&Pair::wide, wide_nll, wide_dweight);
-  testing::ExpectClose(Download(narrow_nll), testing::ToDoubles(Download(wide_nll)), 1e-6);
-  // Terms of the sums are rounded, each to 2^-9 of itself.
-  ExpectOneRoundingOf(dx, 0x1p-8);
-  ExpectOneRounding(Download(narrow_dweight), Download(wide_dweight), 0x1p-9);
-  const auto alone = Garbage({kRows});
-  ops_->LinearCrossEntropy(alone.view(), x.narrow.view(), weight.narrow.view(), Ints(targets),
-                           nullptr);
-  EXPECT_EQ(Download(alone), Download(narrow_nll));
+  for (const int64_t vocabulary : {1311, 1312}) {
+    SCOPED_TRACE(::testing::Message() << "vocabulary " << vocabulary);
+    const Pair x = Values(kMatrix, 1, 2);
+    const Pair weight = Values({vocabulary, kWidth}, 2, 0.5f);
+    std::vector<int32_t> ids;
+    for (int32_t n = 0; n < kRows; ++n) ids.push_back(n % 3 == 1 ? kIgnoredTarget : n * 37 % 1311);
+    const auto targets = UploadInts(ids);
+    const Pair dx = Outputs(kMatrix);
+    const auto run = [&](PooledTensor Pair::*type, const PooledTensor& nll,
+                         const PooledTensor& dweight) {
+      ops_->LinearCrossEntropyWithGradient(nll.view(), (dx.*type).view(), dweight.view(),
+                                           (x.*type).view(), (weight.*type).view(), Ints(targets),
+                                           0.5f, nullptr);
+    };
+    const auto narrow_nll = Garbage({kRows});
+    const auto wide_nll = Garbage({kRows});
+    const auto narrow_dweight =
+        Upload(std::vector<float>(vocabulary * kWidth, 0.25f), {vocabulary, kWidth});
+    const auto wide_dweight =
+        Upload(std::vector<float>(vocabulary * kWidth, 0.25f), {vocabulary, kWidth});
+    run(&Pair::narrow, narrow_nll, narrow_dweight);
+    run(&Pair::wide, wide_nll, wide_dweight);
+    testing::ExpectClose(Download(narrow_nll), testing::ToDoubles(Download(wide_nll)), 1e-6);
+    // Terms of the sums are rounded, each to 2^-9 of itself.
+    ExpectOneRoundingOf(dx, 0x1p-8);
+    ExpectOneRounding(Download(narrow_dweight), Download(wide_dweight), 0x1p-9);
+    const auto alone = Garbage({kRows});
+    ops_->LinearCrossEntropy(alone.view(), x.narrow.view(), weight.narrow.view(), Ints(targets),
+                             nullptr);
+    EXPECT_EQ(Download(alone), Download(narrow_nll));
+  }
 }
 
 }  // namespace

@@ -125,6 +125,84 @@ TEST_P(CrossEntropyTest, ManyChunksOfRowsAndBlocksOfVocabularyMatchTheDefinition
   ExpectClose(actual.dweight, dweight, kGradientTolerance);
 }
 
+TEST_P(CrossEntropyTest, VocabulariesOfAnyLengthMatchFiniteDifferences) {
+  for (const int32_t vocabulary : {1, 8, 4511, 4808}) {
+    SCOPED_TRACE(::testing::Message() << "vocabulary " << vocabulary);
+    const size_t rows = 5;
+    const int64_t width = 2;
+    const std::vector<float> x = Random(rows * width, 1, 2);
+    const std::vector<float> weight = Random(vocabulary * width, 2);
+    const std::vector<int32_t> targets = Targets(rows, vocabulary);
+    const Outputs actual = Run(x, weight, std::vector<float>(weight.size()), targets, 1.0f);
+    const auto nll = [&](const Doubles& at) { return Reference(at, ToDoubles(weight), targets); };
+    ExpectClose(actual.nll, nll(ToDoubles(x)), kForwardTolerance);
+    ExpectClose(actual.dx, NumericGradient(nll, ToDoubles(x), Doubles(rows, 1)),
+                kGradientTolerance);
+  }
+}
+
+TEST_P(CrossEntropyTest, PartsOfTheVocabularyGiveWhatAllOfItGives) {
+  constexpr int64_t kRows = 300;
+  constexpr int64_t kWidth = 6;
+  constexpr int64_t kVocabulary = 91;
+  const std::vector<float> x = Random(kRows * kWidth, 1, 2);
+  const std::vector<float> weight = Random(kVocabulary * kWidth, 2);
+  const std::vector<int32_t> targets = Targets(kRows, kVocabulary);
+  const Outputs all = Run(x, weight, weight, targets, 0.5f);
+  const std::vector<int64_t> begins = {0, 40, 56, kVocabulary};
+  const int num_parts = 3;
+  // Each part's ends of rows, chunk after chunk. Parts run one after another, so twice: first to
+  // learn these, then to use those of the others.
+  std::vector<std::vector<std::vector<double>>> ends(num_parts);
+  Doubles dx(x.size());
+  std::vector<float> dweight;
+  for (int run = 0; run < 2 * num_parts; ++run) {
+    const int rank = run % num_parts;
+    const int64_t begin = begins[rank];
+    const int64_t count = begins[rank + 1] - begin;
+    size_t chunk = 0;
+    const VocabularyPart part = {
+        .num_parts = num_parts,
+        .largest_part = int64_t{1} << 20,  // as if another rank's were: chunks are short
+        .all_gather = [&](TensorView gathered, ConstTensorView mine) {
+          std::vector<double> host(static_cast<size_t>(mine.NumElements()));
+          stream_->CopyToHost(host.data(), mine.data, mine.NumBytes());
+          ASSERT_TRUE(stream_->Synchronize().ok());
+          if (run < num_parts) ends[rank].push_back(host);
+          std::vector<double> parts;
+          for (int p = 0; p < num_parts; ++p) {
+            const std::vector<double>& of_part = run < num_parts ? host : ends[p][chunk];
+            parts.insert(parts.end(), of_part.begin(), of_part.end());
+          }
+          ++chunk;
+          stream_->CopyFromHost(gathered.data, parts.data(), gathered.NumBytes());
+          ASSERT_TRUE(stream_->Synchronize().ok());
+        }};
+    std::vector<int32_t> here = targets;
+    for (int32_t& target : here) {
+      if (target == kIgnoredTarget) continue;
+      const bool is_here = target >= begin && target < begin + count;
+      target = is_here ? target - static_cast<int32_t>(begin) : kElsewhere;
+    }
+    const std::vector<float> rows(weight.begin() + begin * kWidth,
+                                  weight.begin() + (begin + count) * kWidth);
+    auto nll = Garbage({kRows});
+    auto part_dx = Garbage({kRows, kWidth});
+    auto part_dweight = Upload(rows, {count, kWidth});
+    ops_->LinearCrossEntropyWithGradient(
+        nll.view(), part_dx.view(), part_dweight.view(), Upload(x, {kRows, kWidth}).view(),
+        Upload(rows, {count, kWidth}).view(), Ints(UploadInts(here)), 0.5f, &part);
+    if (run < num_parts) continue;
+    EXPECT_GT(chunk, 1u);
+    ExpectClose(Download(nll), ToDoubles(all.nll), kForwardTolerance);
+    const std::vector<float> share = Download(part_dx);
+    for (size_t i = 0; i < dx.size(); ++i) dx[i] += double{share[i]};
+    dweight = Concatenate({dweight, Download(part_dweight)});
+  }
+  ExpectClose(all.dx, dx, kGradientTolerance);
+  ExpectClose(dweight, ToDoubles(all.dweight), kGradientTolerance);
+}
+
 TEST_P(CrossEntropyTest, TheLossAloneIsTheSame) {
   const std::vector<float> x = Random(300 * 20, 1, 2);
   const std::vector<float> weight = Random(700 * 20, 2);

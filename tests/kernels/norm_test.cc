@@ -125,6 +125,76 @@ TEST_P(NormTest, LayerNormMatchesTheFormulaAndItsDerivatives) {
   }
 }
 
+// Widths around those at which a device takes another way, rows that fill several chunks of sums,
+// and derivatives by their formulas: finite differences would take too long.
+TEST_P(NormTest, RowsOfAnyWidthMatchTheFormulasOfTheDerivatives) {
+  for (const int64_t width : {8, 64, 128, 136, 520, 1024, 1025, 2056, 12304, 25000}) {
+    SCOPED_TRACE(::testing::Message() << "width " << width);
+    const int64_t rows = width <= 128 ? 150 : width <= 1025 ? 70 : 9;
+    const Shape shape = {rows, width};
+    const auto count = static_cast<double>(width);
+    const std::vector<float> x = Random(rows * width, 1, 3);
+    const std::vector<float> w = Random(width, 2);
+    const std::vector<float> b = Random(width, 4);
+    const std::vector<float> dy = Random(rows * width, 3);
+    const auto x_view = Upload(x, shape);
+    const auto w_view = Upload(w, {width});
+    const auto dy_view = Upload(dy, shape);
+    auto out = Garbage(shape);
+    auto dx = Garbage(shape);
+    auto dw = Upload(w, {width});
+    auto db = Upload(b, {width});
+    auto mean = Garbage({rows});
+    auto rstd = Garbage({rows});
+    for (const bool centred : {false, true}) {
+      const double offset = centred ? 0 : 1;
+      Doubles dx_expected;
+      Doubles dw_expected = ToDoubles(w);
+      Doubles db_expected = ToDoubles(b);
+      for (int64_t row = 0; row < rows; ++row) {
+        const float* xr = x.data() + row * width;
+        const float* dyr = dy.data() + row * width;
+        double m = 0;
+        double variance = 0;
+        for (int64_t d = 0; d < width; ++d) m += centred ? xr[d] / count : 0;
+        for (int64_t d = 0; d < width; ++d) variance += std::pow(xr[d] - m, 2) / count;
+        const double r = 1 / std::sqrt(variance + double{kEps});
+        double shift = 0;
+        double slope = 0;
+        for (int64_t d = 0; d < width; ++d) {
+          const double g = dyr[d] * (offset + w[d]);
+          shift += centred ? g / count : 0;
+          slope += g * (xr[d] - m) * r / count;
+        }
+        for (int64_t d = 0; d < width; ++d) {
+          const double normal = (xr[d] - m) * r;
+          dx_expected.push_back(r * (dyr[d] * (offset + w[d]) - shift - normal * slope));
+          dw_expected[d] += dyr[d] * normal;
+          db_expected[d] += dyr[d];
+        }
+      }
+      if (centred) {
+        dw = Upload(w, {width});
+        ops_->LayerNorm(out.view(), mean.view(), rstd.view(), x_view.view(), w_view.view(),
+                        Upload(b, {width}).view(), kEps);
+        ExpectClose(Download(out), LayerNormReference(ToDoubles(x), ToDoubles(w), ToDoubles(b)),
+                    kForwardTolerance);
+        ops_->LayerNormBackward(dx.view(), dw.view(), db.view(), dy_view.view(), x_view.view(),
+                                w_view.view(), mean.view(), rstd.view());
+        ExpectClose(Download(db), db_expected, kGradientTolerance);
+      } else {
+        ops_->RmsNorm(out.view(), rstd.view(), x_view.view(), w_view.view(), kEps, 1);
+        ExpectClose(Download(out), RmsNormReference(ToDoubles(x), ToDoubles(w), 1),
+                    kForwardTolerance);
+        ops_->RmsNormBackward(dx.view(), dw.view(), dy_view.view(), x_view.view(), w_view.view(),
+                              rstd.view(), 1);
+      }
+      ExpectClose(Download(dx), dx_expected, kGradientTolerance);
+      ExpectClose(Download(dw), dw_expected, kGradientTolerance);
+    }
+  }
+}
+
 TEST_P(NormTest, WorksInPlace) {
   const std::vector<float> x = Random(40 * 33, 1);
   const auto w = Upload(Random(33, 2), {33});

@@ -13,11 +13,16 @@ class OpsTest : public testing::OnEachDevice {};
 INSTANTIATE_TEST_SUITE_P(, OpsTest, testing::AllDevices(), testing::DeviceName);
 
 TEST_P(OpsTest, TheRecipeNamesWhatTheBitsDependOn) {
+  EXPECT_EQ(CreateOps(*stream_)->Recipe(DType::kBF16), CreateOps(*stream_)->Recipe(DType::kBF16));
+  if (GetParam().type == DeviceType::kCuda) {
+    EXPECT_THAT(ops_->Recipe(DType::kF32),
+                ::testing::MatchesRegex("cuda sm_[0-9]+, cuBLASLt [0-9]+"));
+    return;
+  }
   EXPECT_THAT(ops_->Recipe(DType::kF32),
               ::testing::MatchesRegex("cpu x86-64-v[34], oneDNN [0-9]+\\.[0-9]+\\.[0-9]+"));
   EXPECT_THAT(ops_->Recipe(DType::kBF16),
               ::testing::MatchesRegex(".*, bf16 products (by AVX512-BF16|of converted fp32)"));
-  EXPECT_EQ(CreateOps(*stream_)->Recipe(DType::kBF16), CreateOps(*stream_)->Recipe(DType::kBF16));
 }
 
 TEST(ParallelFor, VisitsEachChunkOnceWithNoThreadsLeftForLibraries) {

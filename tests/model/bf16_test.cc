@@ -7,7 +7,7 @@
 #include "gtest/gtest.h"
 #include "model/key_value_cache.h"
 #include "parallel/thread/thread_communicator.h"
-#include "tests/model/model_on_cpu.h"
+#include "tests/model/model_on_device.h"
 #include "tests/model/tiny_config.h"
 
 namespace liquid {
@@ -16,7 +16,7 @@ namespace {
 using ::liquid::testing::AppendRow;
 using ::liquid::testing::Differentiate;
 using ::liquid::testing::Differentiated;
-using ::liquid::testing::ModelOnCpu;
+using ::liquid::testing::ModelOnDevice;
 using ::liquid::testing::OwnedBatch;
 using ::liquid::testing::PackedRow;
 using ::liquid::testing::TinyConfig;
@@ -40,7 +40,7 @@ double Distance(const std::vector<float>& a, const std::vector<float>& b) {
 }
 
 // fp32 weights that are those of `rounded`.
-void CopyWeights(ModelOnCpu& exact, const ModelOnCpu& rounded) {
+void CopyWeights(ModelOnDevice& exact, const ModelOnDevice& rounded) {
   exact.ops->Copy(exact.model->weights(), rounded.model->weights());
 }
 
@@ -48,8 +48,8 @@ class BFloat16ModelTest : public ::testing::TestWithParam<Family> {};
 
 TEST_P(BFloat16ModelTest, ComputesWhatFloatsDoWithinItsRoundings) {
   const ModelConfig config = TinyConfig(GetParam());
-  ModelOnCpu narrow = ModelOnCpu::Create(config, {}, DType::kBF16).value();
-  ModelOnCpu wide = ModelOnCpu::Create(config).value();
+  ModelOnDevice narrow = ModelOnDevice::Create(config, {}, DType::kBF16).value();
+  ModelOnDevice wide = ModelOnDevice::Create(config).value();
   InitializeWeights(5, *narrow.model);
   CopyWeights(wide, narrow);
   const Differentiated actual = Differentiate(*narrow.model, TwoRows(), 0.5f);
@@ -64,7 +64,7 @@ TEST_P(BFloat16ModelTest, ComputesWhatFloatsDoWithinItsRoundings) {
 }
 
 TEST_P(BFloat16ModelTest, RecomputingBlocksAndEvaluatingGiveTheSameBits) {
-  ModelOnCpu it = ModelOnCpu::Create(TinyConfig(GetParam()), {}, DType::kBF16).value();
+  ModelOnDevice it = ModelOnDevice::Create(TinyConfig(GetParam()), {}, DType::kBF16).value();
   InitializeWeights(5, *it.model);
   const Differentiated kept = Differentiate(*it.model, TwoRows(), 0.5f);
   const Differentiated again = Differentiate(*it.model, TwoRows(), 0.5f, Recompute::kBlock);
@@ -77,7 +77,7 @@ TEST_P(BFloat16ModelTest, RecomputingBlocksAndEvaluatingGiveTheSameBits) {
 }
 
 TEST_P(BFloat16ModelTest, ExtendingTokenByTokenGivesTheLogitsOfTheWholeRow) {
-  ModelOnCpu it = ModelOnCpu::Create(TinyConfig(GetParam()), {}, DType::kBF16).value();
+  ModelOnDevice it = ModelOnDevice::Create(TinyConfig(GetParam()), {}, DType::kBF16).value();
   InitializeWeights(5, *it.model);
   const std::vector<int32_t> tokens = {3, 14, 15, 9, 26, 5};
   const OwnedBatch row = PackedRow({tokens});
@@ -91,7 +91,7 @@ TEST_P(BFloat16ModelTest, ExtendingTokenByTokenGivesTheLogitsOfTheWholeRow) {
 
 TEST_P(BFloat16ModelTest, SpreadOverTwoRanksComputesWhatOneDoes) {
   const ModelConfig config = TinyConfig(GetParam());
-  ModelOnCpu alone = ModelOnCpu::Create(config, {}, DType::kBF16).value();
+  ModelOnDevice alone = ModelOnDevice::Create(config, {}, DType::kBF16).value();
   InitializeWeights(5, *alone.model);
   const Differentiated expected = Differentiate(*alone.model, TwoRows(), 0.5f);
   for (const bool sequence : {true, false}) {
@@ -101,8 +101,8 @@ TEST_P(BFloat16ModelTest, SpreadOverTwoRanksComputesWhatOneDoes) {
       std::vector<std::jthread> ranks;
       for (int rank = 0; rank < 2; ++rank) {
         ranks.emplace_back([&, rank] {
-          ModelOnCpu it =
-              ModelOnCpu::Create(config, {group[rank].get(), sequence}, DType::kBF16).value();
+          ModelOnDevice it =
+              ModelOnDevice::Create(config, {group[rank].get(), sequence}, DType::kBF16).value();
           InitializeWeights(5, *it.model);
           actual[rank] = Differentiate(*it.model, TwoRows(), 0.5f);
         });

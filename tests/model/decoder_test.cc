@@ -10,7 +10,7 @@
 
 #include "base/random.h"
 #include "gtest/gtest.h"
-#include "tests/model/model_on_cpu.h"
+#include "tests/model/model_on_device.h"
 #include "tests/model/tiny_config.h"
 
 namespace liquid {
@@ -19,7 +19,7 @@ namespace {
 using ::liquid::testing::AppendRow;
 using ::liquid::testing::Differentiate;
 using ::liquid::testing::Differentiated;
-using ::liquid::testing::ModelOnCpu;
+using ::liquid::testing::ModelOnDevice;
 using ::liquid::testing::OwnedBatch;
 using ::liquid::testing::PackedRow;
 using ::liquid::testing::TinyConfig;
@@ -29,8 +29,8 @@ const std::vector<int32_t> kSecond = {9, 3, 2, 36, 4, 6};
 
 class DecoderTest : public ::testing::TestWithParam<Family> {
  protected:
-  static ModelOnCpu Make(const ModelConfig& config) {
-    ModelOnCpu cpu = ModelOnCpu::Create(config).value();
+  static ModelOnDevice Make(const ModelConfig& config) {
+    ModelOnDevice cpu = ModelOnDevice::Create(config).value();
     InitializeWeights(5, *cpu.model);
     return cpu;
   }
@@ -50,7 +50,7 @@ class DecoderTest : public ::testing::TestWithParam<Family> {
 
 // Each parameter is moved along a random direction, both ways.
 TEST_P(DecoderTest, GradientsAreThoseOfTheLoss) {
-  ModelOnCpu cpu = Make(TinyConfig(GetParam()));
+  ModelOnDevice cpu = Make(TinyConfig(GetParam()));
   const OwnedBatch batch = TwoRows();
   const Differentiated result = Differentiate(*cpu.model, batch, 1.0f);
   for (size_t p = 0; p < cpu.model->parameters().size(); ++p) {
@@ -79,7 +79,7 @@ TEST_P(DecoderTest, GradientsAreThoseOfTheLoss) {
 }
 
 TEST_P(DecoderTest, LossesOfEvaluateAndForwardBackwardAreTheSame) {
-  ModelOnCpu cpu = Make(TinyConfig(GetParam()));
+  ModelOnDevice cpu = Make(TinyConfig(GetParam()));
   const OwnedBatch batch = TwoRows();
   std::vector<float> nll(batch.tokens.size());
   cpu.model->Evaluate(batch.view(), absl::MakeSpan(nll));
@@ -87,7 +87,7 @@ TEST_P(DecoderTest, LossesOfEvaluateAndForwardBackwardAreTheSame) {
 }
 
 TEST_P(DecoderTest, RecomputeChangesNoBit) {
-  ModelOnCpu cpu = Make(TinyConfig(GetParam()));
+  ModelOnDevice cpu = Make(TinyConfig(GetParam()));
   const Differentiated kept = Differentiate(*cpu.model, TwoRows(), 0.1f, Recompute::kNone);
   const Differentiated again = Differentiate(*cpu.model, TwoRows(), 0.1f, Recompute::kBlock);
   EXPECT_EQ(kept.nll, again.nll);
@@ -100,7 +100,7 @@ TEST_P(DecoderTest, RecomputeNeedsLessMemory) {
   config.windows.assign(8, 0);
   int64_t bytes[2];
   for (const Recompute recompute : {Recompute::kNone, Recompute::kBlock}) {
-    ModelOnCpu cpu = Make(config);
+    ModelOnDevice cpu = Make(config);
     const int64_t before = cpu.pool->allocated_bytes();
     Differentiate(*cpu.model, TwoRows(), 1.0f, recompute);
     bytes[static_cast<int>(recompute)] = cpu.pool->allocated_bytes() - before;
@@ -109,7 +109,7 @@ TEST_P(DecoderTest, RecomputeNeedsLessMemory) {
 }
 
 TEST_P(DecoderTest, PackedDocumentsAreAsIfAlone) {
-  ModelOnCpu cpu = Make(TinyConfig(GetParam()));
+  ModelOnDevice cpu = Make(TinyConfig(GetParam()));
   const Differentiated packed = Differentiate(*cpu.model, PackedRow({kFirst, kSecond}), 1.0f);
   const Differentiated first = Differentiate(*cpu.model, PackedRow({kFirst}), 1.0f);
   const Differentiated second = Differentiate(*cpu.model, PackedRow({kSecond}), 1.0f);
@@ -136,7 +136,7 @@ TEST_P(DecoderTest, BitsDoNotDependOnTheNumberOfThreads) {
   config.hidden_size = 96;
   config.head_dim = 24;
   config.intermediate_size = 200;
-  ModelOnCpu cpu = Make(config);
+  ModelOnDevice cpu = Make(config);
   const int threads = omp_get_max_threads();
   std::vector<Differentiated> results;
   for (const int count : {1, 2, 3}) {
@@ -151,7 +151,7 @@ TEST_P(DecoderTest, BitsDoNotDependOnTheNumberOfThreads) {
 }
 
 TEST_P(DecoderTest, OnlyTheFirstPassAllocates) {
-  ModelOnCpu cpu = Make(TinyConfig(GetParam()));
+  ModelOnDevice cpu = Make(TinyConfig(GetParam()));
   const int64_t at_rest = cpu.pool->used_bytes();
   Differentiate(*cpu.model, TwoRows(), 1.0f);
   const int64_t used = cpu.pool->used_bytes();
@@ -163,7 +163,7 @@ TEST_P(DecoderTest, OnlyTheFirstPassAllocates) {
 }
 
 TEST_P(DecoderTest, EachParameterIsHandedOutOnce) {
-  ModelOnCpu cpu = Make(TinyConfig(GetParam()));
+  ModelOnDevice cpu = Make(TinyConfig(GetParam()));
   const OwnedBatch batch = TwoRows();
   std::vector<int> calls(cpu.model->parameters().size(), 0);
   std::vector<float> nll(batch.tokens.size());
@@ -182,9 +182,9 @@ TEST_P(DecoderTest, EachParameterIsHandedOutOnce) {
 TEST_P(DecoderTest, LookUpsOfThePaddingTokenGiveItsRowNoGradient) {
   ModelConfig config = TinyConfig(GetParam());
   config.tie_word_embeddings = false;  // a tied head still gives it one
-  ModelOnCpu plain = Make(config);
+  ModelOnDevice plain = Make(config);
   config.pad_token_id = 9;
-  ModelOnCpu padded = Make(config);
+  ModelOnDevice padded = Make(config);
   const Differentiated with = Differentiate(*plain.model, TwoRows(), 1.0f);
   const Differentiated without = Differentiate(*padded.model, TwoRows(), 1.0f);
   EXPECT_EQ(with.nll, without.nll);
@@ -205,7 +205,7 @@ TEST_P(DecoderTest, AWindowHidesWhatLiesBeforeIt) {
   ModelConfig config = TinyConfig(GetParam());
   config.num_layers = 1;
   config.windows = {3};
-  ModelOnCpu cpu = Make(config);
+  ModelOnDevice cpu = Make(config);
   const auto losses = [&](int32_t changed) {
     std::vector<int32_t> tokens = kFirst;
     tokens[changed] = 30;
@@ -222,7 +222,7 @@ TEST_P(DecoderTest, AWindowHidesWhatLiesBeforeIt) {
 TEST_P(DecoderTest, GeneratingTokenByTokenGivesTheLogitsOfTheWholeSequence) {
   ModelConfig config = TinyConfig(GetParam());
   if (GetParam() == Family::kQwen2) config.windows = {0, 4, 3};
-  ModelOnCpu cpu = Make(config);
+  ModelOnDevice cpu = Make(config);
   const std::vector<float> whole = cpu.model->Inspect(PackedRow({kFirst}).view()).logits;
   const auto expect_row = [&](const std::vector<float>& logits, size_t row) {
     ASSERT_EQ(logits.size(), 37u);

@@ -15,7 +15,7 @@
 #include "checkpoint/hf_directory.h"
 #include "gtest/gtest.h"
 #include "nlohmann/json.hpp"
-#include "tests/model/model_on_cpu.h"
+#include "tests/model/model_on_device.h"
 #include "tests/model/spread_model.h"
 #include "tests/testing/status_matchers.h"
 
@@ -25,10 +25,11 @@ namespace {
 using ::liquid::testing::Differentiate;
 using ::liquid::testing::Differentiated;
 using ::liquid::testing::IsOk;
-using ::liquid::testing::ModelOnCpu;
+using ::liquid::testing::ModelOnDevice;
 using ::liquid::testing::OwnedBatch;
 using ::liquid::testing::SharedDirectory;
 using ::liquid::testing::SpreadModel;
+using ::liquid::testing::ToHost;
 
 // Four times or more what float32 costs, far below what a mistake costs.
 constexpr double kActivationBound = 3e-5;  // max|a-b| / max|b|
@@ -123,9 +124,8 @@ std::vector<float> WithoutKeyBias(const std::string& name, std::vector<float> va
   return values;
 }
 
-std::vector<float> Values(const Parameter& parameter) {
-  const float* data = parameter.value.f32();
-  return {data, data + parameter.value.NumElements()};
+std::vector<float> Values(Model& model, const Parameter& parameter) {
+  return ToHost(model.stream(), parameter.value);
 }
 
 double MeanLoss(const std::vector<float>& nll, const OwnedBatch& batch) {
@@ -135,39 +135,48 @@ double MeanLoss(const std::vector<float>& nll, const OwnedBatch& batch) {
 }
 
 // One AdamW update as the trainer does it, on exact sums. The norm before clipping.
-double Update(ModelOnCpu& cpu, const Differentiated& result, int64_t step,
+double Update(ModelOnDevice& on, const Differentiated& result, int64_t step,
               std::vector<PooledTensor>& moments) {
-  const absl::Span<const Parameter> parameters = cpu.model->parameters();
+  const absl::Span<const Parameter> parameters = on.model->parameters();
   double squares = 0;
-  int32_t flag = 0;
+  const PooledTensor flag = on.pool->Allocate(DType::kI32, {1});
+  on.ops->Fill(TensorView(flag.view().data, DType::kF32, {1}), 0.0f);
   std::vector<PooledTensor> sums;
   for (size_t i = 0; i < parameters.size(); ++i) {
     const Shape& shape = parameters[i].shape;
-    sums.push_back(cpu.pool->Allocate(DType::kI64, shape));
-    std::memset(sums[i].view().data, 0, sums[i].view().NumBytes());
-    cpu.ops->Accumulate(sums[i].view(), {result.gradients[i].data(), shape}, int64_t{1} << 62,
-                        &flag);
+    sums.push_back(on.pool->Allocate(DType::kI64, shape));
+    on.ops->Fill(TensorView(sums[i].view().data, DType::kF32, {2 * shape.NumElements()}), 0.0f);
+    const PooledTensor gradient = on.pool->AllocateF32(shape);
+    on.stream->CopyFromHost(gradient.view().data, result.gradients[i].data(),
+                            static_cast<size_t>(gradient.view().NumBytes()));
+    on.ops->Accumulate(sums[i].view(), gradient.view(), int64_t{1} << 62,
+                       static_cast<int32_t*>(flag.view().data));
     const int64_t num_chunks = (shape.NumElements() + kNormChunk - 1) / kNormChunk;
-    const PooledTensor chunks = cpu.pool->Allocate(DType::kF64, {num_chunks});
-    cpu.ops->SumOfSquares(chunks.view(), sums[i].view());
-    const auto* values = static_cast<const double*>(chunks.view().data);
-    for (int64_t c = 0; c < num_chunks; ++c) squares += values[c];
+    const PooledTensor chunks = on.pool->Allocate(DType::kF64, {num_chunks});
+    on.ops->SumOfSquares(chunks.view(), sums[i].view());
+    std::vector<double> values(static_cast<size_t>(num_chunks));
+    on.stream->CopyToHost(values.data(), chunks.view().data, values.size() * sizeof(double));
+    EXPECT_THAT(on.stream->Synchronize(), IsOk());
+    for (const double value : values) squares += value;
     if (step == 1) {
       for (int k = 0; k < 2; ++k) {
-        moments.push_back(cpu.pool->AllocateF32(shape));
-        cpu.ops->Fill(moments.back().view(), 0.0f);
+        moments.push_back(on.pool->AllocateF32(shape));
+        on.ops->Fill(moments.back().view(), 0.0f);
       }
     }
   }
-  EXPECT_EQ(flag, 0);
+  int32_t flagged = -1;
+  on.stream->CopyToHost(&flagged, flag.view().data, sizeof(flagged));
+  EXPECT_THAT(on.stream->Synchronize(), IsOk());
+  EXPECT_EQ(flagged, 0);
   AdamWOptions options;
   options.learning_rate = 1e-3f;
   options.step = step;
   options.gradient_scale = static_cast<float>(std::min(1.0, 1.0 / (std::sqrt(squares) + 1e-6)));
   for (size_t i = 0; i < parameters.size(); ++i) {
     options.weight_decay = parameters[i].decays ? 0.1f : 0.0f;
-    cpu.ops->AdamW(parameters[i].value, moments[2 * i].view(), moments[2 * i + 1].view(),
-                   sums[i].view(), options);
+    on.ops->AdamW(parameters[i].value, moments[2 * i].view(), moments[2 * i + 1].view(),
+                  sums[i].view(), options);
   }
   return std::sqrt(squares);
 }
@@ -179,9 +188,9 @@ std::string NameIn(const Golden& golden, const std::string& name) {
                                                                  : name;
 }
 
-void CompareActivations(ModelOnCpu& cpu, const Golden& golden, WorstErrors& worst) {
-  const Model::Activations activations = cpu.model->Inspect(golden.Batch().view());
-  const int64_t num_layers = cpu.model->config().num_layers;
+void CompareActivations(ModelOnDevice& on, const Golden& golden, WorstErrors& worst) {
+  const Model::Activations activations = on.model->Inspect(golden.Batch().view());
+  const int64_t num_layers = on.model->config().num_layers;
   ASSERT_EQ(static_cast<int64_t>(activations.hidden.size()), num_layers + 2);
   const auto compare = [&](const std::string& name, const std::vector<float>& values) {
     const double error = RelativeToLargest(values, golden.Floats(name));
@@ -195,10 +204,10 @@ void CompareActivations(ModelOnCpu& cpu, const Golden& golden, WorstErrors& wors
   compare("logits", activations.logits);
 }
 
-void CompareGradients(ModelOnCpu& cpu, const Golden& golden, const Differentiated& result,
+void CompareGradients(ModelOnDevice& on, const Golden& golden, const Differentiated& result,
                       WorstErrors& worst) {
   for (size_t i = 0; i < result.gradients.size(); ++i) {
-    const std::string name = "grad." + NameIn(golden, cpu.model->parameters()[i].name);
+    const std::string name = "grad." + NameIn(golden, on.model->parameters()[i].name);
     const std::vector<float> expected = golden.Floats(name);
     ASSERT_EQ(result.gradients[i].size(), expected.size()) << name;
     const double error = Norm(result.gradients[i], expected) / Norm(expected, {});
@@ -207,15 +216,15 @@ void CompareGradients(ModelOnCpu& cpu, const Golden& golden, const Differentiate
   }
 }
 
-void CompareParameters(ModelOnCpu& cpu, const Golden& golden,
+void CompareParameters(ModelOnDevice& on, const Golden& golden,
                        const std::vector<std::vector<float>>& initial, WorstErrors& worst) {
   std::vector<double> errors;
   for (size_t i = 0; i < initial.size(); ++i) {
-    const Parameter& parameter = cpu.model->parameters()[i];
+    const Parameter& parameter = on.model->parameters()[i];
     const std::string name = "param_step3." + NameIn(golden, parameter.name);
     const std::vector<float> expected = WithoutKeyBias(name, golden.Floats(name));
     const double change = Norm(expected, WithoutKeyBias(name, initial[i]));
-    errors.push_back(Norm(WithoutKeyBias(name, Values(parameter)), expected) / change);
+    errors.push_back(Norm(WithoutKeyBias(name, Values(*on.model, parameter)), expected) / change);
     EXPECT_LE(errors.back(), kParameterBound) << name;
   }
   std::sort(errors.begin(), errors.end());
@@ -224,36 +233,37 @@ void CompareParameters(ModelOnCpu& cpu, const Golden& golden,
   EXPECT_LE(worst.median_parameter, kMedianParameterBound);
 }
 
-WorstErrors Compare(ModelOnCpu& cpu, const Golden& golden) {
+WorstErrors Compare(ModelOnDevice& on, const Golden& golden) {
   WorstErrors worst;
-  CompareActivations(cpu, golden, worst);
+  CompareActivations(on, golden, worst);
   const OwnedBatch batch = golden.Batch();
   const float scale = 1.0f / static_cast<float>(batch.num_scored());
   std::vector<std::vector<float>> initial;
-  for (const Parameter& parameter : cpu.model->parameters()) initial.push_back(Values(parameter));
+  for (const Parameter& parameter : on.model->parameters())
+    initial.push_back(Values(*on.model, parameter));
   std::vector<PooledTensor> moments;
   for (int step = 0; step < 3; ++step) {
-    const Differentiated result = Differentiate(*cpu.model, batch, scale);
+    const Differentiated result = Differentiate(*on.model, batch, scale);
     const double loss_error =
         std::abs(MeanLoss(result.nll, batch) - golden.Scalar(absl::StrCat("loss_step_", step)));
     if (step == 0) {
       worst.loss = loss_error;
       EXPECT_LE(loss_error, kLossBound);
-      CompareGradients(cpu, golden, result, worst);
+      CompareGradients(on, golden, result, worst);
     } else {
       worst.step_loss = std::max(worst.step_loss, loss_error);
     }
     const double expected_norm = golden.Scalar(absl::StrCat("grad_norm_step_", step));
-    const double norm = Update(cpu, result, step + 1, moments);
+    const double norm = Update(on, result, step + 1, moments);
     worst.norm = std::max(worst.norm, std::abs(norm - expected_norm) / expected_norm);
   }
   std::vector<float> nll(batch.tokens.size());
-  cpu.model->Evaluate(batch.view(), absl::MakeSpan(nll));
+  on.model->Evaluate(batch.view(), absl::MakeSpan(nll));
   worst.step_loss =
       std::max(worst.step_loss, std::abs(MeanLoss(nll, batch) - golden.Scalar("loss_step_3")));
   EXPECT_LE(worst.step_loss, kStepLossBound);
   EXPECT_LE(worst.norm, kNormBound);
-  CompareParameters(cpu, golden, initial, worst);
+  CompareParameters(on, golden, initial, worst);
   return worst;
 }
 
@@ -263,16 +273,17 @@ struct Spread {
   bool sequence = true;
 };
 
-void CompareDirectory(const std::string& directory, const Spread& spread = {}) {
+void CompareDirectory(const std::string& directory, const Spread& spread = {},
+                      DeviceType device = DeviceType::kCpu) {
   SCOPED_TRACE(directory);
   auto source = WeightSource::Open(directory, "golden");
   ASSERT_THAT(source, IsOk());
-  auto cpu = ModelOnCpu::Load(directory);
-  ASSERT_THAT(cpu, IsOk());
+  auto on = ModelOnDevice::Load(directory, device);
+  ASSERT_THAT(on, IsOk());
   if (spread.size > 1) {
-    cpu->model = std::make_unique<SpreadModel>(std::move(cpu->model), spread.size, spread.sequence);
+    on->model = std::make_unique<SpreadModel>(std::move(on->model), spread.size, spread.sequence);
   }
-  const WorstErrors worst = Compare(*cpu, Golden(*std::move(source)));
+  const WorstErrors worst = Compare(*on, Golden(*std::move(source)));
   std::printf(
       "%s on %d%s: activations %.1e loss %.1e gradients %.1e; three steps: losses %.1e norms %.1e "
       "parameters %.1e (median %.1e)\n",
@@ -296,6 +307,11 @@ class GoldenTest : public ::testing::TestWithParam<std::string> {
 };
 
 TEST_P(GoldenTest, ModelAgreesWithTheFloat64Reference) { CompareDirectory(directory_); }
+
+TEST_P(GoldenTest, SoDoesItOnCuda) {
+  if (CountCudaDevices().value_or(0) == 0) GTEST_SKIP() << "no CUDA device, nor emulation";
+  CompareDirectory(directory_, {}, DeviceType::kCuda);
+}
 
 TEST_P(GoldenTest, SoDoesItSpreadOverRanks) {
   const auto config = LoadModelConfig(directory_ + "/config.json");
@@ -347,8 +363,8 @@ TEST(GoldenTest, DirectoriesOfTheEnvironmentAgreeToo) {
 TEST(GoldenTest, LossOfEveryTokenOfAPretrainedModelAgrees) {
   const std::string directory = SharedDirectory() + "/golden/stories260K";
   if (!FileExists(directory)) GTEST_SKIP() << "no " << directory << "; set LIQUID_SHARED";
-  auto cpu = ModelOnCpu::Load(directory);
-  ASSERT_THAT(cpu, IsOk());
+  auto on = ModelOnDevice::Load(directory);
+  ASSERT_THAT(on, IsOk());
   std::ifstream file(directory + "/nll_llama2c_fp32.jsonl");
   double worst = 0;
   int num_tokens = 0;
@@ -358,7 +374,7 @@ TEST(GoldenTest, LossOfEveryTokenOfAPretrainedModelAgrees) {
     const OwnedBatch batch = testing::PackedRow({entry["ids"].get<std::vector<int32_t>>()});
     const auto expected = entry["nll_next"].get<std::vector<double>>();
     std::vector<float> nll(batch.tokens.size());
-    cpu->model->Evaluate(batch.view(), absl::MakeSpan(nll));
+    on->model->Evaluate(batch.view(), absl::MakeSpan(nll));
     for (size_t i = 0; i < expected.size(); ++i, ++num_tokens) {
       worst = std::max(worst, std::abs(expected[i] - static_cast<double>(nll[i])));
     }

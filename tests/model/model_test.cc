@@ -11,7 +11,7 @@
 #include "base/file.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
-#include "tests/model/model_on_cpu.h"
+#include "tests/model/model_on_device.h"
 #include "tests/model/tiny_config.h"
 #include "tests/testing/status_matchers.h"
 
@@ -19,7 +19,7 @@ namespace liquid {
 namespace {
 
 using ::liquid::testing::IsOk;
-using ::liquid::testing::ModelOnCpu;
+using ::liquid::testing::ModelOnDevice;
 using ::liquid::testing::StatusIs;
 using ::liquid::testing::TinyConfig;
 using ::testing::AllOf;
@@ -63,8 +63,8 @@ std::string WriteDirectory(const std::string& name, const Tensors& tensors) {
   return directory;
 }
 
-ModelOnCpu Initialized(const ModelConfig& config, uint64_t seed) {
-  ModelOnCpu cpu = ModelOnCpu::Create(config).value();
+ModelOnDevice Initialized(const ModelConfig& config, uint64_t seed) {
+  ModelOnDevice cpu = ModelOnDevice::Create(config).value();
   InitializeWeights(seed, *cpu.model);
   return cpu;
 }
@@ -78,8 +78,8 @@ void ExpectSameWeights(const Model& a, const Model& b) {
 
 TEST(LoadWeightsTest, ReadsWhatWasWritten) {
   for (const Family family : {Family::kLlama, Family::kQwen2, Family::kQwen3, Family::kGpt2}) {
-    const ModelOnCpu written = Initialized(TinyConfig(family), 1);
-    ModelOnCpu read = Initialized(TinyConfig(family), 2);
+    const ModelOnDevice written = Initialized(TinyConfig(family), 1);
+    ModelOnDevice read = Initialized(TinyConfig(family), 2);
     std::vector<std::string> ignored;
     const std::string directory = WriteDirectory("same", TensorsOf(*written.model));
     ASSERT_THAT(LoadWeights(directory, *read.model, &ignored), IsOk());
@@ -89,7 +89,7 @@ TEST(LoadWeightsTest, ReadsWhatWasWritten) {
 }
 
 TEST(LoadWeightsTest, Gpt2NamesMayLackTheirPrefix) {
-  const ModelOnCpu written = Initialized(TinyConfig(Family::kGpt2), 1);
+  const ModelOnDevice written = Initialized(TinyConfig(Family::kGpt2), 1);
   Tensors bare;
   for (const auto& [name, tensor] : TensorsOf(*written.model)) {
     bare[name.substr(std::strlen("transformer."))] = tensor;
@@ -97,7 +97,7 @@ TEST(LoadWeightsTest, Gpt2NamesMayLackTheirPrefix) {
   bare["h.0.attn.bias"] = {{1, 1, 2, 2}, {1, 0, 1, 1}};
   bare["h.0.attn.masked_bias"] = {{1}, {-1e4f}};
   bare["lm_head.weight"] = bare["wte.weight"];
-  ModelOnCpu read = Initialized(TinyConfig(Family::kGpt2), 2);
+  ModelOnDevice read = Initialized(TinyConfig(Family::kGpt2), 2);
   std::vector<std::string> ignored;
   ASSERT_THAT(LoadWeights(WriteDirectory("bare", bare), *read.model, &ignored), IsOk());
   EXPECT_THAT(ignored, ElementsAre());
@@ -105,7 +105,7 @@ TEST(LoadWeightsTest, Gpt2NamesMayLackTheirPrefix) {
 }
 
 TEST(LoadWeightsTest, TensorsOfNoMeaningAreListed) {
-  ModelOnCpu cpu = Initialized(TinyConfig(Family::kQwen3), 1);
+  ModelOnDevice cpu = Initialized(TinyConfig(Family::kQwen3), 1);
   Tensors tensors = TensorsOf(*cpu.model);
   tensors["lm_head.weight"] = tensors["model.embed_tokens.weight"];  // tied: known and unused
   tensors["model.layers.0.self_attn.rotary_emb.inv_freq"] = {{1}, {1}};
@@ -116,7 +116,7 @@ TEST(LoadWeightsTest, TensorsOfNoMeaningAreListed) {
 }
 
 TEST(LoadWeightsTest, AMissingTensorIsNotFoundByName) {
-  ModelOnCpu cpu = Initialized(TinyConfig(Family::kLlama), 1);
+  ModelOnDevice cpu = Initialized(TinyConfig(Family::kLlama), 1);
   Tensors tensors = TensorsOf(*cpu.model);
   tensors.erase("model.layers.1.mlp.up_proj.weight");
   EXPECT_THAT(
@@ -125,7 +125,7 @@ TEST(LoadWeightsTest, AMissingTensorIsNotFoundByName) {
 }
 
 TEST(LoadWeightsTest, AnotherShapeIsRefusedWithBoth) {
-  ModelOnCpu cpu = Initialized(TinyConfig(Family::kLlama), 1);
+  ModelOnDevice cpu = Initialized(TinyConfig(Family::kLlama), 1);
   Tensors tensors = TensorsOf(*cpu.model);
   tensors["model.layers.0.mlp.up_proj.weight"].shape = {24, 40};
   EXPECT_THAT(LoadWeights(WriteDirectory("shape", tensors), *cpu.model, nullptr),
@@ -135,9 +135,9 @@ TEST(LoadWeightsTest, AnotherShapeIsRefusedWithBoth) {
 }
 
 TEST(InitializeWeightsTest, AreAFunctionOfSeedNameAndPlace) {
-  const ModelOnCpu a = Initialized(TinyConfig(Family::kLlama), 1);
-  const ModelOnCpu b = Initialized(TinyConfig(Family::kLlama), 1);
-  const ModelOnCpu c = Initialized(TinyConfig(Family::kLlama), 2);
+  const ModelOnDevice a = Initialized(TinyConfig(Family::kLlama), 1);
+  const ModelOnDevice b = Initialized(TinyConfig(Family::kLlama), 1);
+  const ModelOnDevice c = Initialized(TinyConfig(Family::kLlama), 2);
   ExpectSameWeights(*a.model, *b.model);
   const std::string name = "model.layers.0.mlp.up_proj.weight";
   EXPECT_NE(TensorsOf(*a.model)[name].values, TensorsOf(*c.model)[name].values);
@@ -149,7 +149,7 @@ TEST(InitializeWeightsTest, AreAFunctionOfSeedNameAndPlace) {
 }
 
 TEST(InitializeWeightsTest, MatricesAreNormalNormsOneBiasesZero) {
-  ModelOnCpu cpu = Initialized(TinyConfig(Family::kGpt2), 3);
+  ModelOnDevice cpu = Initialized(TinyConfig(Family::kGpt2), 3);
   for (const auto& [name, tensor] : TensorsOf(*cpu.model)) {
     double square = 0;
     for (const float value : tensor.values) square += std::pow(value, 2.0);
@@ -163,7 +163,7 @@ TEST(InitializeWeightsTest, MatricesAreNormalNormsOneBiasesZero) {
 }
 
 TEST(ParametersTest, DecayIsForMatricesAlone) {
-  const ModelOnCpu cpu = Initialized(TinyConfig(Family::kQwen2), 1);
+  const ModelOnDevice cpu = Initialized(TinyConfig(Family::kQwen2), 1);
   for (const Parameter& parameter : cpu.model->parameters()) {
     EXPECT_EQ(parameter.decays, parameter.shape.rank() == 2) << parameter.name;
   }
@@ -172,7 +172,7 @@ TEST(ParametersTest, DecayIsForMatricesAlone) {
 TEST(TrainingFlopsTest, CountsProductsAndVisiblePairs) {
   ModelConfig config = TinyConfig(Family::kQwen2);
   config.windows = {0, 0, 2};
-  const ModelOnCpu cpu = Initialized(config, 1);
+  const ModelOnDevice cpu = Initialized(config, 1);
   const testing::OwnedBatch batch = testing::PackedRow({{1, 2, 3, 4}, {5, 6}});
   // Per layer: q and o [24,24], k and v [12,24], gate, up, down [40,24]; the head [37,24], tied.
   const double weights = 3 * (2 * 24 * 24 + 2 * 12 * 24 + 3 * 40 * 24) + 37 * 24;

@@ -14,7 +14,7 @@
 #include "kernels/cpu/team.h"
 #include "model/key_value_cache.h"
 #include "parallel/thread/thread_communicator.h"
-#include "tests/model/model_on_cpu.h"
+#include "tests/model/model_on_device.h"
 
 namespace liquid::testing {
 
@@ -24,7 +24,8 @@ class SpreadModel final : public Model {
   SpreadModel(std::unique_ptr<Model> whole, int size, bool sequence)
       : whole_(std::move(whole)), group_(CreateThreadWorld(size, absl::Seconds(60))), ranks_(size) {
     OnEachRank([&](int rank) {
-      ranks_[rank] = ModelOnCpu::Create(whole_->config(), {group_[rank].get(), sequence}).value();
+      ranks_[rank] =
+          ModelOnDevice::Create(whole_->config(), {group_[rank].get(), sequence}).value();
     });
   }
 
@@ -118,7 +119,7 @@ class SpreadModel final : public Model {
 
   const std::unique_ptr<Model> whole_;
   std::vector<std::unique_ptr<GangCommunicator>> group_;
-  std::vector<ModelOnCpu> ranks_;
+  std::vector<ModelOnDevice> ranks_;
   std::vector<int> order_;  // of the gradients
 };
 

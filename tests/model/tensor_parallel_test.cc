@@ -9,7 +9,7 @@
 #include "gmock/gmock.h"
 #include "kernels/cpu/team.h"
 #include "parallel/thread/thread_communicator.h"
-#include "tests/model/model_on_cpu.h"
+#include "tests/model/model_on_device.h"
 #include "tests/model/tiny_config.h"
 #include "tests/testing/status_matchers.h"
 
@@ -19,7 +19,7 @@ namespace {
 using ::liquid::testing::AppendRow;
 using ::liquid::testing::Differentiate;
 using ::liquid::testing::Differentiated;
-using ::liquid::testing::ModelOnCpu;
+using ::liquid::testing::ModelOnDevice;
 using ::liquid::testing::OwnedBatch;
 using ::liquid::testing::PackedRow;
 using ::liquid::testing::StatusIs;
@@ -58,13 +58,13 @@ Computed ComputeSpread(const ModelConfig& config, int size, bool sequence, Recom
                        std::vector<Computed>* on_rank) {
   auto group = CreateThreadWorld(size, absl::Seconds(60));
   on_rank->resize(size);
-  std::vector<ModelOnCpu> models(size);
+  std::vector<ModelOnDevice> models(size);
   {
     std::vector<std::jthread> ranks;
     for (int rank = 0; rank < size; ++rank) {
       ranks.emplace_back([&, rank] {
         SizeTeam(/*ranks_on_machine=*/64);  // one thread: ranks are many here
-        models[rank] = ModelOnCpu::Create(config, {group[rank].get(), sequence}).value();
+        models[rank] = ModelOnDevice::Create(config, {group[rank].get(), sequence}).value();
         InitializeWeights(5, *models[rank].model);
         (*on_rank)[rank] = Compute(*models[rank].model, recompute);
       });
@@ -106,7 +106,7 @@ class TensorParallelTest : public ::testing::TestWithParam<Spread> {};
 TEST_P(TensorParallelTest, ComputesWhatOneRankDoes) {
   const auto [family, size, sequence, recompute] = GetParam();
   const ModelConfig config = TinyConfig(family);
-  ModelOnCpu alone = ModelOnCpu::Create(config).value();
+  ModelOnDevice alone = ModelOnDevice::Create(config).value();
   InitializeWeights(5, *alone.model);
   const Computed expected = Compute(*alone.model, recompute);
   std::vector<Computed> on_rank;
@@ -170,7 +170,7 @@ TEST(PartitionTest, OnlyKeyAndValueHeadsAreShared) {
 
 TEST(PartitionTest, ADegreeThatHeadsCannotBeSpreadOverIsRefusedWithTheArithmetic) {
   auto group = CreateThreadWorld(3, absl::Seconds(60));
-  const auto model = ModelOnCpu::Create(TinyConfig(Family::kLlama), {.group = group[0].get()});
+  const auto model = ModelOnDevice::Create(TinyConfig(Family::kLlama), {.group = group[0].get()});
   EXPECT_THAT(model.status(),
               StatusIs(absl::StatusCode::kInvalidArgument,
                        HasSubstr("model.layers.0.self_attn.q_proj.weight: 4 attention heads cannot "

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <cstdlib>
 #include <memory>
 #include <ostream>
 #include <string>
@@ -17,7 +18,9 @@
 
 namespace liquid::testing {
 
-// A device, and which of its sets of kernels: on a CPU one per instruction set, best first.
+// A device, and which of its sets of kernels: on a CPU one per instruction set, best first. A GPU
+// has one. There is one if the tests run on a machine with it, or in emulation;
+// LIQUID_REQUIRE_CUDA=1 in the environment says that there must be.
 struct TestedDevice {
   DeviceType type;
   int kernels;
@@ -27,10 +30,15 @@ struct TestedDevice {
 class OnEachDevice : public ::testing::TestWithParam<TestedDevice> {
  protected:
   void SetUp() override {
-    ASSERT_EQ(GetParam().type, DeviceType::kCpu);
-    device_ = CreateCpuDevice();
-    stream_ = *device_->CreateStream();
-    ops_ = std::make_unique<CpuOps>(*stream_, *SimdLoopsAt(GetParam().kernels));
+    if (GetParam().type == DeviceType::kCuda) {
+      device_ = CreateCudaDevice(0).value();
+      stream_ = device_->CreateStream().value();
+      ops_ = CreateOps(*stream_);
+    } else {
+      device_ = CreateCpuDevice();
+      stream_ = *device_->CreateStream();
+      ops_ = std::make_unique<CpuOps>(*stream_, *SimdLoopsAt(GetParam().kernels));
+    }
     pool_ = std::make_unique<TensorPool>(*device_);
   }
 
@@ -74,15 +82,19 @@ class OnEachDevice : public ::testing::TestWithParam<TestedDevice> {
 inline auto AllDevices() {
   std::vector<TestedDevice> devices;
   for (int i = 0; SimdLoopsAt(i) != nullptr; ++i) devices.push_back({DeviceType::kCpu, i});
+  const char* require = std::getenv("LIQUID_REQUIRE_CUDA");
+  const bool is_required = require != nullptr && std::string(require) == "1";
+  if (is_required || CountCudaDevices().value_or(0) > 0) devices.push_back({DeviceType::kCuda, 0});
   return ::testing::ValuesIn(devices);
 }
 inline std::string DeviceName(const ::testing::TestParamInfo<TestedDevice>& info) {
+  if (info.param.type == DeviceType::kCuda) return "Cuda";
   std::string name = SimdLoopsAt(info.param.kernels)->isa;
   std::replace(name.begin(), name.end(), '-', '_');
   return "Cpu_" + name;
 }
 inline void PrintTo(const TestedDevice& device, std::ostream* out) {
-  *out << SimdLoopsAt(device.kernels)->isa;
+  *out << (device.type == DeviceType::kCuda ? "cuda" : SimdLoopsAt(device.kernels)->isa);
 }
 
 }  // namespace liquid::testing

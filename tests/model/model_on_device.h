@@ -1,6 +1,6 @@
-// A model on the CPU with all that it needs, and batches for it.
-#ifndef LIQUID_TESTS_MODEL_MODEL_ON_CPU_H_
-#define LIQUID_TESTS_MODEL_MODEL_ON_CPU_H_
+// A model on a device with all that it needs, and batches for it.
+#ifndef LIQUID_TESTS_MODEL_MODEL_ON_DEVICE_H_
+#define LIQUID_TESTS_MODEL_MODEL_ON_DEVICE_H_
 
 #include <cstdlib>
 #include <memory>
@@ -8,6 +8,7 @@
 #include <utility>
 #include <vector>
 
+#include "base/check.h"
 #include "base/status.h"
 #include "kernels/ops.h"
 #include "model/model.h"
@@ -22,18 +23,23 @@ inline std::string SharedDirectory() {
   return shared == nullptr ? "../shared" : shared;
 }
 
-struct ModelOnCpu {
+struct ModelOnDevice {
   std::unique_ptr<Device> device;
   std::unique_ptr<Stream> stream;
   std::unique_ptr<Ops> ops;
   std::unique_ptr<TensorPool> pool;
   std::unique_ptr<Model> model;
 
-  static absl::StatusOr<ModelOnCpu> Create(const ModelConfig& config,
-                                           const TensorParallel& tensor = {},
-                                           DType dtype = DType::kF32) {
-    ModelOnCpu it;
-    it.device = CreateCpuDevice();
+  static absl::StatusOr<ModelOnDevice> Create(const ModelConfig& config,
+                                              const TensorParallel& tensor = {},
+                                              DType dtype = DType::kF32,
+                                              DeviceType device = DeviceType::kCpu) {
+    ModelOnDevice it;
+    if (device == DeviceType::kCuda) {
+      LIQUID_ASSIGN_OR_RETURN(it.device, CreateCudaDevice(0));
+    } else {
+      it.device = CreateCpuDevice();
+    }
     LIQUID_ASSIGN_OR_RETURN(it.stream, it.device->CreateStream());
     it.ops = CreateOps(*it.stream);
     it.pool = std::make_unique<TensorPool>(*it.device);
@@ -41,13 +47,23 @@ struct ModelOnCpu {
                             CreateModel(config, *it.ops, *it.stream, *it.pool, tensor, dtype));
     return it;
   }
-  static absl::StatusOr<ModelOnCpu> Load(const std::string& directory) {
+  static absl::StatusOr<ModelOnDevice> Load(const std::string& directory,
+                                            DeviceType device = DeviceType::kCpu) {
     LIQUID_ASSIGN_OR_RETURN(const ModelConfig config, LoadModelConfig(directory + "/config.json"));
-    LIQUID_ASSIGN_OR_RETURN(ModelOnCpu it, Create(config));
+    LIQUID_ASSIGN_OR_RETURN(ModelOnDevice it, Create(config, {}, DType::kF32, device));
     LIQUID_RETURN_IF_ERROR(LoadWeights(directory, *it.model, nullptr));
     return it;
   }
 };
+
+// The values of a tensor on the stream's device.
+inline std::vector<float> ToHost(Stream& stream, const ConstTensorView& tensor) {
+  std::vector<float> values(static_cast<size_t>(tensor.NumElements()));
+  stream.CopyToHost(values.data(), tensor.f32(), values.size() * sizeof(float));
+  const absl::Status status = stream.Synchronize();
+  LIQUID_CHECK(status.ok(), status.ToString());
+  return values;
+}
 
 // A TokenBatch and its memory.
 struct OwnedBatch {
@@ -107,7 +123,7 @@ inline Differentiated Differentiate(Model& model, const OwnedBatch& batch, float
   model.ForwardBackward(
       batch.view(), loss_scale, recompute,
       [&](int index, ConstTensorView gradient) {
-        result.gradients[index].assign(gradient.f32(), gradient.f32() + gradient.NumElements());
+        result.gradients[index] = ToHost(model.stream(), gradient);
       },
       absl::MakeSpan(result.nll));
   return result;
@@ -115,4 +131,4 @@ inline Differentiated Differentiate(Model& model, const OwnedBatch& batch, float
 
 }  // namespace liquid::testing
 
-#endif  // LIQUID_TESTS_MODEL_MODEL_ON_CPU_H_
+#endif  // LIQUID_TESTS_MODEL_MODEL_ON_DEVICE_H_
