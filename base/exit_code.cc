@@ -16,7 +16,7 @@ constexpr char kPayload[] = "liquid/exit_code";
 
 bool IsExitCode(int code) {
   return (code >= static_cast<int>(ExitCode::kOk) &&
-          code <= static_cast<int>(ExitCode::kWrongAnswer)) ||
+          code <= static_cast<int>(ExitCode::kNoDevice)) ||
          code == static_cast<int>(ExitCode::kPreempted);
 }
 

@@ -17,6 +17,7 @@ enum class ExitCode : int {
   kPeerLost = 7,  // a worker or the coordinator is gone: start again
   kOutOfMemory = 8,
   kWrongAnswer = 9,  // this gang computed a slot wrong, twice against others: look at its machine
+  kNoDevice = 10,    // no driver, no GPU, or fewer GPUs than ranks on this machine
   kPreempted = 75,  // ended by a signal, state is saved: start again (EX_TEMPFAIL, "requeue")
 };
 

@@ -1,6 +1,7 @@
 // Collectives over a fixed group of ranks.
 //
-// Calls are enqueued and return nothing. The first failure is latched: from then
+// A group is for the memory of hosts, or of devices; of these it has a stream, on which its calls
+// are enqueued like operations. They return nothing. The first failure is latched: from then
 // on calls do nothing, and the tensors they were to write are unspecified. A
 // training step calls Wait() once, at its end, and is kept or dropped as a whole.
 // A group that failed is never repaired; the next generation makes a new one.

@@ -2,10 +2,12 @@
 
 #include "absl/strings/str_cat.h"
 #include "base/check.h"
+#include "base/status.h"
 
 namespace liquid {
 
-absl::StatusOr<GangMesh> GangMesh::Create(GangCommunicator& gang, int tensor_parallel) {
+absl::StatusOr<GangMesh> GangMesh::Create(GangCommunicator& gang, int tensor_parallel,
+                                          const DeviceGroups& devices) {
   LIQUID_CHECK(tensor_parallel >= 1, tensor_parallel);
   if (gang.size() % tensor_parallel != 0) {
     return absl::InvalidArgumentError(
@@ -16,28 +18,46 @@ absl::StatusOr<GangMesh> GangMesh::Create(GangCommunicator& gang, int tensor_par
   GangMesh mesh;
   mesh.gang_ = &gang;
   const int tensor_rank = gang.rank() % tensor_parallel;
-  mesh.tensor_ = gang.Split(gang.rank() / tensor_parallel);
-  mesh.replicas_ = gang.Split(tensor_rank);
+  mesh.tensor_.hosts = gang.Split(gang.rank() / tensor_parallel);
+  mesh.replicas_.hosts = gang.Split(tensor_rank);
   for (int size = 2; size < tensor_parallel; ++size) {
     if (tensor_parallel % size != 0) continue;
-    mesh.holders_.push_back(mesh.tensor_->Split(tensor_rank / size));
+    mesh.holders_.push_back({mesh.tensor_hosts().Split(tensor_rank / size), nullptr});
   }
+  if (devices.create != nullptr) LIQUID_RETURN_IF_ERROR(mesh.CreateOnDevices(devices));
   return mesh;
+}
+
+// All ranks of the gang go through the same groups in the same order.
+absl::Status GangMesh::CreateOnDevices(const DeviceGroups& devices) {
+  LIQUID_ASSIGN_OR_RETURN(tensor_.devices,
+                          devices.create(*tensor_.hosts, *devices.stream, "a replica"));
+  LIQUID_ASSIGN_OR_RETURN(replicas_.devices,
+                          devices.create(*replicas_.hosts, *devices.stream, "replicas"));
+  for (Group& group : holders_) {
+    LIQUID_ASSIGN_OR_RETURN(group.devices,
+                            devices.create(*group.hosts, *devices.stream, "a part's holders"));
+  }
+  LIQUID_ASSIGN_OR_RETURN(
+      beside_, devices.create(*replicas_.hosts, *devices.beside, "replicas, beside the backward"));
+  beside_stream_ = devices.beside;
+  return absl::OkStatus();
 }
 
 absl::Status GangMesh::Wait() const {
   absl::Status status = gang_->Wait(absl::InfiniteFuture());
-  status.Update(tensor_->Wait(absl::InfiniteFuture()));
-  status.Update(replicas_->Wait(absl::InfiniteFuture()));
-  for (const auto& group : holders_) status.Update(group->Wait(absl::InfiniteFuture()));
+  status.Update(tensor().Wait(absl::InfiniteFuture()));
+  status.Update(replicas().Wait(absl::InfiniteFuture()));
+  for (const Group& group : holders_) status.Update(group.computing().Wait(absl::InfiniteFuture()));
+  status.Update(beside().Wait(absl::InfiniteFuture()));
   return status;
 }
 
 GangCommunicator* GangMesh::holders(int num_holders) const {
   if (num_holders == 1) return nullptr;
-  if (num_holders == tensor_size()) return tensor_.get();
-  for (const auto& group : holders_) {
-    if (group->size() == num_holders) return group.get();
+  if (num_holders == tensor_size()) return &tensor();
+  for (const Group& group : holders_) {
+    if (group.hosts->size() == num_holders) return &group.computing();
   }
   LIQUID_CHECK(false, num_holders, " holders of ", tensor_size(), " tensor ranks");
 }

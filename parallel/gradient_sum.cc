@@ -51,7 +51,7 @@ GradientSum::GradientSum(Options options, const FlatLayout& layout, const GangMe
                                   : PooledTensor()),
       slice_storage_(is_cut() ? pool.Allocate(DTypeOf(options_.kind), {layout.slice_size()})
                               : PooledTensor()),
-      early_(mesh.replicas()),
+      early_(mesh.beside(), stream, mesh.beside_stream()),
       flag_(pool.Allocate(DType::kI32, {1})) {
   LIQUID_CHECK(layout.num_slices() == mesh.num_replicas() &&
                static_cast<int>(options_.num_holders.size()) == layout.num_tensors());
@@ -84,8 +84,6 @@ void GradientSum::FoldToOwners(int index, const float* gradient) {
         ops_.Accumulate(sum, ConstTensorView(gradient + first, {count}), limit_,
                         static_cast<int32_t*>(flag_.view().data));
       }
-      const absl::Status enqueued = stream_.Synchronize();
-      LIQUID_CHECK(enqueued.ok(), enqueued.ToString());
       mesh_.replicas().ReduceSum(sum, owner);
     }
   });
@@ -93,8 +91,6 @@ void GradientSum::FoldToOwners(int index, const float* gradient) {
 
 void GradientSum::Close(int index) {
   if (!is_cut()) return;
-  const absl::Status enqueued = stream_.Synchronize();
-  LIQUID_CHECK(enqueued.ok(), enqueued.ToString());
   const int64_t end =
       index + 1 < layout_.num_tensors() ? layout_.offset(index + 1) : layout_.total();
   early_.Add(slice_storage_.view(), storage_.view(), layout_.offset(index), end);
@@ -146,9 +142,14 @@ void GradientSum::CombineInGang(bool keeps) {
   mesh_.gang().AllReduceSum(TensorView(combined_scalars_, DType::kI64, {kNumScalars + 1}));
 }
 
-void GradientSum::CombineAcross(Communicator& rail) {
-  rail.AllReduceSum(combined_);
-  rail.AllReduceSum(TensorView(combined_scalars_, DType::kI64, {kNumScalars + 1}));
+absl::Status GradientSum::CombineAcross(const Rail& rail) {
+  rail.devices->AllReduceSum(combined_);
+  const absl::Status devices = rail.devices->Wait(absl::InfiniteFuture());
+  if (!devices.ok()) rail.hosts->Abort(devices);
+  rail.hosts->AllReduceSum(TensorView(combined_scalars_, DType::kI64, {kNumScalars + 1}));
+  const absl::Status hosts = rail.hosts->Wait(absl::InfiniteFuture());
+  if (!hosts.ok()) rail.devices->Abort(hosts);
+  return hosts;
 }
 
 void GradientSum::Clear() {

@@ -13,6 +13,7 @@
 #include "parallel/flat_layout.h"
 #include "parallel/gang_mesh.h"
 #include "parallel/overlapped_reduction.h"
+#include "parallel/rail.h"
 #include "tensor/pool.h"
 
 namespace liquid {
@@ -66,8 +67,9 @@ class GradientSum {
   // it is until Clear(), so that a combination that failed can be made again, with more slots or
   // other gangs.
   void CombineInGang(bool keeps);
-  // Then the same over several gangs. `rail`: the ranks with this one's number in all gangs.
-  void CombineAcross(Communicator& rail);
+  // Then the same over several gangs; the first failure of the rail's groups, with which the other
+  // one fails as well.
+  absl::Status CombineAcross(const Rail& rail);
 
   // This rank's slice of the combined sums, [layout.slice_size()]: kI64 (exact) or kF32, as AdamW
   // and SumOfSquares take it.

@@ -1,7 +1,6 @@
 #include "parallel/overlapped_reduction.h"
 
 #include <algorithm>
-#include <cstring>
 
 #include "base/check.h"
 #include "parallel/flat_layout.h"
@@ -39,7 +38,11 @@ void OverlappedReduction::Finish() {
 }
 
 void OverlappedReduction::Cancel() {
-  queue_.Drain();
+  if (beside_ == nullptr) {
+    queue_.Drain();
+  } else {
+    stream_.WaitFor(*beside_);
+  }
   bucket_ = {};
   sent_.clear();
   has_begun_ = false;
@@ -48,23 +51,30 @@ void OverlappedReduction::Cancel() {
 void OverlappedReduction::Send(Range range) {
   if (range.first == range.second) return;
   sent_.push_back(range);
-  queue_.Post([this, range, slice = slice_, flat = flat_] {
-    const int64_t slice_size = slice.NumElements();
-    for (int64_t begin = range.first; begin < range.second;) {
-      const int owner = static_cast<int>(begin / slice_size);
-      const int64_t end = std::min(range.second, (owner + 1) * slice_size);
-      TensorView part = Elements(flat, begin, end);
-      if (owner == group_.rank()) {
-        // Summed in the slice: the flat array stays as it is.
-        const TensorView own =
-            Elements(slice, begin % slice_size, begin % slice_size + end - begin);
-        std::memcpy(own.data, part.data, static_cast<size_t>(own.NumBytes()));
-        part = own;
-      }
-      group_.ReduceSum(part, owner);
-      begin = end;
+  if (beside_ == nullptr) {
+    queue_.Post([this, range, slice = slice_, flat = flat_] { Reduce(range, slice, flat); });
+  } else {
+    beside_->WaitFor(stream_);
+    Reduce(range, slice_, flat_);
+  }
+}
+
+void OverlappedReduction::Reduce(Range range, const TensorView& slice, const TensorView& flat) {
+  const int64_t slice_size = slice.NumElements();
+  Stream& stream = beside_ != nullptr ? *beside_ : stream_;
+  for (int64_t begin = range.first; begin < range.second;) {
+    const int owner = static_cast<int>(begin / slice_size);
+    const int64_t end = std::min(range.second, (owner + 1) * slice_size);
+    TensorView part = Elements(flat, begin, end);
+    if (owner == group_.rank()) {
+      // Summed in the slice: the flat array stays as it is.
+      const TensorView own = Elements(slice, begin % slice_size, begin % slice_size + end - begin);
+      stream.CopyOnDevice(own.data, part.data, static_cast<size_t>(own.NumBytes()));
+      part = own;
     }
-  });
+    group_.ReduceSum(part, owner);
+    begin = end;
+  }
 }
 
 }  // namespace liquid

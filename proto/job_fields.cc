@@ -78,6 +78,7 @@ const std::vector<JobField>& JobFields() {
       {"training.slots_per_step", kNumber, "8", "[1, 65536]"},
       {"training.rows_per_slot", kNumber, "1", "[1, 65536]"},
       {"training.precision", kChoice, "fp32", "", {"fp32", "bf16"}},
+      {"training.device", kChoice, "auto", "", {"auto", "cpu", "cuda"}},
       {"training.shard", kChoice, "optimizer", "", {"optimizer", "gradients"}},
       {"training.gradient_sum", kChoice, "exact", "", {"exact", "fast"}},
       {"training.seed", kNumber, "42"},

@@ -37,7 +37,8 @@ std::string EffectiveYaml(const Job& job);
 //   content behind them is in the dataset digest, the fingerprint of the starting weights and the
 //   recipe, which a joining gang shows beside this digest;
 // - what changes no weight: `model.recompute`, `data.max_bad_rows`, `training.eval_every_steps`;
-// - what changes its last bits alone: `model.tensor_parallel`, `model.sequence_parallel`.
+// - what changes its last bits alone: `model.tensor_parallel`, `model.sequence_parallel`,
+//   `training.device`.
 // The text that is hashed: "liquid job 1\n", then "path=value\n" for each field in the order of
 // JobFields(), numbers as printf's %.17g or in decimal, lists separated by commas.
 std::string JobDigest(const Job& job);

@@ -99,7 +99,8 @@ std::vector<std::pair<std::string, std::string>> DecisiveValues(const Job& job) 
   static const auto& excluded = *new std::set<std::string_view>{
       "job", "model.recompute", "data.max_bad_rows", "training.eval_every_steps",
       // They change bits, but not what is computed: a checkpoint of one layout is one of any other.
-      "model.tensor_parallel", "model.sequence_parallel", "training.shard"};
+      "model.tensor_parallel", "model.sequence_parallel", "training.shard",
+      "training.device"};
   const auto as_it_is = [](const std::string& value) { return value; };
   std::vector<std::pair<std::string, std::string>> values;
   for (const JobField& field : JobFields()) {

@@ -28,6 +28,8 @@ class Stream {
   // `host` must stay unchanged until the copy has run.
   virtual void CopyFromHost(void* out, const void* host, size_t num_bytes) = 0;
   virtual void CopyToHost(void* host, const void* in, size_t num_bytes) = 0;
+  // Within the device; no overlap.
+  virtual void CopyOnDevice(void* out, const void* in, size_t num_bytes) = 0;
 
   // Later work here starts after all work enqueued on `other` so far.
   virtual void WaitFor(Stream& other) = 0;

@@ -103,6 +103,8 @@ absl::StatusOr<CheckpointReader> Checkpointing::Load(const std::string& director
   LIQUID_ASSIGN_OR_RETURN(CheckpointReader reader, CheckpointReader::Open(directory));
   LIQUID_RETURN_IF_ERROR(RefuseOtherOrigin(reader.state(), origin_, directory));
   LIQUID_RETURN_IF_ERROR(reader.ReadParts(HeldStateOf(state).parts, NumUsableCpus()));
+  state.on_host.StoreAll();
+  state.on_host.Wait();
   return reader;
 }
 
@@ -147,7 +149,11 @@ absl::StatusOr<bool> Checkpointing::Begin(const TrainState& state) {
   const CheckpointPolicy& policy = job_.checkpoint();
   request.retention = {policy.keep_last(), policy.keep_every_steps(), policy.keep_best()};
   absl::Status ready = allocation_.Wait();
-  if (ready.ok()) snapshot_->Take(parts_);
+  if (ready.ok()) {
+    state.on_host.FetchAll();
+    state.on_host.Wait();
+    snapshot_->Take(parts_);
+  }
   save_ = std::make_unique<CheckpointSave>(plan_, assignment_, *snapshot_, world_,
                                            std::move(request), std::move(ready));
   stall_ = absl::Now() - begin_;

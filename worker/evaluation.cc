@@ -45,7 +45,7 @@ absl::StatusOr<Evaluation::Outcome> Evaluation::Run(Communicator* rail) {
     state_.model.Evaluate(reader_.Read(rows), absl::MakeSpan(nll_));
     if (rail == nullptr) {
       int64_t asked = StopRequested() ? 1 : 0;
-      mesh.tensor().AllReduceSum(TensorView(&asked, DType::kI64, {1}));
+      mesh.tensor_hosts().AllReduceSum(TensorView(&asked, DType::kI64, {1}));
       LIQUID_RETURN_IF_ERROR(mesh.Wait());
       stops = asked != 0;
     }

@@ -187,7 +187,8 @@ absl::StatusOr<ExitCode> RunGang(GangCommunicator& world, const GangRunOptions& 
   LIQUID_ASSIGN_OR_RETURN(const DataPorts ports, OpenDataPorts(options, world));
   LIQUID_ASSIGN_OR_RETURN(const JobData data, PrepareJobData(job, world));
   const int64_t program_bytes = ResidentBytes();
-  LIQUID_ASSIGN_OR_RETURN(const Workbench bench, CreateWorkbench(job, data, world));
+  LIQUID_ASSIGN_OR_RETURN(const Workbench bench, CreateWorkbench(job, data, options.rank_on_machine,
+                                                          options.ranks_on_machine, world));
   const JobStream stream = JobStreamOf(job, data.train);
   const TrainingState origin = OriginOf(entrance.opened, data);
   TrainState state(*bench.model, *bench.mesh, *bench.ops, *bench.pool);
@@ -200,6 +201,8 @@ absl::StatusOr<ExitCode> RunGang(GangCommunicator& world, const GangRunOptions& 
     return absl::OkStatus();
   };
   LIQUID_RETURN_IF_ERROR(MeasureSlot(*bench.pool, *bench.ops, compute_probe, &memory));
+  // Once all that a slot needs was chosen.
+  LIQUID_ASSIGN_OR_RETURN(const std::string recipe, JobRecipe(job, *bench.ops, world));
   memory.program = program_bytes;
   Checkpointing checkpointing(job, stream, origin, world);
   const auto load_state = [&](int64_t max_step) {
@@ -216,7 +219,6 @@ absl::StatusOr<ExitCode> RunGang(GangCommunicator& world, const GangRunOptions& 
                           SumOverRanks(world, MeasurePeakFlops(PrecisionOf(job), *bench.ops,
                                                                *bench.stream, *bench.pool)));
 
-  LIQUID_ASSIGN_OR_RETURN(const std::string recipe, JobRecipe(job, *bench.ops, world));
   Join join = MakeJoin(job, origin, data, state, recipe, world);
   join.set_probe(probe);
   for (const std::string& address : ports.addresses) join.add_data_addresses(address);
@@ -243,8 +245,14 @@ absl::StatusOr<ExitCode> RunGang(GangCommunicator& world, const GangRunOptions& 
     evaluation.emplace(*data.eval, job.training().rows_per_slot(), state);
   }
   GangMember gang(world, entrance.client.get(), options.leave_by);
-  GangWorld gang_world(*ports.mine, options.sentinel, origin.job_digest,
-                       job.training().slots_per_step(), HeartbeatTimeout(job));
+  GangWorld::CreateDeviceRail create_device_rail;
+  if (bench.beside != nullptr) {
+    create_device_rail = [&](TcpGroup& hosts, absl::Time deadline) {
+      return CreateDeviceRail(job, hosts, *bench.stream, deadline);
+    };
+  }
+  GangWorld gang_world(*ports.mine, options.sentinel, std::move(create_device_rail),
+                       origin.job_digest, job.training().slots_per_step(), HeartbeatTimeout(job));
   if (entrance.client != nullptr) {
     entrance.client->SetInterrupt(
         [&gang_world](int64_t generation) { gang_world.Interrupt(generation); });

@@ -51,7 +51,7 @@ absl::Status GangWorld::Enter(const World& world, int64_t gang, int rank_in_gang
     }
   }
   exchange_.emplace(world.members_size(), slots_per_step_);
-  failure_ = rail_->Form(absl::Now() + kFormTimeouts * heartbeat_timeout_);
+  failure_ = Form(absl::Now() + kFormTimeouts * heartbeat_timeout_);
   if (!failure_.ok()) {
     const absl::Status why = failure_;
     for (const int place : rail_->unreached()) unreached_.push_back(gang_at(place));
@@ -60,6 +60,20 @@ absl::Status GangWorld::Enter(const World& world, int64_t gang, int rank_in_gang
     return why;
   }
   is_inside_ = true;
+  return absl::OkStatus();
+}
+
+absl::Status GangWorld::Form(absl::Time deadline) {
+  LIQUID_RETURN_IF_ERROR(rail_->Form(deadline));
+  both_ = {.hosts = rail_.get(), .devices = rail_.get()};
+  if (create_device_rail_ == nullptr) return absl::OkStatus();
+  auto created = create_device_rail_(*rail_, deadline);
+  if (!created.ok()) {
+    rail_->Abort(created.status());
+    return created.status();
+  }
+  device_rail_ = *std::move(created);
+  both_.devices = device_rail_.get();
   return absl::OkStatus();
 }
 
@@ -82,6 +96,7 @@ void GangWorld::Leave() {
     MutexLock lock(mutex_);
     interruptible_ = nullptr;
   }
+  device_rail_ = nullptr;
   rail_ = nullptr;
   exchange_.reset();
   disagreement_.reset();

@@ -3,6 +3,7 @@
 #define LIQUID_WORKER_GANG_WORLD_H_
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <set>
@@ -14,6 +15,7 @@
 #include "absl/time/time.h"
 #include "base/mutex.h"
 #include "parallel/communicator.h"
+#include "parallel/rail.h"
 #include "parallel/tcp/data_port.h"
 #include "parallel/tcp/sentinel.h"
 #include "parallel/tcp/tcp_group.h"
@@ -29,11 +31,18 @@ class GangWorld {
   static constexpr int kFormTimeouts = 2;
   static constexpr int kStallTimeouts = 4;
 
-  // `port` and `sentinel` (may be null) must outlive this. All waiting derives from the job's one
-  // knob, `heartbeat_timeout`.
-  GangWorld(DataPort& port, Sentinel* sentinel, std::string job_digest, int slots_per_step,
-            absl::Duration heartbeat_timeout)
+  // Makes a rail's group for the memory of devices, of that of their hosts, which outlives it.
+  // Collective; gives up at `deadline`, or once the hosts' group fails.
+  using CreateDeviceRail =
+      std::function<absl::StatusOr<std::unique_ptr<Communicator>>(TcpGroup& hosts, absl::Time)>;
+
+  // `port` and `sentinel` (may be null) must outlive this. `create_device_rail`: null where the
+  // ranks compute in the hosts' memory. All waiting derives from the job's one knob,
+  // `heartbeat_timeout`.
+  GangWorld(DataPort& port, Sentinel* sentinel, CreateDeviceRail create_device_rail,
+            std::string job_digest, int slots_per_step, absl::Duration heartbeat_timeout)
       : port_(port),
+        create_device_rail_(std::move(create_device_rail)),
         sentinel_(sentinel),
         job_digest_(std::move(job_digest)),
         slots_per_step_(slots_per_step),
@@ -51,8 +60,10 @@ class GangWorld {
   void Leave();
 
   bool is_inside() const { return is_inside_; }
-  int place() const { return place_; }      // in the member list
-  TcpGroup* rail() { return rail_.get(); }  // null while this is the only gang
+  int place() const { return place_; }  // in the member list
+  // Null while this is the only gang.
+  TcpGroup* host_rail() { return rail_.get(); }
+  const Rail* rail() const { return rail_ == nullptr ? nullptr : &both_; }
   int64_t gang_at(int place) const { return world_.members(place).gang(); }
 
   // From any thread: generation `generation` begins, so whatever waits on the rail of an older one
@@ -73,7 +84,10 @@ class GangWorld {
  private:
   ExchangeNews Judge(int64_t step);
 
+  absl::Status Form(absl::Time deadline);
+
   DataPort& port_;
+  const CreateDeviceRail create_device_rail_;
   Sentinel* const sentinel_;
   const std::string job_digest_;
   const int slots_per_step_;
@@ -82,6 +96,8 @@ class GangWorld {
   bool is_inside_ = false;
   int place_ = 0;
   std::unique_ptr<TcpGroup> rail_;
+  std::unique_ptr<Communicator> device_rail_;  // null: rail_ serves
+  Rail both_;
   std::optional<SlotExchange> exchange_;
   std::optional<SlotExchange::Disagreement> disagreement_;
   int64_t disagreement_step_ = 0;

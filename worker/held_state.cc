@@ -50,7 +50,7 @@ HeldState HeldStateOf(const TrainState& state) {
     const TensorSpec spec = SpecOf(parameter);
     held.model.push_back(spec);
     Hold(spec, parameter, 0, parameter.value.NumElements(),
-         static_cast<std::byte*>(parameter.value.data), &held.parts);
+         state.on_host.At(parameter.value.data), &held.parts);
     for (const auto& [kind, slice] : kinds) {
       held.optimizer.push_back({absl::StrCat(kind, ".", spec.name), DType::kF32, spec.shape});
     }
@@ -60,7 +60,7 @@ HeldState HeldStateOf(const TrainState& state) {
         for (size_t kind = 0; kind < kinds.size(); ++kind) {
           const TensorView mine = Elements(kinds[kind].second, at, at + end - begin);
           Hold(held.optimizer[kinds.size() * static_cast<size_t>(tensor) + kind],
-               parameters[tensor], begin, end, static_cast<std::byte*>(mine.data), &held.parts);
+               parameters[tensor], begin, end, state.on_host.At(mine.data), &held.parts);
         }
       });
   return held;

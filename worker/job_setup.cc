@@ -1,5 +1,6 @@
 #include "worker/job_setup.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -156,13 +157,18 @@ absl::StatusOr<std::string> JobRecipe(const Job& job, const Ops& ops, Communicat
       job.data().sequence_length(), "; config ", ToHex(HashBytes(*config)), "; tensor parallel ",
       job.model().tensor_parallel(), job.model().sequence_parallel() ? " with sequences" : "");
   LIQUID_ASSIGN_OR_RETURN(const std::vector<std::string> all, world.AllGatherMessages(mine));
-  for (size_t rank = 1; rank < all.size(); ++rank) {
-    if (all[rank] == all[0]) continue;
-    return absl::FailedPreconditionError(
-        absl::StrCat("rank ", rank, " computes by the recipe '", all[rank], "', rank 0 by '",
-                     all[0], "': start the gang on machines and files that are alike"));
+  const auto tensor_size = static_cast<size_t>(job.model().tensor_parallel());
+  for (size_t rank = tensor_size; rank < all.size(); ++rank) {
+    const size_t first = rank % tensor_size;  // of the same part of the model
+    if (all[rank] == all[first]) continue;
+    return absl::FailedPreconditionError(absl::StrCat(
+        "rank ", rank, " computes by the recipe '", all[rank], "', rank ", first, " by '",
+        all[first], "': start the gang on machines and files that are alike"));
   }
-  return mine;
+  // Parts of a vocabulary may differ in size, and so in what is chosen for them.
+  std::vector<std::string> parts(all.begin(), all.begin() + static_cast<int64_t>(tensor_size));
+  parts.erase(std::unique(parts.begin(), parts.end()), parts.end());
+  return absl::StrJoin(parts, "; and ");
 }
 
 }  // namespace liquid

@@ -51,8 +51,8 @@ absl::Status SetStartingWeights(const Job& job, Communicator& world, Model& mode
 int64_t NumParameters(const Model& model);
 
 // Collective: what decides bits beside job and data: libraries, instruction set, shape of a slot,
-// the content of the model's config.json. Gangs of one job must agree in it, and so must the ranks
-// of a gang: FailedPrecondition, with both values, if one differs from rank 0's.
+// the content of the model's config.json. Gangs of one job must agree in it, and so must the
+// replicas of a gang: FailedPrecondition, with both values, if one differs from the first.
 absl::StatusOr<std::string> JobRecipe(const Job& job, const Ops& ops, Communicator& world);
 
 }  // namespace liquid

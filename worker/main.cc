@@ -99,6 +99,7 @@ absl::StatusOr<ExitCode> Run(const Flags& flags, MpiSession& session, GangCommun
   options.sentinel = sentinel;
   options.progress = StyleOf(flags.progress);
   options.ranks_on_machine = session.local_size();
+  options.rank_on_machine = session.local_rank();
   options.max_steps = flags.max_steps;
   if (flags.deadline_seconds > 0) {
     options.leave_by = absl::Now() + absl::Seconds(flags.deadline_seconds);
@@ -127,6 +128,7 @@ absl::Status RunReplay(const Flags& flags, MpiSession& session, GangCommunicator
   options.from = flags.from;
   options.to_step = flags.to_step;
   options.ranks_on_machine = session.local_size();
+  options.rank_on_machine = session.local_rank();
   JobRecord record;
   const absl::Status read =
       world.rank() == 0

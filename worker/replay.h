@@ -20,6 +20,7 @@ struct ReplayOptions {
   // What the ledger has as the fingerprint of the weights after a step; asked on rank 0 only.
   std::function<absl::StatusOr<std::string>(int64_t step)> fingerprint_of;
   int ranks_on_machine = 1;
+  int rank_on_machine = 0;
 };
 
 // Collective. Writes one line a step to stdout, and nothing to the job's directory but prepared

@@ -24,15 +24,23 @@ int64_t StateBytes(const TrainState& state) {
 }
 
 void SendState(const TrainState& state, TcpGroup& rail, int to) {
-  for (const TensorView& tensor : OwnTensors(state)) rail.Send(tensor.data, tensor.NumBytes(), to);
+  for (const TensorView& tensor : OwnTensors(state)) {
+    state.on_host.Fetch(tensor.data, tensor.NumBytes());
+  }
+  state.on_host.Wait();
+  for (const TensorView& tensor : OwnTensors(state)) {
+    rail.Send(state.on_host.At(tensor.data), tensor.NumBytes(), to);
+  }
 }
 
 absl::Status ReceiveState(TrainState& state, TcpGroup& rail, int from,
                           const std::string& expected) {
   for (const TensorView& tensor : OwnTensors(state)) {
-    rail.Receive(tensor.data, tensor.NumBytes(), from);
+    rail.Receive(state.on_host.At(tensor.data), tensor.NumBytes(), from);
+    state.on_host.Store(tensor.data, tensor.NumBytes());
   }
   LIQUID_RETURN_IF_ERROR(AgreeOn(state.mesh.gang(), rail.Wait(absl::InfiniteFuture())));
+  state.on_host.Wait();
   LIQUID_RETURN_IF_ERROR(GatherWeights(state));
   LIQUID_RETURN_IF_ERROR(UpdateFingerprint(state));
   if (state.fingerprint == expected) return absl::OkStatus();

@@ -63,6 +63,22 @@ TensorView SliceOfWeights(const TrainState& state) {
   return Elements(state.model.weights(), begin, begin + size);
 }
 
+std::vector<TensorView> TensorsOf(const TrainState& state) {
+  std::vector<TensorView> tensors = {state.model.weights(), state.exp_avg.view(),
+                                     state.exp_avg_sq.view()};
+  if (state.master_weights) tensors.push_back(state.master_weights.view());
+  return tensors;
+}
+
+// In kF32: what gradients are.
+int64_t LargestPartBytes(const Model& model) {
+  int64_t largest = 0;
+  for (const Parameter& parameter : model.parameters()) {
+    largest = std::max(largest, parameter.part.shape.NumElements());
+  }
+  return largest * SizeOf(DType::kF32);
+}
+
 }  // namespace
 
 TensorSpec SpecOf(const Parameter& parameter) {
@@ -79,6 +95,8 @@ TrainState::TrainState(Model& m, const GangMesh& g, Ops& o, TensorPool& pool)
                          : pool.AllocateF32({m.layout().slice_size()})),
       exp_avg(pool.AllocateF32({m.layout().slice_size()})),
       exp_avg_sq(pool.AllocateF32({m.layout().slice_size()})),
+      on_host(m.stream(), TensorsOf(*this)),
+      gradient_on_host(m.stream(), LargestPartBytes(m)),
       fingerprint_keys(KeysOf(m, m.weights().dtype)),
       gradient_keys(KeysOf(m, DType::kF32)),
       hash_tasks(AllHashTasks(m, fingerprint_keys)) {
@@ -99,11 +117,10 @@ TensorView TrainState::own_weights() const {
 
 namespace {
 
-// The XOR of every `stride`-th of `tasks`, from `first` on, of `part`.
+// The XOR of every `stride`-th of `tasks`, from `first` on, of the part whose elements of `size`
+// bytes are at `data`.
 Hash128 HashTasks(const FingerprintKey& key, absl::Span<const HashTask> tasks,
-                  const ConstTensorView& part, int64_t first, int64_t stride) {
-  const auto* data = static_cast<const std::byte*>(part.data);
-  const int64_t size = SizeOf(part.dtype);
+                  const std::byte* data, int64_t size, int64_t first, int64_t stride) {
   const auto num_tasks = static_cast<int64_t>(tasks.size());
   const int64_t num_mine = std::max<int64_t>(0, num_tasks - first + stride - 1) / stride;
   Hash128 hash;
@@ -121,10 +138,10 @@ Hash128 HashTasks(const FingerprintKey& key, absl::Span<const HashTask> tasks,
 
 }  // namespace
 
-Hash128 HashGradient(const TrainState& state, int index, ConstTensorView gradient) {
+Hash128 HashGradient(TrainState& state, int index, ConstTensorView gradient) {
   const auto i = static_cast<size_t>(index);
-  return HashTasks(state.gradient_keys[i], state.hash_tasks[i], gradient, /*first=*/0,
-                   /*stride=*/1);
+  return HashTasks(state.gradient_keys[i], state.hash_tasks[i], state.gradient_on_host.Of(gradient),
+                   SizeOf(gradient.dtype), /*first=*/0, /*stride=*/1);
 }
 
 std::string DigestOfReplica(absl::Span<const std::string> of_ranks, int64_t replica,
@@ -154,14 +171,26 @@ absl::Status GatherWeights(TrainState& state) {
 absl::Status UpdateFingerprint(TrainState& state) {
   const absl::Span<const Parameter> parameters = state.model.parameters();
   const int size = state.mesh.num_replicas();
+  const int64_t element = SizeOf(state.model.weights().dtype);
+  // Replica r of R hashes every R-th task, counted over all tensors so that small ones spread too.
+  const auto first_task = [&](size_t i) {
+    return ((state.mesh.replica() - static_cast<int64_t>(i)) % size + size) % size;
+  };
+  for (size_t i = 0; i < parameters.size(); ++i) {
+    if (!parameters[i].part.is_first_holder) continue;
+    const auto* const data = static_cast<const std::byte*>(parameters[i].value.data);
+    for (size_t task = first_task(i); task < state.hash_tasks[i].size(); task += size) {
+      for (const HashTask::Run& run : state.hash_tasks[i][task].runs) {
+        state.on_host.Fetch(data + run.offset * element, run.count * element);
+      }
+    }
+  }
+  state.on_host.Wait();
   Hash128 mine;
   for (size_t i = 0; i < parameters.size(); ++i) {
     if (!parameters[i].part.is_first_holder) continue;
-    // Replica r of R hashes every R-th task, counted over all tensors so that small ones spread
-    // too.
-    const int64_t first = ((state.mesh.replica() - static_cast<int64_t>(i)) % size + size) % size;
-    mine ^=
-        HashTasks(state.fingerprint_keys[i], state.hash_tasks[i], parameters[i].value, first, size);
+    mine ^= HashTasks(state.fingerprint_keys[i], state.hash_tasks[i],
+                      state.on_host.At(parameters[i].value.data), element, first_task(i), size);
   }
   LIQUID_ASSIGN_OR_RETURN(const std::vector<std::string> all,
                           state.mesh.gang().AllGatherMessages(ToHex(mine)));

@@ -17,6 +17,7 @@
 #include "model/model.h"
 #include "parallel/gang_mesh.h"
 #include "tensor/pool.h"
+#include "worker/state_mirror.h"
 
 namespace liquid {
 
@@ -53,6 +54,9 @@ struct TrainState {
   PooledTensor exp_avg_sq;      // the second
   int64_t applied_step = 0;     // updates that have been applied
   std::string fingerprint;      // of the weights, 32 hexadecimal digits
+  // The tensors above, and the model's weights.
+  const StateMirror on_host;
+  HostCopy gradient_on_host;  // the one that is hashed
   // By parameter.
   const std::vector<FingerprintKey> fingerprint_keys;
   const std::vector<FingerprintKey> gradient_keys;  // gradients are kF32
@@ -68,7 +72,7 @@ absl::Status GatherWeights(TrainState& state);
 
 // The hash of this rank's part of the gradient of parameter `index`, by all threads: the XOR over
 // all parts is the fingerprint of the whole tensor.
-Hash128 HashGradient(const TrainState& state, int index, ConstTensorView gradient);
+Hash128 HashGradient(TrainState& state, int index, ConstTensorView gradient);
 // The digest of what a replica computed, from what each rank of the gang says of its part.
 std::string DigestOfReplica(absl::Span<const std::string> of_ranks, int64_t replica,
                             int64_t tensor_size);

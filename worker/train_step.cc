@@ -150,6 +150,18 @@ void TrainStep::FoldNothing(const Round& round) {
   for (const int index : state_.model.gradient_order()) Fold(round, index, nullptr);
 }
 
+// A planted fault: the exponent's lowest bit of one element of a product.
+void TrainStep::FlipBit(const ConstTensorView& gradient) {
+  auto* const element =
+      static_cast<uint32_t*>(const_cast<void*>(gradient.data)) + gradient.NumElements() / 2;
+  uint32_t bits = 0;
+  device_stream_.CopyToHost(&bits, element, sizeof(bits));
+  LIQUID_CHECK(device_stream_.Synchronize().ok());
+  bits ^= uint32_t{1} << 23;
+  device_stream_.CopyFromHost(element, &bits, sizeof(bits));
+  LIQUID_CHECK(device_stream_.Synchronize().ok());
+}
+
 void TrainStep::ComputeSlot(const StepSlots::Task& task, const Round& round, std::string* digest) {
   std::vector<int64_t> rows;
   job_stream_.SlotRows(slots_.step(), task.slot, &rows);
@@ -167,9 +179,7 @@ void TrainStep::ComputeSlot(const StepSlots::Task& task, const Round& round, std
   Hash128 hash;
   const GradientSink sink = [&](int index, ConstTensorView gradient) {
     if (flip && gradient.shape.rank() == 2) {
-      // The exponent's lowest bit of one element of a product.
-      static_cast<uint32_t*>(const_cast<void*>(gradient.data))[gradient.NumElements() / 2] ^=
-          uint32_t{1} << 23;
+      FlipBit(gradient);
       flip = false;
     }
     if (task.wants_digest) hash ^= HashGradient(state_, index, gradient);
@@ -219,7 +229,7 @@ StepReport TrainStep::BeginReport() const {
   return report;
 }
 
-absl::StatusOr<std::optional<StepReport>> TrainStep::Finish(Communicator* rail) {
+absl::StatusOr<std::optional<StepReport>> TrainStep::Finish(const Rail* rail) {
   StepReport report = BeginReport();
   const absl::Time reduce_start = absl::Now();
   report.set_wait_seconds(absl::ToDoubleSeconds(reduce_start - idle_since_));
@@ -258,25 +268,23 @@ absl::StatusOr<std::optional<StepReport>> TrainStep::Finish(Communicator* rail) 
 }
 
 // False if the exchange with other gangs failed, which every rank of this gang knows then.
-absl::StatusOr<bool> TrainStep::Reduce(Communicator* rail) {
+absl::StatusOr<bool> TrainStep::Reduce(const Rail* rail) {
   faults_.Linger("reduce", slots_.step());
   gradient_sum_.CombineInGang(/*keeps=*/rail != nullptr);
   LIQUID_RETURN_IF_ERROR(mesh_.Wait());
   if (rail == nullptr) return true;
-  gradient_sum_.CombineAcross(*rail);
-  const absl::Status mine = rail->Wait(absl::InfiniteFuture());
-  exchange_failure_ = AgreeOn(world_, mine);
+  exchange_failure_ = AgreeOn(world_, gradient_sum_.CombineAcross(*rail));
   LIQUID_RETURN_IF_ERROR(world_.Wait(absl::InfiniteFuture()));
   return exchange_failure_.ok();
 }
 
 // Of all gangs if they can still be asked: to name them is all that they are for.
-absl::StatusOr<std::string> TrainStep::BadRowsOfAll(Communicator* rail) {
+absl::StatusOr<std::string> TrainStep::BadRowsOfAll(const Rail* rail) {
   LIQUID_ASSIGN_OR_RETURN(const std::vector<std::string> of_gang,
                           world_.AllGatherMessages(absl::StrJoin(bad_rows_, " ")));
   std::string rows = absl::StrJoin(of_gang, " ");
   if (rail == nullptr) return rows;
-  const auto of_all = rail->AllGatherMessages(rows);
+  const auto of_all = rail->hosts->AllGatherMessages(rows);
   if (of_all.ok()) rows = absl::StrJoin(*of_all, " ");
   return world_.BroadcastMessage(std::move(rows), 0);
 }
@@ -339,7 +347,7 @@ absl::StatusOr<double> TrainStep::GradientNorm() {
   }
   const auto num_parts = static_cast<int64_t>(of_parts.size());
   std::vector<double> of_ranks(of_parts.size() * mesh_.tensor_size());
-  mesh_.tensor().AllGatherParts(
+  mesh_.tensor_hosts().AllGatherParts(
       TensorView(of_ranks.data(), DType::kF64, {static_cast<int64_t>(of_ranks.size())}),
       TensorView(of_parts.data(), DType::kF64, {num_parts}));
   LIQUID_RETURN_IF_ERROR(mesh_.Wait());

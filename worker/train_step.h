@@ -57,7 +57,7 @@ class TrainStep {
   // is one. Nothing if the exchange with other gangs failed: the state and what was done are as
   // before. OutOfRange if the loss or a gradient is not finite and the job says stop (names the
   // step and its rows; the state is as before). Unavailable if a rank is gone.
-  absl::StatusOr<std::optional<StepReport>> Finish(Communicator* rail);
+  absl::StatusOr<std::optional<StepReport>> Finish(const Rail* rail);
   const absl::Status& exchange_failure() const { return exchange_failure_; }
 
  private:
@@ -66,13 +66,14 @@ class TrainStep {
     bool folds = false;    // some replica adds up its slot's
     bool is_last = false;  // nothing is left, so that the reduction can begin beside the backward
   };
+  void FlipBit(const ConstTensorView& gradient);
   void ComputeSlot(const StepSlots::Task& task, const Round& round, std::string* digest);
   // null: this replica has none.
   void Fold(const Round& round, int index, const ConstTensorView* gradient);
   void FoldNothing(const Round& round);
   StepReport BeginReport() const;
-  absl::StatusOr<bool> Reduce(Communicator* rail);
-  absl::StatusOr<std::string> BadRowsOfAll(Communicator* rail);
+  absl::StatusOr<bool> Reduce(const Rail* rail);
+  absl::StatusOr<std::string> BadRowsOfAll(const Rail* rail);
   absl::StatusOr<bool> MayUpdate(const std::string& bad_rows, StepReport* report);
   void CompleteReport(StepReport* report) const;
   absl::StatusOr<double> GradientNorm();

@@ -208,7 +208,7 @@ absl::Status Trainer::ReceiveOrSendState(const World& order) {
     (order.members(i).has_state() ? donors : receivers).push_back(i);
   }
   if (donors.empty()) return absl::InternalError("a world in which nobody has the state");
-  TcpGroup& rail = *parts_.world.rail();
+  TcpGroup& rail = *parts_.world.host_rail();
   const absl::Time start = absl::Now();
   const double bytes = static_cast<double>(StateBytes(parts_.state));
   absl::Status status;
@@ -465,7 +465,7 @@ absl::Status Trainer::FinishStep() {
 
 absl::Status Trainer::Evaluate() {
   if (parts_.evaluation == nullptr || is_in_trouble_) return absl::OkStatus();
-  LIQUID_ASSIGN_OR_RETURN(Evaluation::Outcome outcome, parts_.evaluation->Run(parts_.world.rail()));
+  LIQUID_ASSIGN_OR_RETURN(Evaluation::Outcome outcome, parts_.evaluation->Run(parts_.world.host_rail()));
   if (!outcome.exchange_failure.ok()) {
     ReportTrouble(outcome.exchange_failure);
     return absl::OkStatus();

@@ -2,25 +2,106 @@
 
 #include <utility>
 
+#include "absl/strings/str_cat.h"
+#include "base/exit_code.h"
 #include "base/status.h"
+#include "parallel/nccl/nccl_group.h"
 #include "worker/gang_member.h"
+#include "worker/gang_world.h"
 
 namespace liquid {
+namespace {
 
-absl::StatusOr<Workbench> CreateWorkbench(const Job& job, const JobData& data,
-                                          GangCommunicator& world) {
+// How long a rank that is asked who hangs has to answer.
+constexpr absl::Duration kRollCall = absl::Seconds(2);
+
+absl::StatusOr<std::unique_ptr<Device>> CreateGpu(int rank_on_machine, int ranks_on_machine) {
+  LIQUID_ASSIGN_OR_RETURN(const int count, CountCudaDevices());
+  if (ranks_on_machine > count) {
+    return absl::UnavailableError(
+        absl::StrCat(ranks_on_machine, " ranks on a machine with ", count,
+                     " GPUs: each rank needs one of its own; start fewer with mpirun -n, or set "
+                     "training.device: cpu"));
+  }
+  return CreateCudaDevice(rank_on_machine);
+}
+
+// Ranks that choose by themselves choose alike: a gang computes on one kind of device.
+absl::StatusOr<bool> UsesGpus(const Job& job, GangCommunicator& world) {
+  if (job.training().device() != "auto") return job.training().device() == "cuda";
+  int64_t num_without = CountCudaDevices().value_or(0) > 0 ? 0 : 1;
+  world.AllReduceSum(TensorView(&num_without, DType::kI64, {1}));
+  LIQUID_RETURN_IF_ERROR(world.Wait(absl::InfiniteFuture()));
+  return num_without == 0;
+}
+
+// Everything that waits derives from the job's one knob.
+absl::Duration StallTimeout(const Job& job) {
+  return GangWorld::kStallTimeouts *
+         absl::Seconds(job.coordinator().heartbeat_timeout_seconds());
+}
+
+absl::StatusOr<std::unique_ptr<GangCommunicator>> CreateGroup(const Job& job,
+                                                              GangCommunicator& hosts,
+                                                              Stream& stream,
+                                                              const std::string& name) {
+  NcclOptions options;
+  options.name = name;
+  options.stall_timeout = StallTimeout(job);
+  options.roll_call = [&hosts](const std::string& mine) {
+    return hosts.RollCall(mine, kRollCall);
+  };
+  return CreateNcclGroup(hosts, stream, std::move(options));
+}
+
+}  // namespace
+
+absl::StatusOr<Workbench> CreateWorkbench(const Job& job, const JobData& data, int rank_on_machine,
+                                          int ranks_on_machine, GangCommunicator& world) {
   Workbench bench;
-  LIQUID_ASSIGN_OR_RETURN(GangMesh mesh, GangMesh::Create(world, job.model().tensor_parallel()));
-  bench.mesh = std::make_unique<GangMesh>(std::move(mesh));
-  bench.device = CreateCpuDevice();
-  auto stream = bench.device->CreateStream();
-  LIQUID_RETURN_IF_ERROR(AgreeOn(world, stream.status()));
-  bench.stream = *std::move(stream);
+  LIQUID_ASSIGN_OR_RETURN(const bool uses_gpus, UsesGpus(job, world));
+  const auto open = [&]() -> absl::Status {
+    if (uses_gpus) {
+      LIQUID_ASSIGN_OR_RETURN(bench.device, CreateGpu(rank_on_machine, ranks_on_machine));
+      LIQUID_ASSIGN_OR_RETURN(bench.beside, bench.device->CreateStream());
+    } else {
+      bench.device = CreateCpuDevice();
+    }
+    LIQUID_ASSIGN_OR_RETURN(bench.stream, bench.device->CreateStream());
+    return absl::OkStatus();
+  };
+  absl::Status opened = open();
+  if (!opened.ok()) {
+    opened = WithExitCode(Annotate(opened, "training.device: cuda"), ExitCode::kNoDevice);
+  }
+  LIQUID_RETURN_IF_ERROR(AgreeOn(world, opened));
+  DeviceGroups groups;
+  if (uses_gpus) {
+    groups = {.stream = bench.stream.get(),
+              .beside = bench.beside.get(),
+              .create = [&job](GangCommunicator& hosts, Stream& stream, const std::string& name) {
+                return CreateGroup(job, hosts, stream, name);
+              }};
+  }
+  auto mesh = GangMesh::Create(world, job.model().tensor_parallel(), groups);
+  LIQUID_RETURN_IF_ERROR(AgreeOn(world, mesh.status()));
+  bench.mesh = std::make_unique<GangMesh>(*std::move(mesh));
   bench.ops = CreateOps(*bench.stream);
   bench.pool = std::make_unique<TensorPool>(*bench.device);
   LIQUID_ASSIGN_OR_RETURN(
       bench.model, CreateJobModel(job, data, *bench.mesh, *bench.ops, *bench.stream, *bench.pool));
   return bench;
+}
+
+absl::StatusOr<std::unique_ptr<Communicator>> CreateDeviceRail(const Job& job, TcpGroup& hosts,
+                                                               Stream& stream,
+                                                               absl::Time deadline) {
+  NcclOptions options;
+  options.name = "the same rank of all gangs";
+  options.deadline = deadline;
+  options.stall_timeout = StallTimeout(job);
+  options.peers_status = [&hosts] { return hosts.Look(); };
+  return CreateNcclRail(hosts, stream, std::move(options));
 }
 
 }  // namespace liquid

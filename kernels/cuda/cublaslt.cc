@@ -28,6 +28,7 @@ absl::StatusOr<CublasLt> Load() {
   find(&functions.GetVersion, "GetVersion");
   find(&functions.GetStatusString, "GetStatusString");
   find(&functions.Matmul, "Matmul");
+  find(&functions.MatmulAlgoConfigGetAttribute, "MatmulAlgoConfigGetAttribute");
   find(&functions.MatmulAlgoGetHeuristic, "MatmulAlgoGetHeuristic");
   find(&functions.MatmulDescCreate, "MatmulDescCreate");
   find(&functions.MatmulDescDestroy, "MatmulDescDestroy");

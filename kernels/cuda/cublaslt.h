@@ -16,6 +16,7 @@ struct CublasLt {
   decltype(&::cublasLtGetVersion) GetVersion;
   decltype(&::cublasLtGetStatusString) GetStatusString;
   decltype(&::cublasLtMatmul) Matmul;
+  decltype(&::cublasLtMatmulAlgoConfigGetAttribute) MatmulAlgoConfigGetAttribute;
   decltype(&::cublasLtMatmulAlgoGetHeuristic) MatmulAlgoGetHeuristic;
   decltype(&::cublasLtMatmulDescCreate) MatmulDescCreate;
   decltype(&::cublasLtMatmulDescDestroy) MatmulDescDestroy;

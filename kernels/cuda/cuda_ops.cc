@@ -23,7 +23,7 @@ std::string CudaOps::Recipe(DType /*dtype*/) const {
   cudaGetDevice(&ordinal);
   cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, ordinal);
   cudaDeviceGetAttribute(&minor, cudaDevAttrComputeCapabilityMinor, ordinal);
-  return absl::StrCat("cuda sm_", major, minor, ", ", products_->Version());
+  return absl::StrCat("cuda sm_", major, minor, ", ", products_->Recipe());
 }
 
 int64_t CudaOps::WorkspaceBytes() const {

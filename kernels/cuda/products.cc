@@ -5,6 +5,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "base/check.h"
+#include "base/hash.h"
 
 namespace liquid {
 namespace {
@@ -39,8 +40,30 @@ CudaProducts::CudaProducts(CudaStream& stream) : stream_(stream) {
   if (workspace.ok()) workspace_ = *std::move(workspace);
 }
 
-std::string CudaProducts::Version() const {
-  return library_ == nullptr ? "no cuBLASLt" : absl::StrCat("cuBLASLt ", library_->GetVersion());
+std::string CudaProducts::Recipe() const {
+  if (library_ == nullptr) return "no cuBLASLt";
+  std::string all;
+  for (const auto& [key, product] : products_) absl::StrAppend(&all, Describe(key, product), "\n");
+  return absl::StrCat("cuBLASLt ", library_->GetVersion(), ", ", products_.size(),
+                      " products of digest ", ToHex(HashBytes(all)));
+}
+
+std::string CudaProducts::Describe(const Key& key, const Product& product) const {
+  const auto& [m, n, k, transpose_a, transpose_b, accumulate, dtype, out_dtype, alignment] = key;
+  std::string text = absl::StrCat(m, " ", n, " ", k, " ", transpose_a, transpose_b, accumulate, " ",
+                                  static_cast<int>(dtype), " ", static_cast<int>(out_dtype), " ",
+                                  alignment, ":");
+  for (const auto attribute :
+       {CUBLASLT_ALGO_CONFIG_ID, CUBLASLT_ALGO_CONFIG_TILE_ID, CUBLASLT_ALGO_CONFIG_STAGES_ID,
+        CUBLASLT_ALGO_CONFIG_SPLITK_NUM, CUBLASLT_ALGO_CONFIG_REDUCTION_SCHEME,
+        CUBLASLT_ALGO_CONFIG_CTA_SWIZZLING, CUBLASLT_ALGO_CONFIG_CUSTOM_OPTION}) {
+    uint32_t value = 0;
+    size_t written = 0;
+    const cublasStatus_t code = library_->MatmulAlgoConfigGetAttribute(
+        &product.algorithm, attribute, &value, sizeof(value), &written);
+    absl::StrAppend(&text, " ", code == CUBLAS_STATUS_SUCCESS ? absl::StrCat(value) : "-");
+  }
+  return text;
 }
 
 bool CudaProducts::Succeeds(cublasStatus_t code, const char* what) {

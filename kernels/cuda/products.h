@@ -27,8 +27,9 @@ class CudaProducts {
   // As Ops::MatMul, shapes checked. No extent is 0.
   void Multiply(const TensorView& out, const ConstTensorView& a, const ConstTensorView& b,
                 MatMulOptions options);
-  // Such as "cuBLASLt 130000".
-  std::string Version() const;
+  // What decides bits: "cuBLASLt 130000, 14 products of digest ...": of the shapes multiplied so far
+  // and the algorithms chosen for them.
+  std::string Recipe() const;
 
  private:
   // A handle of the library, which is loaded when there is one, with its destroy function.
@@ -49,6 +50,7 @@ class CudaProducts {
   bool SetOperation(const Key& key, cublasLtMatmulDesc_t operation);
   bool SetLayouts(const Key& key, Product* product);
   bool ChooseAlgorithm(const Key& key, Product* product);
+  std::string Describe(const Key& key, const Product& product) const;
   // Latches what is not a success.
   bool Succeeds(cublasStatus_t code, const char* what);
 

@@ -3,6 +3,7 @@
 #include <mpi.h>
 
 #include <algorithm>
+#include <array>
 #include <cstdlib>
 #include <cstring>
 #include <thread>
@@ -10,6 +11,7 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
 #include "base/mutex.h"
 #include "base/status.h"
 
@@ -179,6 +181,39 @@ class MpiCommunicator final : public GangCommunicator {
     }
   }
 
+  std::vector<std::optional<std::string>> RollCall(const std::string& message,
+                                                   absl::Duration patience) override {
+    constexpr int kTag = 1;  // nothing else goes from rank to rank
+    constexpr size_t kBytes = 64;
+    LIQUID_CHECK(message.size() < kBytes, message.size());
+    const auto size = static_cast<size_t>(size_);
+    // They outlive a rank that never answers: kept until the process ends.
+    auto* const mine = new std::array<char, kBytes>{};
+    std::copy(message.begin(), message.end(), mine->begin());
+    auto* const theirs = new std::vector<std::array<char, kBytes>>(size);
+    std::vector<MPI_Request> requests(size);
+    for (int r = 0; r < size_; ++r) {
+      MPI_Request sent = MPI_REQUEST_NULL;
+      MPI_Isend(mine->data(), kBytes, MPI_BYTE, r, kTag, comm_, &sent);
+      MPI_Request_free(&sent);
+      MPI_Irecv((*theirs)[r].data(), kBytes, MPI_BYTE, r, kTag, comm_, &requests[r]);
+    }
+    std::vector<std::optional<std::string>> words(size);
+    const absl::Time deadline = absl::Now() + patience;
+    size_t num_come = 0;
+    while (num_come < size && absl::Now() < deadline) {
+      for (size_t r = 0; r < size; ++r) {
+        int done = 0;
+        if (words[r].has_value()) continue;
+        if (MPI_Test(&requests[r], &done, MPI_STATUS_IGNORE) != MPI_SUCCESS || done == 0) continue;
+        words[r] = (*theirs)[r].data();
+        ++num_come;
+      }
+      absl::SleepFor(absl::Milliseconds(1));
+    }
+    return words;
+  }
+
   std::unique_ptr<GangCommunicator> Split(int color) override {
     MPI_Comm part = MPI_COMM_NULL;
     MPI_Comm_split(comm_, color, rank_, &part);
@@ -269,6 +304,7 @@ MpiSession::MpiSession(int* argc, char*** argv) {
   MPI_Comm node = MPI_COMM_NULL;
   MPI_Comm_split_type(MPI_COMM_WORLD, MPI_COMM_TYPE_SHARED, rank_, MPI_INFO_NULL, &node);
   MPI_Comm_size(node, &local_size_);
+  MPI_Comm_rank(node, &local_rank_);
   MPI_Comm_free(&node);
 }
 

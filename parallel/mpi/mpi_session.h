@@ -19,6 +19,7 @@ class MpiSession {
   int rank() const { return rank_; }
   int size() const { return size_; }
   int local_size() const { return local_size_; }  // ranks on this machine
+  int local_rank() const { return local_rank_; }  // among them
 
   // All ranks of this mpirun. A dead peer ends every rank (mpirun sees to it), so a call cannot
   // wait for it for ever; a message that is waited for long sleeps instead of burning its core.
@@ -34,6 +35,7 @@ class MpiSession {
   int rank_ = 0;
   int size_ = 1;
   int local_size_ = 1;
+  int local_rank_ = 0;
 };
 
 }  // namespace liquid

@@ -152,6 +152,14 @@ void Mesh::Post(const std::string& message) {
   }
 }
 
+absl::Status Mesh::Look() {
+  if (has_failed_) return status();
+  int64_t num_moved = 0;
+  const absl::Status moved = Move(&nothing_, &num_moved);
+  if (!moved.ok()) Fail(moved);
+  return moved;
+}
+
 absl::StatusOr<std::optional<Mesh::Posted>> Mesh::NextPosted(absl::Duration timeout, int wake_fd) {
   const absl::Time deadline = absl::Now() + timeout;
   bool is_last_look = false;

@@ -50,6 +50,9 @@ class Mesh {
 
   // Moves all of `traffic`, and latches what goes wrong.
   absl::Status Run(Traffic& traffic);
+  // Takes in what has come, without waiting, and latches the failure if a connection has broken. A
+  // peer that has left in order is none.
+  absl::Status Look();
   // To everybody on the rail; goes out now or in later calls, before their frames.
   void Post(const std::string& message);
   // As TcpGroup::NextPosted.
@@ -117,6 +120,7 @@ class Mesh {
   std::vector<Peer> peers_;
   std::vector<pollfd> polled_;  // wake_fd_, the caller's, and one for each peer
   std::deque<Posted> inbox_;
+  NoTraffic nothing_;
   int wake_fd_;
 
   std::atomic<bool> has_failed_ = false;

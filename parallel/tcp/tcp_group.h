@@ -63,6 +63,10 @@ class TcpGroup final : public Communicator {
   absl::StatusOr<std::string> BroadcastMessage(std::string message, int root) override;
   absl::StatusOr<std::vector<std::string>> AllGatherMessages(std::string message) override;
 
+  // For whoever waits for these peers by other means: the latched failure, or why one of them is
+  // gone, as far as is known without waiting.
+  absl::Status Look() { return mesh_.Look(); }
+
   // --- The halves of an all-reduce.
   // Slice rank() (tcp/slice.h) of `out` becomes that slice of the sum of every rank's `in`; the
   // rest of `out` is unspecified afterwards. Same shapes; `out` may not overlap `in`, which is only

@@ -34,6 +34,22 @@ class Traffic {
   virtual bool Awaits(int peer) const = 0;  // whether more frames of this call must come
 };
 
+// Nothing to anybody, and from nobody.
+class NoTraffic final : public Traffic {
+ public:
+  bool IsOutgoing(int /*peer*/) const override { return false; }
+  bool IsIncoming(int /*peer*/) const override { return false; }
+  bool NextFrame(int /*peer*/, FrameHeader* /*header*/, const std::byte** /*payload*/) override {
+    return false;
+  }
+  bool HasMoreFor(int /*peer*/) const override { return false; }
+  absl::StatusOr<std::byte*> PlaceFor(int /*peer*/, const FrameHeader& /*header*/) override {
+    return nullptr;
+  }
+  void Arrived(int /*peer*/, const FrameHeader& /*header*/) override {}
+  bool Awaits(int /*peer*/) const override { return false; }
+};
+
 // At most one buffer to each peer, and one from each.
 class BufferTraffic final : public Traffic {
  public:

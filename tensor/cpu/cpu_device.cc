@@ -22,6 +22,9 @@ class CpuStream final : public Stream {
   void CopyToHost(void* host, const void* in, size_t num_bytes) override {
     std::memcpy(host, in, num_bytes);
   }
+  void CopyOnDevice(void* out, const void* in, size_t num_bytes) override {
+    std::memcpy(out, in, num_bytes);
+  }
   void WaitFor(Stream& /*other*/) override {}
   absl::Status Synchronize() override { return absl::OkStatus(); }
 

@@ -1,7 +1,11 @@
 #include <cuda_runtime_api.h>
 
+#include <algorithm>
+#include <chrono>
+#include <map>
 #include <memory>
 #include <string>
+#include <thread>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -42,6 +46,9 @@ class CudaStreamOfDevice final : public CudaStream {
   void CopyToHost(void* host, const void* in, size_t num_bytes) override {
     Copy(host, in, num_bytes, cudaMemcpyDeviceToHost, "a copy from the device");
   }
+  void CopyOnDevice(void* out, const void* in, size_t num_bytes) override {
+    Copy(out, in, num_bytes, cudaMemcpyDeviceToDevice, "a copy on the device");
+  }
 
   void WaitFor(Stream& other) override {
     Latch(cudaEventRecord(event_.get(), AsCudaStream(other).native()), "cudaEventRecord");
@@ -50,11 +57,34 @@ class CudaStreamOfDevice final : public CudaStream {
 
   absl::Status Synchronize() override {
     status_.Update(MakeCurrent(ordinal_));
-    Latch(cudaStreamSynchronize(native()), "work on the device");
+    Latch(watches_.empty() ? cudaStreamSynchronize(native()) : PollUntilIdle(),
+          "work on the device");
     return status_;
   }
 
+  void SetWatch(const void* owner, std::function<void()> watch) override {
+    if (watch == nullptr) {
+      watches_.erase(owner);
+    } else {
+      watches_[owner] = std::move(watch);
+    }
+  }
+
  private:
+  // At full attention first, since most waits are short; then ever more asleep.
+  cudaError_t PollUntilIdle() {
+    constexpr int kSpins = 200;
+    auto nap = std::chrono::microseconds(5);
+    for (int round = 0;; ++round) {
+      const cudaError_t code = cudaStreamQuery(native());
+      if (code != cudaErrorNotReady) return code;
+      if (round < kSpins) continue;
+      for (const auto& [owner, watch] : watches_) watch();
+      std::this_thread::sleep_for(nap);
+      nap = std::min(nap * 2, std::chrono::microseconds(200));
+    }
+  }
+
   void Copy(void* out, const void* in, size_t num_bytes, cudaMemcpyKind kind, const char* what) {
     if (num_bytes == 0) return;
     status_.Update(MakeCurrent(ordinal_));
@@ -66,6 +96,7 @@ class CudaStreamOfDevice final : public CudaStream {
   const StreamHandle stream_;
   const EventHandle event_;  // of the newest WaitFor: what waits has taken its state
   absl::Status status_;      // the first failure
+  std::map<const void*, std::function<void()>> watches_;
 };
 
 class CudaDevice final : public Device {

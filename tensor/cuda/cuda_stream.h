@@ -4,6 +4,7 @@
 
 #include <cuda_runtime_api.h>
 
+#include <functional>
 #include <memory>
 #include <string_view>
 
@@ -20,6 +21,10 @@ class CudaStream : public Stream {
   virtual void Latch(cudaError_t code, std::string_view what) = 0;
   // The same for another library's.
   virtual void Latch(absl::Status status) = 0;
+
+  // `watch` is called again and again while Synchronize() waits: it may end what the stream waits
+  // for, such as a collective whose peer is gone. One for each `owner`; null: none any more.
+  virtual void SetWatch(const void* owner, std::function<void()> watch) = 0;
 };
 
 // REQUIRES: stream.device().type() == kCuda.

@@ -206,6 +206,15 @@ cublasStatus_t cublasLtMatmulPreferenceSetAttribute(cublasLtMatmulPreference_t h
   }
 }
 
+cublasStatus_t cublasLtMatmulAlgoConfigGetAttribute(const cublasLtMatmulAlgo_t*,
+                                                    cublasLtMatmulAlgoConfigAttributes_t attribute,
+                                                    void* value, size_t bytes, size_t* written) {
+  if (value == nullptr || bytes != sizeof(uint32_t)) return CUBLAS_STATUS_INVALID_VALUE;
+  const uint32_t one = attribute == CUBLASLT_ALGO_CONFIG_SPLITK_NUM ? 1 : 0;  // there is one way
+  memcpy(value, &one, sizeof(one));
+  if (written != nullptr) *written = sizeof(one);
+  return CUBLAS_STATUS_SUCCESS;
+}
 cublasStatus_t cublasLtMatmulAlgoGetHeuristic(cublasLtHandle_t, cublasLtMatmulDesc_t description,
                                               cublasLtMatrixLayout_t a, cublasLtMatrixLayout_t b,
                                               cublasLtMatrixLayout_t c, cublasLtMatrixLayout_t d,

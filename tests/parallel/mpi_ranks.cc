@@ -6,6 +6,7 @@
 
 #include "parallel/mpi/mpi_session.h"
 #include "parallel/overlapped_reduction.h"
+#include "tensor/device.h"
 
 namespace liquid {
 namespace {
@@ -70,7 +71,9 @@ void CheckCollectives(GangCommunicator& world) {
   std::vector<int64_t> flat(static_cast<size_t>(slice * half->size()), rank);
   std::vector<int64_t> reduced(static_cast<size_t>(slice));
   const TensorView flat_view(flat.data(), DType::kI64, {slice * half->size()});
-  OverlappedReduction reduction(*half);
+  const auto device = CreateCpuDevice();
+  const auto stream = *device->CreateStream();
+  OverlappedReduction reduction(*half, *stream);
   const int64_t part_of_flat = flat_view.NumElements() / 8;
   for (int64_t end = flat_view.NumElements(); end > 0; end -= part_of_flat) {
     reduction.Add(TensorView(reduced.data(), DType::kI64, {slice}), flat_view, end - part_of_flat,

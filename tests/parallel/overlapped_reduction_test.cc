@@ -6,6 +6,7 @@
 
 #include "gmock/gmock.h"
 #include "parallel/thread/thread_communicator.h"
+#include "tensor/device.h"
 
 namespace liquid {
 namespace {
@@ -16,6 +17,9 @@ class OverlappedReductionTest : public ::testing::TestWithParam<int> {
   using Ranges = std::vector<std::pair<int64_t, int64_t>>;
 
   int size() const { return GetParam(); }
+
+  const std::unique_ptr<Device> device_ = CreateCpuDevice();
+  const std::unique_ptr<Stream> stream_ = *device_->CreateStream();
 
   void OnEveryRank(const std::function<void(GangCommunicator& group, int rank)>& run) const {
     auto world = CreateThreadWorld(size(), absl::Seconds(30));
@@ -43,7 +47,7 @@ class OverlappedReductionTest : public ::testing::TestWithParam<int> {
       group.ReduceScatterPartsSum(View(expected), View(flat));
       const std::vector<float> before = flat;
       std::vector<float> slice(static_cast<size_t>(slice_size), -1.0f);
-      OverlappedReduction reduction(group);
+      OverlappedReduction reduction(group, *stream_);
       for (const auto& [begin, end] : ranges) {
         reduction.Add(View(slice), View(flat), begin, end);
         EXPECT_TRUE(reduction.has_begun());
@@ -78,7 +82,7 @@ TEST_P(OverlappedReductionTest, WhatIsCancelledCanBeginAnew) {
     const int64_t total = 10 * size();
     std::vector<float> flat(static_cast<size_t>(total), 1.0f);
     std::vector<float> slice(10);
-    OverlappedReduction reduction(group);
+    OverlappedReduction reduction(group, *stream_);
     reduction.Add(View(slice), View(flat), 2, 5);
     reduction.Add(View(slice), View(flat), 7, 10);
     reduction.Cancel();

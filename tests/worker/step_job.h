@@ -188,7 +188,8 @@ class StepJob : public ::testing::Test {
     for (int64_t n = 1; n <= rank.job_stream.num_steps(); ++n) {
       outcome.status = rank.Compute(MakePlan(n, leases));
       if (!outcome.status.ok()) return outcome;
-      const auto report = rank.step.Finish(rail);
+      const Rail both = {.hosts = rail, .devices = rail};
+      const auto report = rank.step.Finish(rail == nullptr ? nullptr : &both);
       if (!report.ok()) {
         outcome.status = report.status();
         return outcome;

@@ -183,7 +183,8 @@ TEST_F(TrainStepTest, AfterAFailedExchangeASurvivorKeepsItsSlots) {
   Rank survivor(*this, *worlds[0]);
   ASSERT_THAT(survivor.Compute(MakePlan(1, {{0, 3}})), IsOk());
   rail[0]->Abort(absl::UnavailableError("gang 2 is gone"));
-  const auto failed = survivor.step.Finish(rail[0].get());
+  const Rail broken = {.hosts = rail[0].get(), .devices = rail[0].get()};
+  const auto failed = survivor.step.Finish(&broken);
   ASSERT_THAT(failed, IsOk());
   EXPECT_FALSE(failed->has_value());
   EXPECT_THAT(survivor.step.exchange_failure(),
