@@ -1,11 +1,13 @@
 #include "base/exit_code.h"
 
+#include <cstdlib>
 #include <string>
 
 #include "absl/strings/cord.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/types/optional.h"
+#include "base/log.h"
 
 namespace liquid {
 namespace {
@@ -23,6 +25,15 @@ bool IsExitCode(int code) {
 absl::Status WithExitCode(absl::Status status, ExitCode code) {
   status.SetPayload(kPayload, absl::Cord(absl::StrCat(static_cast<int>(code))));
   return status;
+}
+
+void ExitOutOfMemory(const absl::Status& why) {
+  const int code = static_cast<int>(ExitCode::kOutOfMemory);
+  LogError("out of memory: ", why.message(),
+           "; less of it takes a lower training.rows_per_slot, model.recompute: block, or a higher "
+           "model.tensor_parallel (exit code ",
+           code, ")");
+  std::_Exit(code);  // what else is under way would only fail after it
 }
 
 ExitCode ExitCodeOf(const absl::Status& status) {

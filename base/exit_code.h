@@ -40,6 +40,10 @@ absl::Status WithExitCode(absl::Status status, ExitCode code);
 //   Internal Unknown                                 kFailure
 ExitCode ExitCodeOf(const absl::Status& status);
 
+// Ends the program with kOutOfMemory and one line: `why`, and what takes less memory. For code that
+// has no way to go on without the memory that it asked for.
+[[noreturn]] void ExitOutOfMemory(const absl::Status& why);
+
 }  // namespace liquid
 
 #endif  // LIQUID_BASE_EXIT_CODE_H_

@@ -164,10 +164,11 @@ class Ops {
   // ranks.
   virtual void LinearCrossEntropy(TensorView nll, ConstTensorView x, ConstTensorView weight,
                                   const int32_t* targets, const VocabularyPart* part) = 0;
-  // The same, and the gradient of gradient_scale * sum_n nll[n]: dx [N,D] =, dweight [V,D] +=.
+  // The same, and the gradient of *gradient_scale * sum_n nll[n]: dx [N,D] =, dweight [V,D] +=.
+  // `gradient_scale` is in the device's memory, as ids are.
   virtual void LinearCrossEntropyWithGradient(TensorView nll, TensorView dx, TensorView dweight,
                                               ConstTensorView x, ConstTensorView weight,
-                                              const int32_t* targets, float gradient_scale,
+                                              const int32_t* targets, const float* gradient_scale,
                                               const VocabularyPart* part) = 0;
 
   // ---- Sums of gradients, norms, update ----

@@ -11,10 +11,19 @@
 namespace liquid {
 
 struct Decoder::DeviceBatch {
-  PooledTensor integers;  // kI32 [7,N]: tokens, targets, positions, document_start, thirds (3 N)
+  // kI32 [8,N]: tokens, targets, positions, document_start, tokens with a gradient, thirds (3 N).
+  PooledTensor integers;
+  PooledTensor loss_scale;  // kF32 [1]
   const int32_t* Row(int64_t i) const {
     return static_cast<const int32_t*>(integers.view().data) + i * integers.view().shape[1];
   }
+};
+
+struct Decoder::RecordedPass {
+  DeviceBatch device;
+  PooledTensor losses;
+  int num_runs = 0;
+  std::unique_ptr<Recording> recording;  // from the second run on, where devices can record
 };
 
 Decoder::Decoder(const ModelConfig& config, Ops& ops, Stream& stream, TensorPool& pool,
@@ -23,6 +32,7 @@ Decoder::Decoder(const ModelConfig& config, Ops& ops, Stream& stream, TensorPool
       ops_(ops),
       stream_(stream),
       pool_(pool),
+      activations_(stream.device()),
       tensor_(tensor_parallel),
       dtype_(dtype) {}
 
@@ -69,7 +79,19 @@ int Decoder::AddTable(std::string name) {
 
 void Decoder::UseRotary(const RopeConfig& rope) { rotary_.emplace(rope, config_.head_dim); }
 
-Decoder::DeviceBatch Decoder::Upload(const TokenBatch& batch) {
+Decoder::~Decoder() = default;
+
+Decoder::DeviceBatch Decoder::AllocateBatch(int64_t num_tokens) {
+  return {pool_.Allocate(DType::kI32, {8, num_tokens}), pool_.AllocateF32({1})};
+}
+
+Decoder::DeviceBatch Decoder::Upload(const TokenBatch& batch, float loss_scale) {
+  DeviceBatch device = AllocateBatch(batch.num_rows * batch.sequence_length);
+  Upload(batch, loss_scale, device);
+  return device;
+}
+
+void Decoder::Upload(const TokenBatch& batch, float loss_scale, const DeviceBatch& device) {
   const int64_t n = batch.num_rows * batch.sequence_length;
   LIQUID_CHECK(n > 0 && static_cast<int64_t>(batch.tokens.size()) == n, n);
   LIQUID_CHECK(batch.targets.size() == batch.tokens.size() &&
@@ -90,21 +112,37 @@ Decoder::DeviceBatch Decoder::Upload(const TokenBatch& batch) {
     const bool is_here = token >= vocabulary.begin && token < vocabulary.end;
     return is_here ? token - static_cast<int32_t>(vocabulary.begin) : kElsewhere;
   };
-  std::vector<int32_t> host;
-  host.reserve(7 * n);
+  std::vector<int32_t>& host = host_integers_;
+  host.clear();
+  host.reserve(8 * n);
   for (const int32_t token : batch.tokens) host.push_back(local(token));
   for (const int32_t target : batch.targets) host.push_back(local(target));
   for (const auto& part : {batch.positions, batch.document_start}) {
     host.insert(host.end(), part.begin(), part.end());
   }
+  // What is looked up for padding is not trained.
+  for (const int32_t token : batch.tokens) {
+    host.push_back(token == config_.pad_token_id ? kElsewhere : local(token));
+  }
   for (int32_t j = 0; j < 3; ++j) {
     for (int32_t i = 0; i < n; ++i) host.push_back(3 * i + j);
   }
-  DeviceBatch device = {pool_.Allocate(DType::kI32, {7, n})};
   stream_.CopyFromHost(device.integers.view().data, host.data(), host.size() * sizeof(int32_t));
-  const absl::Status done = stream_.Synchronize();  // `host` goes
+  stream_.CopyFromHost(device.loss_scale.view().data, &loss_scale, sizeof(loss_scale));
+  const absl::Status done = stream_.Synchronize();  // the host's copies change
   LIQUID_CHECK(done.ok(), done.ToString());
-  return device;
+}
+
+void Decoder::ReservePositions(const TokenBatch& batch) {
+  const int64_t last = *std::max_element(batch.positions.begin(), batch.positions.end());
+  if (!rotary_.has_value()) {
+    LIQUID_CHECK(last < config_.max_position_embeddings, "position ", last);
+    return;
+  }
+  const void* const before = rotary_->cos().data;
+  rotary_->Reserve(std::max(last + 1, batch.sequence_length), pool_, stream_);
+  if (rotary_->cos().data == before) return;
+  for (const auto& [shape, pass] : recorded_) pass->recording = nullptr;  // of the old table
 }
 
 Pass Decoder::MakePass(Tape& tape, const TokenBatch& batch, const DeviceBatch& device) {
@@ -115,15 +153,10 @@ Pass Decoder::MakePass(Tape& tape, const TokenBatch& batch, const DeviceBatch& d
   pass.targets = device.Row(1);
   pass.positions = device.Row(2);
   pass.document_start = device.Row(3);
-  pass.thirds = device.Row(4);
-  pass.host_tokens = batch.tokens;
-  const int32_t last = *std::max_element(batch.positions.begin(), batch.positions.end());
-  if (rotary_.has_value()) {
-    rotary_->Reserve(last + 1, pool_, stream_);
-    pass.rotary = &*rotary_;
-  } else {
-    LIQUID_CHECK(last < config_.max_position_embeddings, "position ", last);
-  }
+  pass.tokens_with_gradient = device.Row(4);
+  pass.thirds = device.Row(5);
+  pass.loss_scale = device.loss_scale.view().f32();
+  if (rotary_.has_value()) pass.rotary = &*rotary_;
   return pass;
 }
 
@@ -149,7 +182,7 @@ Variable Decoder::Forward(Pass& pass, Recompute recompute,
 std::vector<float> Decoder::ToHost(ConstTensorView tensor) {
   PooledTensor wide;
   if (tensor.dtype != DType::kF32) {
-    wide = pool_.AllocateF32(tensor.shape);
+    wide = activations_.AllocateF32(tensor.shape);
     ops_.Copy(wide.view(), tensor);
     tensor = wide.view();
   }
@@ -166,41 +199,80 @@ bool Decoder::IsOthersToGive(const Parameter& parameter) const {
          tensor_.rank() > 0;
 }
 
-void Decoder::ForwardBackward(const TokenBatch& batch, float loss_scale, Recompute recompute,
-                              const GradientSink& sink, absl::Span<float> nll) {
-  const DeviceBatch device = Upload(batch);
-  const PooledTensor losses = pool_.AllocateF32({static_cast<int64_t>(nll.size())});
+void Decoder::EnqueueForwardBackward(const TokenBatch& batch, const DeviceBatch& device,
+                                     Recompute recompute, const GradientSink& sink,
+                                     TensorView losses) {
   gradient_order_.clear();
   const GradientSink mine = [&](int index, ConstTensorView gradient) {
     if (IsOthersToGive(parameters_[index])) return;
     gradient_order_.push_back(index);
     sink(index, gradient);
   };
-  Tape tape(ops_, pool_, parameters_, &mine);
+  Tape tape(ops_, activations_, parameters_, &mine);
   Pass pass = MakePass(tape, batch, device);
-  LIQUID_CHECK(static_cast<int64_t>(nll.size()) == pass.num_tokens(), nll.size());
-  LinearCrossEntropy(pass, Forward(pass, recompute, [](const Variable&) {}), head_, loss_scale,
-                     losses.view());
+  LIQUID_CHECK(losses.NumElements() == pass.num_tokens(), losses.NumElements());
+  LinearCrossEntropy(pass, Forward(pass, recompute, [](const Variable&) {}), head_, losses);
   tape.Backward();
-  const std::vector<float> host = ToHost(losses.view());
-  std::copy(host.begin(), host.end(), nll.begin());
+}
+
+void Decoder::ForwardBackward(const TokenBatch& batch, float loss_scale, Recompute recompute,
+                              const GradientSink& sink, absl::Span<float> nll,
+                              Repetition repetition) {
+  ReservePositions(batch);
+  std::vector<float> losses;
+  if (repetition == Repetition::kOfShape) {
+    losses = Repeat(batch, loss_scale, recompute, sink);
+  } else {
+    const DeviceBatch device = Upload(batch, loss_scale);
+    const PooledTensor on_device = activations_.AllocateF32({static_cast<int64_t>(nll.size())});
+    EnqueueForwardBackward(batch, device, recompute, sink, on_device.view());
+    losses = ToHost(on_device.view());
+  }
+  std::copy(losses.begin(), losses.end(), nll.begin());
+}
+
+std::vector<float> Decoder::Repeat(const TokenBatch& batch, float loss_scale, Recompute recompute,
+                                   const GradientSink& sink) {
+  std::unique_ptr<RecordedPass>& pass =
+      recorded_[{batch.num_rows, batch.sequence_length, recompute}];
+  if (pass == nullptr) {
+    const auto num_tokens = static_cast<int64_t>(batch.tokens.size());
+    pass = std::make_unique<RecordedPass>();
+    pass->device = AllocateBatch(num_tokens);
+    pass->losses = pool_.AllocateF32({num_tokens});
+  }
+  Upload(batch, loss_scale, pass->device);
+  const auto enqueue = [&] {
+    EnqueueForwardBackward(batch, pass->device, recompute, sink, pass->losses.view());
+  };
+  // The first run gets memory and chooses algorithms, none of which can be recorded.
+  if (pass->recording == nullptr && pass->num_runs > 0) pass->recording = stream_.Record(enqueue);
+  if (pass->recording != nullptr) {
+    pass->recording->Enqueue();
+  } else {
+    enqueue();
+  }
+  ++pass->num_runs;
+  return ToHost(pass->losses.view());
 }
 
 void Decoder::Evaluate(const TokenBatch& batch, absl::Span<float> nll) {
+  ReservePositions(batch);
   const DeviceBatch device = Upload(batch);
-  const PooledTensor losses = pool_.AllocateF32({static_cast<int64_t>(nll.size())});
-  Tape tape(ops_, pool_, parameters_, nullptr);
+  const PooledTensor losses = activations_.AllocateF32({static_cast<int64_t>(nll.size())});
+  Tape tape(ops_, activations_, parameters_, nullptr);
   Pass pass = MakePass(tape, batch, device);
   LIQUID_CHECK(static_cast<int64_t>(nll.size()) == pass.num_tokens(), nll.size());
-  LinearCrossEntropy(pass, Forward(pass, Recompute::kNone, [](const Variable&) {}), head_, 1.0f,
+  LinearCrossEntropy(pass, Forward(pass, Recompute::kNone, [](const Variable&) {}), head_,
                      losses.view());
   const std::vector<float> host = ToHost(losses.view());
   std::copy(host.begin(), host.end(), nll.begin());
 }
 
 Model::Activations Decoder::Inspect(const TokenBatch& batch) {
+  ReservePositions(batch);
   const DeviceBatch device = Upload(batch);
-  Tape tape(ops_, pool_, parameters_, nullptr);
+  Tape tape(ops_, activations_, parameters_, nullptr);
   Pass pass = MakePass(tape, batch, device);
   Activations activations;
   const Variable x = Forward(pass, Recompute::kNone, [&](const Variable& value) {
@@ -212,7 +284,8 @@ Model::Activations Decoder::Inspect(const TokenBatch& batch) {
 
 std::vector<float> Decoder::ResidualToHost(ConstTensorView x) {
   if (!tensor_.splits_sequence()) return ToHost(x);
-  const PooledTensor all = pool_.Allocate(x.dtype, {x.NumRows() * tensor_.size(), x.shape.back()});
+  const PooledTensor all =
+      activations_.Allocate(x.dtype, {x.NumRows() * tensor_.size(), x.shape.back()});
   tensor_.group->AllGatherParts(all.view(), x);
   return ToHost(all.view());
 }
@@ -247,8 +320,9 @@ std::vector<float> Decoder::Extend(KeyValueCache& cache, absl::Span<const int32_
   std::iota(positions.begin(), positions.end(), static_cast<int32_t>(cache.length()));
   const std::vector<int32_t> unused(tokens.size(), 0);
   const TokenBatch batch = {1, length, tokens, unused, positions, unused};
+  ReservePositions(batch);
   const DeviceBatch device = Upload(batch);
-  Tape tape(ops_, pool_, parameters_, nullptr);
+  Tape tape(ops_, activations_, parameters_, nullptr);
   Pass pass = MakePass(tape, batch, device);
   pass.cache = &cache;
   const Variable x = Forward(pass, Recompute::kNone, [](const Variable&) {});

@@ -3,9 +3,11 @@
 #ifndef LIQUID_MODEL_DECODER_H_
 #define LIQUID_MODEL_DECODER_H_
 
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
+#include <tuple>
 #include <vector>
 
 #include "absl/functional/function_ref.h"
@@ -17,6 +19,7 @@ namespace liquid {
 
 class Decoder : public Model {
  public:
+  ~Decoder() override;
   // To be called once after the constructor. The error of the first parameter that cannot be spread
   // as asked; such a model cannot be used.
   absl::Status AllocateWeights();
@@ -27,8 +30,10 @@ class Decoder : public Model {
   const TensorParallel& tensor_parallel() const override { return tensor_; }
   Stream& stream() override { return stream_; }
   absl::Span<const int> gradient_order() const override { return gradient_order_; }
+  TensorPool& activations() override { return activations_; }
   void ForwardBackward(const TokenBatch& batch, float loss_scale, Recompute recompute,
-                       const GradientSink& sink, absl::Span<float> nll) override;
+                       const GradientSink& sink, absl::Span<float> nll,
+                       Repetition repetition) override;
   void Evaluate(const TokenBatch& batch, absl::Span<float> nll) override;
   Activations Inspect(const TokenBatch& batch) override;
   std::unique_ptr<KeyValueCache> CreateCache(int64_t max_tokens) override;
@@ -56,9 +61,19 @@ class Decoder : public Model {
   virtual Variable FinalNorm(Pass& pass, Variable x) = 0;         // [N,D] -> [N,D]
 
  private:
-  // The batch's integers in device memory.
+  // A batch's numbers in device memory; and what is to be done with them.
   struct DeviceBatch;
-  DeviceBatch Upload(const TokenBatch& batch);
+  struct RecordedPass;
+  void Upload(const TokenBatch& batch, float loss_scale, const DeviceBatch& device);
+  DeviceBatch Upload(const TokenBatch& batch, float loss_scale = 1.0f);
+  DeviceBatch AllocateBatch(int64_t num_tokens);
+  void EnqueueForwardBackward(const TokenBatch& batch, const DeviceBatch& device,
+                              Recompute recompute, const GradientSink& sink, TensorView losses);
+  // As ForwardBackward with Repetition::kOfShape: the losses.
+  std::vector<float> Repeat(const TokenBatch& batch, float loss_scale, Recompute recompute,
+                            const GradientSink& sink);
+  // To be called before a pass over `batch`: tables reach as far as its positions.
+  void ReservePositions(const TokenBatch& batch);
   Pass MakePass(Tape& tape, const TokenBatch& batch, const DeviceBatch& device);
   // Embedding to last norm. `probe`, if given, sees the residual streams and the result.
   Variable Forward(Pass& pass, Recompute recompute, absl::FunctionRef<void(const Variable&)> probe);
@@ -71,6 +86,7 @@ class Decoder : public Model {
   Ops& ops_;
   Stream& stream_;
   TensorPool& pool_;
+  TensorPool activations_;
   const TensorParallel tensor_;
   const DType dtype_;
   absl::Status status_;  // of AddParameter
@@ -78,7 +94,10 @@ class Decoder : public Model {
   std::vector<int> gradient_order_;  // of the latest ForwardBackward
   std::optional<FlatLayout> layout_;
   PooledTensor weights_;
+  std::vector<int32_t> host_integers_;  // of the latest Upload
   std::optional<RotaryTable> rotary_;
+  // By rows, length, recompute.
+  std::map<std::tuple<int64_t, int64_t, Recompute>, std::unique_ptr<RecordedPass>> recorded_;
   int head_ = -1;
 };
 

@@ -8,37 +8,17 @@
 #include "model/spread.h"
 
 namespace liquid {
-namespace {
 
-// Zeroes the rows of `rows` [N,D] where `tokens` [N] is `id`.
-void ClearRows(Ops& ops, const TensorView& rows, absl::Span<const int32_t> tokens, int32_t id) {
-  const int64_t width = rows.shape.back();
-  for (auto begin = std::find(tokens.begin(), tokens.end(), id); begin != tokens.end();) {
-    const auto end = std::find_if(begin, tokens.end(), [id](int32_t t) { return t != id; });
-    ops.Fill(Elements(rows, (begin - tokens.begin()) * width, (end - tokens.begin()) * width),
-             0.0f);
-    begin = std::find(end, tokens.end(), id);
-  }
-}
-
-}  // namespace
-
-Variable TokenEmbedding(Pass& pass, int table, int32_t padding_id) {
+Variable TokenEmbedding(Pass& pass, int table) {
   Tape& tape = pass.tape;
   const ConstTensorView weight = tape.Use(table);
   Variable out = tape.NewVariable({pass.num_tokens(), weight.shape.back()});
   tape.ops().Embedding(out.view(), pass.tokens, weight);
   if (!tape.recording()) return SumOverRanks(pass, std::move(out));
-  tape.Record([&pass, table, padding_id, slot = out.slot, shape = out.view().shape] {
-    SharedTensor dout = pass.tape.Take(slot, shape);
-    if (!dout.HasOneHolder()) {
-      const SharedTensor own = pass.tape.Allocate(shape);
-      pass.tape.ops().Copy(own.view, dout.view);
-      dout = own;
-    }
-    if (padding_id >= 0) ClearRows(pass.tape.ops(), dout.view, pass.host_tokens, padding_id);
+  tape.Record([&pass, table, slot = out.slot, shape = out.view().shape] {
+    const SharedTensor dout = pass.tape.Take(slot, shape);
     pass.tape.AddToParameter(table, [&](TensorView dtable) {
-      pass.tape.ops().EmbeddingBackward(dtable, pass.tokens, dout.view);
+      pass.tape.ops().EmbeddingBackward(dtable, pass.tokens_with_gradient, dout.view);
     });
   });
   return SumOverRanks(pass, std::move(out));
@@ -290,8 +270,7 @@ Variable Attention(Pass& pass, const Variable& q, const Variable& k, const Varia
   return out;
 }
 
-void LinearCrossEntropy(Pass& pass, const Variable& x, int weight, float loss_scale,
-                        TensorView nll) {
+void LinearCrossEntropy(Pass& pass, const Variable& x, int weight, TensorView nll) {
   Tape& tape = pass.tape;
   const ConstTensorView w = tape.Use(weight);
   const VocabularyPart part = {
@@ -310,7 +289,7 @@ void LinearCrossEntropy(Pass& pass, const Variable& x, int weight, float loss_sc
   SharedTensor dx = tape.Allocate(all.view().shape);
   tape.AddToParameter(weight, [&](TensorView dw) {
     tape.ops().LinearCrossEntropyWithGradient(nll, dx.view, dw, all.view(), w, pass.targets,
-                                              loss_scale, spread);
+                                              pass.loss_scale, spread);
   });
   tape.Give(all.slot, std::move(dx));
 }

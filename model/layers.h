@@ -24,16 +24,17 @@ namespace liquid {
 struct Pass {
   Tape& tape;
   const TensorParallel& tensor;
-  int64_t num_rows = 0;                        // B
-  int64_t sequence_length = 0;                 // T
-  const int32_t* tokens = nullptr;             // [N]: rows of this rank's table, or kElsewhere
-  const int32_t* positions = nullptr;          // [N]
-  const int32_t* targets = nullptr;            // [N], as tokens; null if nothing is scored
-  const int32_t* document_start = nullptr;     // [N]; null: each row is one document
-  const int32_t* thirds = nullptr;             // [3,N]: 3n + j, for SplitInThree
-  absl::Span<const int32_t> host_tokens = {};  // [N], in host memory
-  const RotaryTable* rotary = nullptr;         // null for families without
-  KeyValueCache* cache = nullptr;              // generation: keys and values before these tokens
+  int64_t num_rows = 0;                           // B
+  int64_t sequence_length = 0;                    // T
+  const int32_t* tokens = nullptr;                // [N]: rows of this rank's table, or kElsewhere
+  const int32_t* positions = nullptr;             // [N]
+  const int32_t* targets = nullptr;               // [N], as tokens; null if nothing is scored
+  const int32_t* document_start = nullptr;        // [N]; null: each row is one document
+  const int32_t* thirds = nullptr;                // [3,N]: 3n + j, for SplitInThree
+  const int32_t* tokens_with_gradient = nullptr;  // [N]: kElsewhere where there is none
+  const float* loss_scale = nullptr;              // [1]: of the gradient of the loss
+  const RotaryTable* rotary = nullptr;            // null for families without
+  KeyValueCache* cache = nullptr;                 // generation: keys and values before these tokens
 
   int64_t num_tokens() const { return num_rows * sequence_length; }  // N
   // The tokens of the residual stream on this rank: all, or its share of them.
@@ -46,8 +47,8 @@ struct Pass {
 };
 
 // [N,D] of the residual stream stands for [N/T,D] with sequence parallelism.
-// table [V,D] rows at the tokens: [N,D]. Look-ups of `padding_id` give no gradient (-1: none such).
-Variable TokenEmbedding(Pass& pass, int table, int32_t padding_id);
+// table [V,D] rows at the tokens: [N,D].
+Variable TokenEmbedding(Pass& pass, int table);
 // table [P,D] rows at the positions: [N,D].
 Variable PositionEmbedding(Pass& pass, int table);
 
@@ -82,9 +83,8 @@ Variable Attention(Pass& pass, const Variable& q, const Variable& k, const Varia
                    const AttentionShape& shape, int layer);
 
 // nll [N] of the targets under logits x weight^T, weight [V,D], x [N,D] of the residual stream. A
-// differentiating pass is seeded with the gradient of loss_scale * sum(nll).
-void LinearCrossEntropy(Pass& pass, const Variable& x, int weight, float loss_scale,
-                        TensorView nll);
+// differentiating pass is seeded with the gradient of *pass.loss_scale * sum(nll).
+void LinearCrossEntropy(Pass& pass, const Variable& x, int weight, TensorView nll);
 
 }  // namespace liquid
 

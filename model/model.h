@@ -52,6 +52,15 @@ struct TokenBatch {
 // share of it, or nothing and is not called, and the gradient is their sum.
 using GradientSink = std::function<void(int parameter_index, ConstTensorView gradient)>;
 
+// Whether a call of ForwardBackward may be carried out by enqueuing what an earlier one enqueued.
+enum class Repetition {
+  kNone,
+  // The sink only enqueues on the model's stream, and the same for the same parameter in every call
+  // that says kOfShape. Where the device can record work, it is called for the first batches of a
+  // shape alone.
+  kOfShape,
+};
+
 class KeyValueCache;  // model/key_value_cache.h
 
 class Model {
@@ -68,12 +77,15 @@ class Model {
   virtual const TensorParallel& tensor_parallel() const = 0;
   // Where its work is enqueued.
   virtual Stream& stream() = 0;
+  // The memory of activations and their gradients, which nothing else has.
+  virtual TensorPool& activations() = 0;
 
   // Negative log-likelihood of each target, nll [B*T] in host memory (0 where not scored), the same
   // on every tensor-parallel rank, which B*T must be a multiple of in number, and the
   // gradient of loss_scale * sum(nll) into `sink`. Bits depend on the batch and weights alone.
   virtual void ForwardBackward(const TokenBatch& batch, float loss_scale, Recompute recompute,
-                               const GradientSink& sink, absl::Span<float> nll) = 0;
+                               const GradientSink& sink, absl::Span<float> nll,
+                               Repetition repetition = Repetition::kNone) = 0;
   // The parameters whose gradients ForwardBackward gives this rank, in the order in which it does:
   // the same for every batch. Empty before its first call.
   virtual absl::Span<const int> gradient_order() const = 0;

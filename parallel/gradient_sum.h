@@ -48,6 +48,10 @@ class GradientSum {
   // replicas: those that have none of that tensor call FoldNothing meanwhile.
   void Fold(int index, ConstTensorView gradient);
   void FoldNothing(int index);
+  // Whether Fold only enqueues, and the same for the same tensor whenever it is called.
+  bool only_enqueues() const { return !options_.is_sharded; }
+  // Whether Close begins something.
+  bool overlaps() const { return is_cut(); }
 
   // Collective among the replicas. As far as is known nothing more is folded into tensor `index`
   // before CombineInGang, which begins for it now, beside what follows. A guess: Reopen() takes it

@@ -18,6 +18,14 @@ class Device;
 // Memory of one device, given back when this goes.
 using Buffer = std::unique_ptr<std::byte, std::function<void(std::byte*)>>;
 
+// Work of a stream, to be enqueued again and again as a whole: quicker than piece by piece.
+class Recording {
+ public:
+  virtual ~Recording() = default;
+  // On the stream that it was recorded on.
+  virtual void Enqueue() = 0;
+};
+
 // An in-order queue of work on one device. Calls enqueue and return; on a CPU
 // they have finished by then. Not thread-safe.
 class Stream {
@@ -30,6 +38,11 @@ class Stream {
   virtual void CopyToHost(void* host, const void* in, size_t num_bytes) = 0;
   // Within the device; no overlap.
   virtual void CopyOnDevice(void* out, const void* in, size_t num_bytes) = 0;
+
+  // What `enqueue` enqueues here is recorded, with the addresses and values that it has now, and
+  // not run. `enqueue` may neither wait for the device nor copy from or to hosts. Null where
+  // devices cannot do that (then `enqueue` is not called), or after a failure.
+  virtual std::unique_ptr<Recording> Record(const std::function<void()>& enqueue) = 0;
 
   // Later work here starts after all work enqueued on `other` so far.
   virtual void WaitFor(Stream& other) = 0;

@@ -2,6 +2,9 @@
 
 #include <algorithm>
 
+#include "absl/strings/str_cat.h"
+#include "base/exit_code.h"
+
 namespace liquid {
 namespace {
 
@@ -30,8 +33,13 @@ PooledTensor TensorPool::Allocate(DType dtype, const Shape& shape) {
     return {this, TensorView(data, dtype, shape)};
   }
   auto buffer = device_.Allocate(static_cast<size_t>(size));
-  LIQUID_CHECK(buffer.ok(), buffer.status().ToString(), "; in use by tensors: ", used_bytes_,
-               " bytes, allocated: ", allocated_bytes_);
+  if (absl::IsResourceExhausted(buffer.status())) {
+    ExitOutOfMemory(absl::ResourceExhaustedError(
+        absl::StrCat(buffer.status().message(), "; a tensor ", shape.ToString(), " of ", size,
+                     " bytes beside ", used_bytes_ - size, " bytes of others, of ",
+                     allocated_bytes_, " that this pool has")));
+  }
+  LIQUID_CHECK(buffer.ok(), buffer.status().ToString());
   allocated_bytes_ += size;
   buffers_.push_back(*std::move(buffer));
   return {this, TensorView(buffers_.back().get(), dtype, shape)};

@@ -39,7 +39,8 @@ class PooledTensor {
 
 // Hands out tensors and keeps the memory of returned ones by size. A loop that asks for the same
 // sizes again and again therefore allocates in its first round only. Memory is not cleared.
-// Running out of device memory here is fatal, with the figures: steps have no way to go on.
+// Running out of device memory here ends the program (ExitOutOfMemory), with the figures: steps have
+// no way to go on.
 // Not thread-safe. Must outlive its tensors.
 class TensorPool {
  public:

@@ -24,8 +24,8 @@ class Evaluation {
     std::optional<EvalReport> report;
     absl::Status exchange_failure;  // other gangs could not be reached: no report either
   };
-  // Collective, over all gangs: `rail` is this rank's, of hosts, among them (null: there is one gang). A slot
-  // whose loss is not finite makes the loss NaN. The error is a rank that is gone.
+  // Collective, over all gangs: `rail` is this rank's, of hosts, among them (null: there is one
+  // gang). A slot whose loss is not finite makes the loss NaN. The error is a rank that is gone.
   absl::StatusOr<Outcome> Run(Communicator* rail);
 
  private:

@@ -188,7 +188,7 @@ absl::StatusOr<ExitCode> RunGang(GangCommunicator& world, const GangRunOptions& 
   LIQUID_ASSIGN_OR_RETURN(const JobData data, PrepareJobData(job, world));
   const int64_t program_bytes = ResidentBytes();
   LIQUID_ASSIGN_OR_RETURN(const Workbench bench, CreateWorkbench(job, data, options.rank_on_machine,
-                                                          options.ranks_on_machine, world));
+                                                                 options.ranks_on_machine, world));
   const JobStream stream = JobStreamOf(job, data.train);
   const TrainingState origin = OriginOf(entrance.opened, data);
   TrainState state(*bench.model, *bench.mesh, *bench.ops, *bench.pool);
@@ -200,7 +200,8 @@ absl::StatusOr<ExitCode> RunGang(GangCommunicator& world, const GangRunOptions& 
     LIQUID_ASSIGN_OR_RETURN(probe, ProbeDigest(job, data.train, state));
     return absl::OkStatus();
   };
-  LIQUID_RETURN_IF_ERROR(MeasureSlot(*bench.pool, *bench.ops, compute_probe, &memory));
+  LIQUID_RETURN_IF_ERROR(
+      MeasureSlot(bench.model->activations(), *bench.ops, compute_probe, &memory));
   // Once all that a slot needs was chosen.
   LIQUID_ASSIGN_OR_RETURN(const std::string recipe, JobRecipe(job, *bench.ops, world));
   memory.program = program_bytes;
@@ -215,9 +216,9 @@ absl::StatusOr<ExitCode> RunGang(GangCommunicator& world, const GangRunOptions& 
   }
   LIQUID_RETURN_IF_ERROR(checkpointing.Prepare(state));
   memory.snapshot = checkpointing.snapshot_bytes();
-  LIQUID_ASSIGN_OR_RETURN(const double peak_flops,
-                          SumOverRanks(world, MeasurePeakFlops(PrecisionOf(job), *bench.ops,
-                                                               *bench.stream, *bench.pool)));
+  LIQUID_ASSIGN_OR_RETURN(
+      const double peak_flops,
+      SumOverRanks(world, MeasurePeakFlops(PrecisionOf(job), *bench.ops, *bench.stream)));
 
   Join join = MakeJoin(job, origin, data, state, recipe, world);
   join.set_probe(probe);

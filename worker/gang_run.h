@@ -24,7 +24,7 @@ struct GangRunOptions {
   ProgressStyle progress = ProgressStyle::kPlain;
   int ranks_on_machine = 1;
   int rank_on_machine = 0;  // among them: the number of the GPU that this rank uses
-  int64_t max_steps = 0;  // save and leave after so many steps, as if asked to go; 0: no limit
+  int64_t max_steps = 0;    // save and leave after so many steps, as if asked to go; 0: no limit
   absl::Time leave_by = absl::InfiniteFuture();  // the same, at that time
   TestFaults faults;
 };

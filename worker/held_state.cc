@@ -49,8 +49,8 @@ HeldState HeldStateOf(const TrainState& state) {
   for (const Parameter& parameter : parameters) {
     const TensorSpec spec = SpecOf(parameter);
     held.model.push_back(spec);
-    Hold(spec, parameter, 0, parameter.value.NumElements(),
-         state.on_host.At(parameter.value.data), &held.parts);
+    Hold(spec, parameter, 0, parameter.value.NumElements(), state.on_host.At(parameter.value.data),
+         &held.parts);
     for (const auto& [kind, slice] : kinds) {
       held.optimizer.push_back({absl::StrCat(kind, ".", spec.name), DType::kF32, spec.shape});
     }

@@ -16,8 +16,8 @@ struct HeldState {
   std::vector<TensorSpec> model;
   std::vector<TensorSpec> optimizer;  // torch's names for AdamW's: exp_avg.NAME, exp_avg_sq.NAME;
                                       // and master.NAME if there are master weights
-  // What this rank has of them, as the host sees it (state.on_host). Over all ranks of the gang, parts of one tensor are
-  // equal (replicas) or disjoint, and cover it.
+  // What this rank has of them, as the host sees it (state.on_host). Over all ranks of the gang,
+  // parts of one tensor are equal (replicas) or disjoint, and cover it.
   std::vector<HeldPart> parts;
 };
 

@@ -3,12 +3,14 @@
 #include <utility>
 
 #include "base/check.h"
+#include "base/exit_code.h"
 
 namespace liquid {
 namespace {
 
 Buffer PinnedMemory(Stream& stream, int64_t num_bytes) {
   auto memory = stream.device().AllocateHost(static_cast<size_t>(num_bytes));
+  if (absl::IsResourceExhausted(memory.status())) ExitOutOfMemory(memory.status());
   LIQUID_CHECK(memory.ok(), memory.status().ToString());
   return *std::move(memory);
 }
@@ -20,8 +22,7 @@ void WaitFor(Stream& stream) {
 
 }  // namespace
 
-StateMirror::StateMirror(Stream& stream, const std::vector<TensorView>& tensors)
-    : stream_(stream) {
+StateMirror::StateMirror(Stream& stream, const std::vector<TensorView>& tensors) : stream_(stream) {
   int64_t num_bytes = 0;
   for (const TensorView& tensor : tensors) num_bytes += tensor.NumBytes();
   const bool is_on_host = stream.device().type() == DeviceType::kCpu;

@@ -17,8 +17,8 @@ namespace liquid {
 // memory, which is what it was when it was last fetched.
 class StateMirror {
  public:
-  // `tensors`, which do not overlap, and `stream` must outlive this. Memory that cannot be had is
-  // fatal, with the figures, as in a TensorPool.
+  // `tensors`, which do not overlap, and `stream` must outlive this. Memory that cannot be had
+  // ends the program, as in a TensorPool.
   StateMirror(Stream& stream, const std::vector<TensorView>& tensors);
 
   // Where the host sees what is at `data` in one of the tensors, and what follows it there.

@@ -186,8 +186,13 @@ void TrainStep::ComputeSlot(const StepSlots::Task& task, const Round& round, std
     Fold(round, index, task.counts ? &gradient : nullptr);
   };
   const double loss_scale = 1.0 / static_cast<double>(target_tokens_);
+  // A recorded slot is one in which the host has nothing to do but to fold gradients.
+  const bool is_plain = task.counts && !task.wants_digest && faults_.flip_every == 0 &&
+                        mesh_.tensor_size() == 1 && gradient_sum_.only_enqueues() &&
+                        !(round.is_last && gradient_sum_.overlaps());
   state_.model.ForwardBackward(batch, static_cast<float>(loss_scale), recompute_, sink,
-                               absl::MakeSpan(nll_));
+                               absl::MakeSpan(nll_),
+                               is_plain ? Repetition::kOfShape : Repetition::kNone);
   const absl::Status status = device_stream_.Synchronize();
   LIQUID_CHECK(status.ok(), status.ToString());
   *digest = ToHex(hash);
@@ -271,7 +276,7 @@ absl::StatusOr<std::optional<StepReport>> TrainStep::Finish(const Rail* rail) {
 absl::StatusOr<bool> TrainStep::Reduce(const Rail* rail) {
   faults_.Linger("reduce", slots_.step());
   gradient_sum_.CombineInGang(/*keeps=*/rail != nullptr);
-  LIQUID_RETURN_IF_ERROR(mesh_.Wait());
+  LIQUID_RETURN_IF_ERROR(WaitForRanks());
   if (rail == nullptr) return true;
   exchange_failure_ = AgreeOn(world_, gradient_sum_.CombineAcross(*rail));
   LIQUID_RETURN_IF_ERROR(world_.Wait(absl::InfiniteFuture()));
@@ -321,6 +326,10 @@ void TrainStep::CompleteReport(StepReport* report) const {
   report->set_resident_bytes(PeakResidentBytes());
 }
 
+absl::Status TrainStep::WaitForRanks() const {
+  return Annotate(mesh_.Wait(), absl::StrCat("step ", slots_.step()));
+}
+
 // Chunk by chunk as the layout has them, so that it does not depend on who owns which slice.
 absl::StatusOr<double> TrainStep::GradientNorm() {
   const FlatLayout& layout = state_.model.layout();
@@ -334,7 +343,7 @@ absl::StatusOr<double> TrainStep::GradientNorm() {
                       Elements(gradient_sum_.slice(), at, at + end - begin));
   });
   mesh_.replicas().AllReduceSum(chunks);  // all but one are zero
-  LIQUID_RETURN_IF_ERROR(mesh_.Wait());
+  LIQUID_RETURN_IF_ERROR(WaitForRanks());
   device_stream_.CopyToHost(host_chunks_.data(), chunks.data,
                             static_cast<size_t>(chunks.NumBytes()));
   LIQUID_RETURN_IF_ERROR(device_stream_.Synchronize());
@@ -350,7 +359,7 @@ absl::StatusOr<double> TrainStep::GradientNorm() {
   mesh_.tensor_hosts().AllGatherParts(
       TensorView(of_ranks.data(), DType::kF64, {static_cast<int64_t>(of_ranks.size())}),
       TensorView(of_parts.data(), DType::kF64, {num_parts}));
-  LIQUID_RETURN_IF_ERROR(mesh_.Wait());
+  LIQUID_RETURN_IF_ERROR(WaitForRanks());
   std::vector<double> of_tensors(parameters.size());
   std::vector<double> of_tensor(static_cast<size_t>(mesh_.tensor_size()));
   for (size_t i = 0; i < parameters.size(); ++i) {

@@ -76,6 +76,7 @@ class TrainStep {
   absl::StatusOr<std::string> BadRowsOfAll(const Rail* rail);
   absl::StatusOr<bool> MayUpdate(const std::string& bad_rows, StepReport* report);
   void CompleteReport(StepReport* report) const;
+  absl::Status WaitForRanks() const;
   absl::StatusOr<double> GradientNorm();
   void Update(const StepReport& report);
   int64_t TargetTokens(int64_t step) const;

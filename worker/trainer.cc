@@ -465,7 +465,8 @@ absl::Status Trainer::FinishStep() {
 
 absl::Status Trainer::Evaluate() {
   if (parts_.evaluation == nullptr || is_in_trouble_) return absl::OkStatus();
-  LIQUID_ASSIGN_OR_RETURN(Evaluation::Outcome outcome, parts_.evaluation->Run(parts_.world.host_rail()));
+  LIQUID_ASSIGN_OR_RETURN(Evaluation::Outcome outcome,
+                          parts_.evaluation->Run(parts_.world.host_rail()));
   if (!outcome.exchange_failure.ok()) {
     ReportTrouble(outcome.exchange_failure);
     return absl::OkStatus();

@@ -37,8 +37,7 @@ absl::StatusOr<bool> UsesGpus(const Job& job, GangCommunicator& world) {
 
 // Everything that waits derives from the job's one knob.
 absl::Duration StallTimeout(const Job& job) {
-  return GangWorld::kStallTimeouts *
-         absl::Seconds(job.coordinator().heartbeat_timeout_seconds());
+  return GangWorld::kStallTimeouts * absl::Seconds(job.coordinator().heartbeat_timeout_seconds());
 }
 
 absl::StatusOr<std::unique_ptr<GangCommunicator>> CreateGroup(const Job& job,
@@ -48,9 +47,7 @@ absl::StatusOr<std::unique_ptr<GangCommunicator>> CreateGroup(const Job& job,
   NcclOptions options;
   options.name = name;
   options.stall_timeout = StallTimeout(job);
-  options.roll_call = [&hosts](const std::string& mine) {
-    return hosts.RollCall(mine, kRollCall);
-  };
+  options.roll_call = [&hosts](const std::string& mine) { return hosts.RollCall(mine, kRollCall); };
   return CreateNcclGroup(hosts, stream, std::move(options));
 }
 

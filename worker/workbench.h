@@ -38,8 +38,7 @@ absl::StatusOr<Workbench> CreateWorkbench(const Job& job, const JobData& data, i
 // Collective among the gangs of a generation: this rank's rail for the memory of its device, among
 // the ranks of `hosts`. What those report while it waits ends the wait.
 absl::StatusOr<std::unique_ptr<Communicator>> CreateDeviceRail(const Job& job, TcpGroup& hosts,
-                                                               Stream& stream,
-                                                               absl::Time deadline);
+                                                               Stream& stream, absl::Time deadline);
 
 }  // namespace liquid
 

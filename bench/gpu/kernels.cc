@@ -275,12 +275,13 @@ void KernelTable::Loss() {
   const TensorView dweight = tensors.Zeros(kF32, {sizes_.vocabulary, sizes_.width});
   const TensorView nll = tensors.Zeros(kF32, {sizes_.tokens});
   const int32_t* const targets = tensors.Ints(RandomIds(sizes_.tokens));
+  const float* const scale = tensors.Random(kF32, {1}, kSmall).f32();
   const double product =
       2.0 * static_cast<double>(sizes_.tokens * sizes_.width * sizes_.vocabulary);
   Measure({"LinearCrossEntropyWithGradient", Bytes({nll, dx, dweight, dweight, x, weight}),
            3 * product, [&] {
-             ops_.LinearCrossEntropyWithGradient(nll, dx, dweight, x, weight, targets,
-                                                 1.0f / static_cast<float>(sizes_.tokens), nullptr);
+             ops_.LinearCrossEntropyWithGradient(nll, dx, dweight, x, weight, targets, scale,
+                                                 nullptr);
            }});
 }
 

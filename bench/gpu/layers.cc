@@ -2,6 +2,8 @@
 // Four layers of Llama-3-8B with its vocabulary, which fit where 32 would not, and SmolLM2-135M.
 // Prints one table. `loss` is that of the first step: ln of the vocabulary, or something is wrong.
 //
+// Then where the time of one step of each model goes, by operation, each waited for by itself.
+//
 //   bench.gpu.layers [--quick]
 #include <algorithm>
 #include <cstdio>
@@ -97,6 +99,18 @@ void Measure(GpuBench& gpu, const Configuration& configuration, double peak_flop
   std::fflush(stdout);
 }
 
+void PrintOperations(GpuBench& gpu, const Configuration& configuration) {
+  TimedOps ops(CreateOps(gpu.stream()), gpu.stream());
+  ModelTrainer trainer(gpu.stream(), ops, configuration.config, DType::kBF16, configuration.shape);
+  trainer.Step(configuration.recompute, Repetition::kNone);
+  ops.Reset();
+  trainer.Step(configuration.recompute, Repetition::kNone);
+  std::printf("%s, %lld x %lld tokens, operation by operation:\n", configuration.name.c_str(),
+              static_cast<long long>(configuration.shape.rows),
+              static_cast<long long>(configuration.shape.sequence_length));
+  ops.Print(1);
+}
+
 int Main(int argc, char** argv) {
   const std::unique_ptr<GpuBench> gpu = CreateGpuBench(argc, argv);
   if (gpu == nullptr) return 1;
@@ -107,6 +121,11 @@ int Main(int argc, char** argv) {
               "ms/step", "tokens/s", "MFU", "pool GB", "work GB", "loss");
   for (const Configuration& configuration : Configurations(gpu->quick())) {
     Measure(*gpu, configuration, peak.flops_per_second);
+  }
+  for (const Configuration& configuration : Configurations(gpu->quick())) {
+    if (configuration.recompute == Recompute::kNone && configuration.shape.num_slots == 1) {
+      PrintOperations(*gpu, configuration);
+    }
   }
   return 0;
 }

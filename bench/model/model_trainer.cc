@@ -121,7 +121,7 @@ double ModelTrainer::StepFlops() const {
   return flops;
 }
 
-double ModelTrainer::Step(Recompute recompute) {
+double ModelTrainer::Step(Recompute recompute, Repetition repetition) {
   std::vector<float> nll(shape_.rows * shape_.sequence_length);
   const float scale = 1.0f / static_cast<float>(shape_.NumTokens());
   double loss = 0;
@@ -132,7 +132,7 @@ double ModelTrainer::Step(Recompute recompute) {
           ops_.Accumulate(sums_[index].view(), gradient, kLimit,
                           static_cast<int32_t*>(flag_.view().data));
         },
-        absl::MakeSpan(nll));
+        absl::MakeSpan(nll), repetition);
     for (const float value : nll) loss += value;
   }
   Update(NormOfGradients());

@@ -34,13 +34,15 @@ class ModelTrainer {
 
   // Forward and backward of all slots, exact sums, norm, clipping to 1, AdamW. Returns when all of
   // it has run: the mean loss of a token before the update.
-  double Step(Recompute recompute);
+  double Step(Recompute recompute, Repetition repetition = Repetition::kOfShape);
 
   const StepShape& shape() const { return shape_; }
   // Floating-point operations that a step needs (TrainingFlops of its slots).
   double StepFlops() const;
   // All memory of the device that was asked for, but the workspace of `ops`.
-  int64_t allocated_bytes() const { return pool_.allocated_bytes(); }
+  int64_t allocated_bytes() const {
+    return pool_.allocated_bytes() + model_->activations().allocated_bytes();
+  }
 
  private:
   void PrepareOptimizer();

@@ -76,7 +76,7 @@ void BM_Step(benchmark::State& state) {
   MeasurePeak(peak);
   const std::unique_ptr<Device> device = CreateCpuDevice();
   const std::unique_ptr<Stream> stream = device->CreateStream().value();
-  bench::TimedOps ops(CreateOps(*stream));
+  bench::TimedOps ops(CreateOps(*stream), *stream);
   const bench::StepShape shape = {kRows / state.range(0), state.range(0), kLength};
   bench::ModelTrainer trainer(*stream, ops, bench::SmolLm2Config(),
                               state.range(2) == 1 ? DType::kBF16 : DType::kF32, shape);

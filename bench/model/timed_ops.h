@@ -11,6 +11,7 @@
 #include <string>
 #include <utility>
 
+#include "base/check.h"
 #include "kernels/ops.h"
 
 namespace liquid::bench {
@@ -26,11 +27,12 @@ inline double ProcessorSeconds() {
   return static_cast<double>(now.tv_sec) + 1e-9 * static_cast<double>(now.tv_nsec);
 }
 
-// For devices whose operations have run by the time they return. Beside wall time it counts the
-// processor time of all threads, which other programs on the machine disturb less.
+// Beside wall time it counts the processor time of all threads, which other programs on the machine
+// disturb less.
 class TimedOps final : public Ops {
  public:
-  explicit TimedOps(std::unique_ptr<Ops> ops) : ops_(std::move(ops)) {}
+  // `stream`, which must outlive this: that of `ops`, each operation of which is waited for.
+  TimedOps(std::unique_ptr<Ops> ops, Stream& stream) : ops_(std::move(ops)), stream_(stream) {}
 
   std::string Recipe(DType dtype) const override { return ops_->Recipe(dtype); }
   int64_t WorkspaceBytes() const override { return ops_->WorkspaceBytes(); }
@@ -137,7 +139,7 @@ class TimedOps final : public Ops {
   }
   void LinearCrossEntropyWithGradient(TensorView nll, TensorView dx, TensorView dweight,
                                       ConstTensorView x, ConstTensorView weight,
-                                      const int32_t* targets, float gradient_scale,
+                                      const int32_t* targets, const float* gradient_scale,
                                       const VocabularyPart* part) override {
     Time("LinearCrossEntropyWithGradient", [&] {
       ops_->LinearCrossEntropyWithGradient(nll, dx, dweight, x, weight, targets, gradient_scale,
@@ -171,12 +173,15 @@ class TimedOps final : public Ops {
     const double wall = WallSeconds();
     const double processor = ProcessorSeconds();
     fn();
+    const absl::Status status = stream_.Synchronize();
+    LIQUID_CHECK(status.ok(), status.ToString());
     Times& times = times_[name];
     times.wall += WallSeconds() - wall;
     times.processor += ProcessorSeconds() - processor;
   }
 
   std::unique_ptr<Ops> ops_;
+  Stream& stream_;
   std::map<std::string, Times> times_;
 };
 

@@ -76,7 +76,7 @@ class CpuOps final : public Ops {
                           const int32_t* targets, const VocabularyPart* part) override;
   void LinearCrossEntropyWithGradient(TensorView nll, TensorView dx, TensorView dweight,
                                       ConstTensorView x, ConstTensorView weight,
-                                      const int32_t* targets, float gradient_scale,
+                                      const int32_t* targets, const float* gradient_scale,
                                       const VocabularyPart* part) override;
 
   // kernels/cpu/optimizer.cc

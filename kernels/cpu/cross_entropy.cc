@@ -205,12 +205,12 @@ void CpuOps::LinearCrossEntropy(TensorView nll, ConstTensorView x, ConstTensorVi
 
 void CpuOps::LinearCrossEntropyWithGradient(TensorView nll, TensorView dx, TensorView dweight,
                                             ConstTensorView x, ConstTensorView weight,
-                                            const int32_t* targets, float gradient_scale,
+                                            const int32_t* targets, const float* gradient_scale,
                                             const VocabularyPart* part) {
   LIQUID_CHECK(dx.NumElements() == x.NumElements() &&
                dweight.NumElements() == weight.NumElements());
   Fill(dx, 0.0f);
-  CrossEntropy(nll, dx, dweight, x, weight, targets, gradient_scale, part);
+  CrossEntropy(nll, dx, dweight, x, weight, targets, *gradient_scale, part);
 }
 
 // dx and dweight without data: the loss alone.

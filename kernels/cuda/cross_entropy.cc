@@ -46,12 +46,12 @@ TensorView RowsOf(const TensorView& matrix, int64_t first, int64_t count) {
 
 void CudaOps::LinearCrossEntropy(TensorView nll, ConstTensorView x, ConstTensorView weight,
                                  const int32_t* targets, const VocabularyPart* part) {
-  CrossEntropy(nll, TensorView(), TensorView(), x, weight, targets, 1.0f, part);
+  CrossEntropy(nll, TensorView(), TensorView(), x, weight, targets, nullptr, part);
 }
 
 void CudaOps::LinearCrossEntropyWithGradient(TensorView nll, TensorView dx, TensorView dweight,
                                              ConstTensorView x, ConstTensorView weight,
-                                             const int32_t* targets, float gradient_scale,
+                                             const int32_t* targets, const float* gradient_scale,
                                              const VocabularyPart* part) {
   LIQUID_CHECK(dx.NumElements() == x.NumElements() && dx.dtype == x.dtype &&
                dweight.NumElements() == weight.NumElements());
@@ -60,7 +60,7 @@ void CudaOps::LinearCrossEntropyWithGradient(TensorView nll, TensorView dx, Tens
 
 void CudaOps::CrossEntropy(const TensorView& nll, const TensorView& dx, const TensorView& dweight,
                            const ConstTensorView& x, const ConstTensorView& weight,
-                           const int32_t* targets, float gradient_scale,
+                           const int32_t* targets, const float* gradient_scale,
                            const VocabularyPart* part) {
   const int64_t rows = x.NumRows();
   LIQUID_CHECK(weight.shape.rank() == 2 && weight.shape[1] == x.shape.back() &&

@@ -79,7 +79,7 @@ class CudaOps final : public Ops {
                           const int32_t* targets, const VocabularyPart* part) override;
   void LinearCrossEntropyWithGradient(TensorView nll, TensorView dx, TensorView dweight,
                                       ConstTensorView x, ConstTensorView weight,
-                                      const int32_t* targets, float gradient_scale,
+                                      const int32_t* targets, const float* gradient_scale,
                                       const VocabularyPart* part) override;
 
   // kernels/cuda/optimizer.cc
@@ -92,7 +92,7 @@ class CudaOps final : public Ops {
   // kernels/cuda/cross_entropy.cc. dx and dweight without data: the loss alone.
   void CrossEntropy(const TensorView& nll, const TensorView& dx, const TensorView& dweight,
                     const ConstTensorView& x, const ConstTensorView& weight, const int32_t* targets,
-                    float gradient_scale, const VocabularyPart* part);
+                    const float* gradient_scale, const VocabularyPart* part);
 
   // Latches the code that a launcher returned.
   void Latch(cudaError_t code, const char* what) { stream_.Latch(code, what); }

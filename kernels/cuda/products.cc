@@ -50,9 +50,9 @@ std::string CudaProducts::Recipe() const {
 
 std::string CudaProducts::Describe(const Key& key, const Product& product) const {
   const auto& [m, n, k, transpose_a, transpose_b, accumulate, dtype, out_dtype, alignment] = key;
-  std::string text = absl::StrCat(m, " ", n, " ", k, " ", transpose_a, transpose_b, accumulate, " ",
-                                  static_cast<int>(dtype), " ", static_cast<int>(out_dtype), " ",
-                                  alignment, ":");
+  std::string text =
+      absl::StrCat(m, " ", n, " ", k, " ", transpose_a, transpose_b, accumulate, " ",
+                   static_cast<int>(dtype), " ", static_cast<int>(out_dtype), " ", alignment, ":");
   for (const auto attribute :
        {CUBLASLT_ALGO_CONFIG_ID, CUBLASLT_ALGO_CONFIG_TILE_ID, CUBLASLT_ALGO_CONFIG_STAGES_ID,
         CUBLASLT_ALGO_CONFIG_SPLITK_NUM, CUBLASLT_ALGO_CONFIG_REDUCTION_SCHEME,

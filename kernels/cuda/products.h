@@ -27,8 +27,8 @@ class CudaProducts {
   // As Ops::MatMul, shapes checked. No extent is 0.
   void Multiply(const TensorView& out, const ConstTensorView& a, const ConstTensorView& b,
                 MatMulOptions options);
-  // What decides bits: "cuBLASLt 130000, 14 products of digest ...": of the shapes multiplied so far
-  // and the algorithms chosen for them.
+  // What decides bits: "cuBLASLt 130000, 14 products of digest ...": of the shapes multiplied so
+  // far and the algorithms chosen for them.
   std::string Recipe() const;
 
  private:

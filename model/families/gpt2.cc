@@ -49,7 +49,7 @@ class Gpt2 final : public Decoder {
 
  private:
   Variable Embed(Pass& pass) override {
-    return Add(pass, TokenEmbedding(pass, tokens_, c_.pad_token_id),
+    return Add(pass, TokenEmbedding(pass, tokens_),
                PositionEmbedding(pass, positions_));
   }
 

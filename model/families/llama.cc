@@ -38,7 +38,7 @@ class Llama final : public Decoder {
   }
 
  private:
-  Variable Embed(Pass& pass) override { return TokenEmbedding(pass, tokens_, c_.pad_token_id); }
+  Variable Embed(Pass& pass) override { return TokenEmbedding(pass, tokens_); }
 
   Variable Block(Pass& pass, int layer, Variable x) override {
     const Layer& l = layers_[layer];

@@ -96,8 +96,9 @@ class OperationLog {
   int64_t num_enqueued() const { return num_enqueued_; }
   std::string Describe(int64_t number) const {
     const Entry& entry = At(number);
-    return absl::StrCat("operation ", number, " (", absl::string_view(entry.name.data(),
-                        entry.name.size()), " of ", entry.num_bytes, " bytes)");
+    return absl::StrCat("operation ", number, " (",
+                        absl::string_view(entry.name.data(), entry.name.size()), " of ",
+                        entry.num_bytes, " bytes)");
   }
 
  private:
@@ -108,9 +109,7 @@ class OperationLog {
     int64_t number = 0;
     EventHandle event;
   };
-  const Entry& At(int64_t number) const {
-    return entries_[static_cast<size_t>(number % kSize)];
-  }
+  const Entry& At(int64_t number) const { return entries_[static_cast<size_t>(number % kSize)]; }
   std::array<Entry, kSize> entries_;
   int64_t num_enqueued_ = 0;
 };
@@ -137,9 +136,8 @@ class NcclGroup {
   // Collective.
   absl::Status Form() {
     ncclUniqueId id{};
-    const absl::Status made = rank() == 0
-                                  ? FromNccl(ncclGetUniqueId(&id), "ncclGetUniqueId")
-                                  : absl::OkStatus();
+    const absl::Status made =
+        rank() == 0 ? FromNccl(ncclGetUniqueId(&id), "ncclGetUniqueId") : absl::OkStatus();
     // An empty message: rank 0 has none.
     std::string bytes = made.ok() ? std::string(id.internal, sizeof(id.internal)) : "";
     LIQUID_ASSIGN_OR_RETURN(bytes, hosts_.BroadcastMessage(std::move(bytes), 0));
@@ -174,15 +172,15 @@ class NcclGroup {
 
   void AllReduceSum(const TensorView& inout) {
     Enqueue("all-reduce", inout.NumBytes(), [&](ncclComm_t comm, cudaStream_t stream) {
-      return ncclAllReduce(inout.data, inout.data, Count(inout), ToNccl(inout.dtype), ncclSum,
-                           comm, stream);
+      return ncclAllReduce(inout.data, inout.data, Count(inout), ToNccl(inout.dtype), ncclSum, comm,
+                           stream);
     });
   }
 
   void Broadcast(const TensorView& inout, int root) {
     Enqueue("broadcast", inout.NumBytes(), [&](ncclComm_t comm, cudaStream_t stream) {
-      return ncclBroadcast(inout.data, inout.data, static_cast<size_t>(inout.NumBytes()),
-                           ncclUint8, root, comm, stream);
+      return ncclBroadcast(inout.data, inout.data, static_cast<size_t>(inout.NumBytes()), ncclUint8,
+                           root, comm, stream);
     });
   }
 
@@ -334,9 +332,9 @@ class NcclGroup {
       return absl::OkStatus();
     }
     if (now - stalled_since_ < options_.stall_timeout) return absl::OkStatus();
-    return absl::DeadlineExceededError(
-        absl::StrCat(Stalled(), " has not ended in ", absl::FormatDuration(options_.stall_timeout),
-                     "; ", MissingRanks(pending)));
+    return absl::DeadlineExceededError(absl::StrCat(Stalled(), " has not ended in ",
+                                                    absl::FormatDuration(options_.stall_timeout),
+                                                    "; ", MissingRanks(pending)));
   }
 
   std::string Stalled() const {

@@ -25,6 +25,9 @@ class CpuStream final : public Stream {
   void CopyOnDevice(void* out, const void* in, size_t num_bytes) override {
     std::memcpy(out, in, num_bytes);
   }
+  std::unique_ptr<Recording> Record(const std::function<void()>& /*enqueue*/) override {
+    return nullptr;
+  }
   void WaitFor(Stream& /*other*/) override {}
   absl::Status Synchronize() override { return absl::OkStatus(); }
 

@@ -20,11 +20,26 @@ namespace {
 
 using StreamHandle = Handle<cudaStream_t, cudaStreamDestroy>;
 using EventHandle = Handle<cudaEvent_t, cudaEventDestroy>;
+using GraphHandle = Handle<cudaGraph_t, cudaGraphDestroy>;
+using GraphExecHandle = Handle<cudaGraphExec_t, cudaGraphExecDestroy>;
 
 // A thread's calls go to its current device, which is a property of the thread.
 absl::Status MakeCurrent(int ordinal) {
   return FromCuda(cudaSetDevice(ordinal), absl::StrCat("CUDA device ", ordinal));
 }
+
+class CudaRecording final : public Recording {
+ public:
+  CudaRecording(CudaStream& stream, GraphExecHandle graph)
+      : stream_(stream), graph_(std::move(graph)) {}
+  void Enqueue() override {
+    stream_.Latch(cudaGraphLaunch(graph_.get(), stream_.native()), "cudaGraphLaunch");
+  }
+
+ private:
+  CudaStream& stream_;
+  const GraphExecHandle graph_;
+};
 
 class CudaStreamOfDevice final : public CudaStream {
  public:
@@ -48,6 +63,22 @@ class CudaStreamOfDevice final : public CudaStream {
   }
   void CopyOnDevice(void* out, const void* in, size_t num_bytes) override {
     Copy(out, in, num_bytes, cudaMemcpyDeviceToDevice, "a copy on the device");
+  }
+
+  std::unique_ptr<Recording> Record(const std::function<void()>& enqueue) override {
+    status_.Update(MakeCurrent(ordinal_));
+    // Relaxed: what other threads do meanwhile, and allocations, are none of its business.
+    Latch(cudaStreamBeginCapture(native(), cudaStreamCaptureModeRelaxed), "cudaStreamBeginCapture");
+    if (!status_.ok()) return nullptr;
+    enqueue();
+    cudaGraph_t graph = nullptr;
+    Latch(cudaStreamEndCapture(native(), &graph), "cudaStreamEndCapture");
+    const GraphHandle owner(graph);
+    if (!status_.ok()) return nullptr;
+    cudaGraphExec_t executable = nullptr;
+    Latch(cudaGraphInstantiate(&executable, graph, 0), "cudaGraphInstantiate");
+    if (!status_.ok()) return nullptr;
+    return std::make_unique<CudaRecording>(*this, GraphExecHandle(executable));
   }
 
   void WaitFor(Stream& other) override {

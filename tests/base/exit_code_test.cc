@@ -24,8 +24,8 @@ TEST(ExitCodeTest, TheMarkWinsAndOutlivesAnnotations) {
 }
 
 TEST(ExitCodeTest, TellsOursFromOthers) {
-  for (const int code : {0, 1, 2, 9, 75}) EXPECT_TRUE(IsExitCode(code)) << code;
-  for (const int code : {-1, 10, 74, 76, 127, 137}) EXPECT_FALSE(IsExitCode(code)) << code;
+  for (const int code : {0, 1, 2, 9, 10, 75}) EXPECT_TRUE(IsExitCode(code)) << code;
+  for (const int code : {-1, 11, 74, 76, 127, 137}) EXPECT_FALSE(IsExitCode(code)) << code;
 }
 
 }  // namespace

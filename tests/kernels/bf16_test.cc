@@ -95,7 +95,9 @@ TEST_P(BFloat16Test, ProductsOfEveryTranspositionMatchFloat64AfterOneRounding) {
         }
       }
       if (is_float) {
-        testing::ExpectClose(Download(to), sums, 3e-6);
+        // Tensor cores cut off what is small beside the largest addend: 3.8e-6 were seen on an
+        // H100.
+        testing::ExpectClose(Download(to), sums, 1e-5);
       } else {
         ExpectOneRounding(Widened(to), std::vector<float>(sums.begin(), sums.end()));
       }
@@ -310,7 +312,7 @@ TEST_P(BFloat16Test, CrossEntropyHasFloatLossesAndRoundsTheGradientsOfLogits) {
                          const PooledTensor& dweight) {
       ops_->LinearCrossEntropyWithGradient(nll.view(), (dx.*type).view(), dweight.view(),
                                            (x.*type).view(), (weight.*type).view(), Ints(targets),
-                                           0.5f, nullptr);
+                                           Upload({0.5f}, {1}).view().f32(), nullptr);
     };
     const auto narrow_nll = Garbage({kRows});
     const auto wide_nll = Garbage({kRows});

@@ -34,10 +34,11 @@ class CrossEntropyTest : public testing::OnEachDevice {
     auto nll = Garbage({rows});
     auto dx = Garbage({rows, width});
     auto dweight = Upload(dweight_before, {vocabulary, width});
-    ops_->LinearCrossEntropyWithGradient(nll.view(), dx.view(), dweight.view(),
-                                         Upload(x, {rows, width}).view(),
-                                         Upload(weight, {vocabulary, width}).view(),
-                                         Ints(UploadInts(targets)), scale, /*part=*/nullptr);
+    ops_->LinearCrossEntropyWithGradient(
+        nll.view(), dx.view(), dweight.view(), Upload(x, {rows, width}).view(),
+        Upload(weight, {vocabulary, width}).view(), Ints(UploadInts(targets)),
+        Upload({scale}, {1}).view().f32(),
+        /*part=*/nullptr);
     return {Download(nll), Download(dx), Download(dweight)};
   }
 };
@@ -191,7 +192,8 @@ TEST_P(CrossEntropyTest, PartsOfTheVocabularyGiveWhatAllOfItGives) {
     auto part_dweight = Upload(rows, {count, kWidth});
     ops_->LinearCrossEntropyWithGradient(
         nll.view(), part_dx.view(), part_dweight.view(), Upload(x, {kRows, kWidth}).view(),
-        Upload(rows, {count, kWidth}).view(), Ints(UploadInts(here)), 0.5f, &part);
+        Upload(rows, {count, kWidth}).view(), Ints(UploadInts(here)),
+        Upload({0.5f}, {1}).view().f32(), &part);
     if (run < num_parts) continue;
     EXPECT_GT(chunk, 1u);
     ExpectClose(Download(nll), ToDoubles(all.nll), kForwardTolerance);

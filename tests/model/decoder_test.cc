@@ -101,9 +101,9 @@ TEST_P(DecoderTest, RecomputeNeedsLessMemory) {
   int64_t bytes[2];
   for (const Recompute recompute : {Recompute::kNone, Recompute::kBlock}) {
     ModelOnDevice cpu = Make(config);
-    const int64_t before = cpu.pool->allocated_bytes();
+    const int64_t before = cpu.model->activations().allocated_bytes();
     Differentiate(*cpu.model, TwoRows(), 1.0f, recompute);
-    bytes[static_cast<int>(recompute)] = cpu.pool->allocated_bytes() - before;
+    bytes[static_cast<int>(recompute)] = cpu.model->activations().allocated_bytes() - before;
   }
   EXPECT_LT(bytes[1], bytes[0] / 2);
 }
@@ -152,14 +152,14 @@ TEST_P(DecoderTest, BitsDoNotDependOnTheNumberOfThreads) {
 
 TEST_P(DecoderTest, OnlyTheFirstPassAllocates) {
   ModelOnDevice cpu = Make(TinyConfig(GetParam()));
-  const int64_t at_rest = cpu.pool->used_bytes();
+  const int64_t at_rest = cpu.model->activations().used_bytes();
   Differentiate(*cpu.model, TwoRows(), 1.0f);
-  const int64_t used = cpu.pool->used_bytes();
-  const int64_t allocated = cpu.pool->allocated_bytes();
+  const int64_t used = cpu.model->activations().used_bytes();
+  const int64_t allocated = cpu.model->activations().allocated_bytes();
   EXPECT_LE(used - at_rest, 1 << 20);  // tables of the positions
   for (int pass = 0; pass < 3; ++pass) Differentiate(*cpu.model, TwoRows(), 1.0f);
-  EXPECT_EQ(cpu.pool->allocated_bytes(), allocated);
-  EXPECT_EQ(cpu.pool->used_bytes(), used);
+  EXPECT_EQ(cpu.model->activations().allocated_bytes(), allocated);
+  EXPECT_EQ(cpu.model->activations().used_bytes(), used);
 }
 
 TEST_P(DecoderTest, EachParameterIsHandedOutOnce) {

@@ -36,9 +36,11 @@ class SpreadModel final : public Model {
   TensorView weights() const override { return whole_->weights(); }
   const TensorParallel& tensor_parallel() const override { return whole_->tensor_parallel(); }
   Stream& stream() override { return whole_->stream(); }
+  TensorPool& activations() override { return whole_->activations(); }
 
   void ForwardBackward(const TokenBatch& batch, float loss_scale, Recompute recompute,
-                       const GradientSink& sink, absl::Span<float> nll) override {
+                       const GradientSink& sink, absl::Span<float> nll,
+                       Repetition /*repetition*/) override {
     std::vector<std::vector<std::vector<float>>> gradients(ranks_.size());
     std::vector<std::vector<float>> losses(ranks_.size());
     OnEachRank([&](int rank) {

@@ -1,5 +1,6 @@
 // Run under mpirun, in emulation or with a GPU for each rank: every rank checks the groups of NCCL.
-// nccl_ranks [all | stall | lag | absence]. Exit code 1 and a line on stderr for the first that is wrong.
+// nccl_ranks [all | stall | lag | absence]. Exit code 1 and a line on stderr for the first that is
+// wrong.
 #include <cmath>
 #include <cstdio>
 #include <cstdlib>
@@ -158,11 +159,10 @@ class Ranks {
     group->AllReduceSum(one.view());
     const absl::Status status = group->Wait(absl::InfiniteFuture());
     Expect(absl::IsDeadlineExceeded(status), status.ToString());
-    const std::string missing =
-        "rank " + std::to_string(last) +
-        (answers ? " has come to operation 1" : " does not answer");
-    for (const std::string& part :
-         {std::string("'replicas'"), std::string("operation 1 (all-reduce of 64 bytes)"), missing}) {
+    const std::string missing = "rank " + std::to_string(last) +
+                                (answers ? " has come to operation 1" : " does not answer");
+    for (const std::string& part : {std::string("'replicas'"),
+                                    std::string("operation 1 (all-reduce of 64 bytes)"), missing}) {
       Expect(status.message().find(part) != std::string_view::npos,
              status.ToString() + " does not say: " + part);
     }

@@ -1,5 +1,5 @@
-// Training on GPUs, seen from outside: the programs that a user starts, in emulation. The promise is
-// the same as on CPUs: the bits do not depend on who did the work.
+// Training on GPUs, seen from outside: the programs that a user starts, in emulation. The promise
+// is the same as on CPUs: the bits do not depend on who did the work.
 #include <signal.h>
 
 #include <cstdlib>
@@ -13,6 +13,7 @@
 namespace liquid::testing {
 namespace {
 
+using ::testing::ContainsRegex;
 using ::testing::HasSubstr;
 
 constexpr absl::Duration kPatience = absl::Seconds(200);
@@ -33,8 +34,12 @@ class GpuTest : public ::testing::Test {
             "--set", absl::StrCat("training.precision=", precision)};
   }
   Finished Train(int ranks, const std::string& output, std::vector<std::string> more) const {
-    std::vector<std::string> command = {"liquid", "train", directory_ / "job.yaml", "-n",
-                                        absl::StrCat(ranks), "--set",
+    std::vector<std::string> command = {"liquid",
+                                        "train",
+                                        directory_ / "job.yaml",
+                                        "-n",
+                                        absl::StrCat(ranks),
+                                        "--set",
                                         absl::StrCat("output=", directory_ / output)};
     command.insert(command.end(), more.begin(), more.end());
     return RunToEnd(command);
@@ -57,8 +62,8 @@ TEST_F(GpuTest, AnyNumberOfReplicasGivesTheSameBits) {
   EXPECT_EQ(one.size(), 32u);
   EXPECT_EQ(BitsOf(2, "two", OnGpus(1, "bf16")), one);
   std::vector<std::string> sharded = OnGpus(1, "bf16");
-  sharded.insert(sharded.end(), {"--set", "training.shard=gradients", "--set",
-                                 "model.recompute=block"});
+  sharded.insert(sharded.end(),
+                 {"--set", "training.shard=gradients", "--set", "model.recompute=block"});
   EXPECT_EQ(BitsOf(3, "three", sharded), one);
 }
 
@@ -74,8 +79,8 @@ TEST_F(GpuTest, ATrainingThatWasStoppedGoesOnOnOtherRanks) {
 TEST_F(GpuTest, TwoGangsOneOfWhichIsKilledGiveTheBitsOfOne) {
   const std::string reference = BitsOf(2, "reference", OnGpus(2, "bf16"));
   std::string address;
-  auto coordinator = StartCoordinator(directory_ / "job.yaml", "127.0.0.1:0", OnGpus(2, "bf16"),
-                                      &address);
+  auto coordinator =
+      StartCoordinator(directory_ / "job.yaml", "127.0.0.1:0", OnGpus(2, "bf16"), &address);
   ASSERT_NE(coordinator, nullptr);
   auto survivor = StartGang(address, 4, 0.05);
   ASSERT_TRUE(survivor->WaitForOutput("step 1/", kPatience)) << survivor->output();
@@ -85,8 +90,9 @@ TEST_F(GpuTest, TwoGangsOneOfWhichIsKilledGiveTheBitsOfOne) {
   victim->SignalGroup(SIGKILL);
   const Finished end = survivor->Wait(kPatience);
   EXPECT_EQ(end.exit_code, 0) << end.output;
-  EXPECT_THAT(end.output, HasSubstr("gang 2"));
-  EXPECT_EQ(coordinator->Wait(kPatience).exit_code, 0);
+  const Finished coordination = coordinator->Wait(kPatience);
+  EXPECT_EQ(coordination.exit_code, 0);
+  EXPECT_THAT(coordination.output, ContainsRegex("gang 2 .* left"));
   EXPECT_EQ(FingerprintOfJob(Run()), reference);
   const Finished audit = RunToEnd({"liquid", "audit", Run()});
   EXPECT_EQ(audit.exit_code, 0) << audit.output;
@@ -96,6 +102,15 @@ TEST_F(GpuTest, MoreRanksThanGpusAreRefused) {
   const Finished run = Train(5, "five", OnGpus(1, "fp32"));
   EXPECT_EQ(run.exit_code, 10) << run.output;
   EXPECT_THAT(run.output, HasSubstr("5 ranks on a machine with 4 GPUs"));
+}
+
+TEST_F(GpuTest, WithTooLittleMemoryThereIsOneClearLine) {
+  setenv("LIQUID_EMULATED_DEVICE_BYTES", "42000000", 1);
+  const Finished run = Train(1, "small", OnGpus(1, "fp32"));
+  unsetenv("LIQUID_EMULATED_DEVICE_BYTES");
+  EXPECT_EQ(run.exit_code, 8) << run.output;
+  EXPECT_THAT(run.output, ContainsRegex("out of memory: CUDA device 0: cannot get .* are free; a "
+                                        "tensor .*model.recompute: block"));
 }
 
 // Where there is no driver, which the emulation stands in for.

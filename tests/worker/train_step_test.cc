@@ -153,7 +153,7 @@ TEST_P(TrainStepMemoryTest, ARankUsesTheMemoryOfItsPlan) {
       MemoryPlan plan = PlanState(rank.model->layout(), DType::kF32,
                                   SumOptionsOf(job_, *rank.model), /*has_others=*/false);
       ASSERT_THAT(MeasureSlot(
-                      rank.pool, *rank.ops,
+                      rank.model->activations(), *rank.ops,
                       [&] {
                         return rank.Compute(MakePlan(1, {{0, 2}}));
                       },
@@ -162,8 +162,9 @@ TEST_P(TrainStepMemoryTest, ARankUsesTheMemoryOfItsPlan) {
       ASSERT_THAT(rank.step.Finish(nullptr), IsOk());
       ASSERT_THAT(rank.Compute(MakePlan(2, {{0, 4}})), IsOk());
       ASSERT_THAT(rank.step.Finish(nullptr), IsOk());
-      const auto used =
-          static_cast<double>(rank.pool.TakePeakUsedBytes() + rank.ops->WorkspaceBytes());
+      const auto used = static_cast<double>(rank.pool.TakePeakUsedBytes() +
+                                            rank.model->activations().TakePeakUsedBytes() +
+                                            rank.ops->WorkspaceBytes());
       // The combined sums of the slice and the slot's activations are not held at the same time.
       EXPECT_NEAR(used / static_cast<double>(plan.total()), 1.0, 0.05) << plan.ToString();
       EXPECT_EQ(plan.optimizer, plan.weights) << "two moments, half of each on either replica";

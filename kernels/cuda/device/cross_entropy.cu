@@ -92,7 +92,7 @@ __global__ void __launch_bounds__(kThreads)
 
 __global__ void __launch_bounds__(kFinishThreads)
     FinishRowsKernel(float* nll, float* factors, const double* all_ends, const float* tops,
-                     const int32_t* targets, int64_t rows, int num_parts, float scale) {
+                     const int32_t* targets, int64_t rows, int num_parts, const float* scale) {
   const int64_t row = int64_t{blockIdx.x} * kFinishThreads + threadIdx.x;
   if (row >= rows) return;
   if (targets[row] == kIgnoredTarget) {
@@ -113,14 +113,16 @@ __global__ void __launch_bounds__(kFinishThreads)
   }
   const double lse = top + log(sum);
   nll[row] = static_cast<float>(lse - at_target);
-  factors[row] = static_cast<float>(double{scale} * exp(double{tops[row]} - lse));
+  factors[row] =
+      static_cast<float>(double{scale == nullptr ? 1.0f : *scale} * exp(double{tops[row]} - lse));
 }
 
 template <typename T, bool kAligned>
 __global__ void __launch_bounds__(kThreads)
     LogitGradientsKernel(T* gradients, const float* logits, const float* tops, const float* factors,
-                         const int32_t* targets, int64_t vocabulary, float scale) {
+                         const int32_t* targets, int64_t vocabulary, const float* scale) {
   const int64_t row = blockIdx.x;
+  const float at_target = *scale;
   const int32_t target = targets[row];
   const float top = tops[row];
   const float factor = factors[row];
@@ -133,7 +135,7 @@ __global__ void __launch_bounds__(kThreads)
 #pragma unroll
       for (int j = 0; j < kEight; ++j) {
         v[j] = expf(v[j] - top) * factor;
-        if (ColumnOf<kAligned>(slab, j) == target) v[j] -= scale;
+        if (ColumnOf<kAligned>(slab, j) == target) v[j] -= at_target;
       }
     }
     if constexpr (kAligned) {
@@ -162,7 +164,7 @@ cudaError_t FindRowEnds(cudaStream_t stream, double* ends, float* tops, const fl
 
 cudaError_t FinishRows(cudaStream_t stream, float* nll, float* factors, const double* all_ends,
                        const float* tops, const int32_t* targets, int64_t rows, int num_parts,
-                       float scale) {
+                       const float* scale) {
   if (rows == 0) return cudaSuccess;
   return Launch(stream, dim3(static_cast<unsigned>(CeilDivide(rows, kFinishThreads))),
                 kFinishThreads, 0, FinishRowsKernel, nll, factors, all_ends, tops, targets, rows,
@@ -171,7 +173,8 @@ cudaError_t FinishRows(cudaStream_t stream, float* nll, float* factors, const do
 
 cudaError_t LogitGradients(cudaStream_t stream, void* gradients, Element element,
                            const float* logits, const float* tops, const float* factors,
-                           const int32_t* targets, int64_t rows, int64_t vocabulary, float scale) {
+                           const int32_t* targets, int64_t rows, int64_t vocabulary,
+                           const float* scale) {
   if (rows == 0) return cudaSuccess;
   const bool aligned = vocabulary % kEight == 0 && AreAligned(gradients, logits);
   return WithElement(element, [&](auto type) {

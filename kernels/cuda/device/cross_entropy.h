@@ -17,16 +17,17 @@ cudaError_t FindRowEnds(cudaStream_t stream, double* ends, float* tops, const fl
                         const int32_t* targets, int64_t rows, int64_t vocabulary, bool is_part);
 
 // From the ends of all parts, all_ends [num_parts,rows,2]: nll [rows], and factors [rows] =
-// scale * e^(top - log-sum-exp), both 0 for ignored targets.
+// *scale * e^(top - log-sum-exp), both 0 for ignored targets; `scale` null: 1.
 cudaError_t FinishRows(cudaStream_t stream, float* nll, float* factors, const double* all_ends,
                        const float* tops, const int32_t* targets, int64_t rows, int num_parts,
-                       float scale);
+                       const float* scale);
 
-// gradients [rows,vocabulary] of `element` = factor * e^(logit - top), less `scale` at the target;
+// gradients [rows,vocabulary] of `element` = factor * e^(logit - top), less *scale at the target;
 // zeros for ignored targets. kF32: `gradients` may be `logits`.
 cudaError_t LogitGradients(cudaStream_t stream, void* gradients, Element element,
                            const float* logits, const float* tops, const float* factors,
-                           const int32_t* targets, int64_t rows, int64_t vocabulary, float scale);
+                           const int32_t* targets, int64_t rows, int64_t vocabulary,
+                           const float* scale);
 
 }  // namespace liquid::cuda
 
