@@ -336,12 +336,11 @@ absl::StatusOr<double> TrainStep::GradientNorm() {
   const absl::Span<const Parameter> parameters = state_.model.parameters();
   const TensorView chunks = norm_chunks_.view();
   ops_.Fill(TensorView(chunks.data, DType::kF32, {2 * chunks.NumElements()}), 0.0f);
-  layout.ForEachInSlice(mesh_.replica(), [&](int tensor, int64_t begin, int64_t end, int64_t at) {
-    const int64_t first = (layout.offset(tensor) + begin) / kNormChunk;
-    const int64_t count = (end - begin + kNormChunk - 1) / kNormChunk;
-    ops_.SumOfSquares(Elements(chunks, first, first + count),
-                      Elements(gradient_sum_.slice(), at, at + end - begin));
-  });
+  // All tensors at once: they begin at bounds of chunks, and what lies between them is zero.
+  const int64_t of_slice = layout.slice_size() / kNormChunk;
+  ops_.SumOfSquares(
+      Elements(chunks, mesh_.replica() * of_slice, (mesh_.replica() + 1) * of_slice),
+      gradient_sum_.slice());
   mesh_.replicas().AllReduceSum(chunks);  // all but one are zero
   LIQUID_RETURN_IF_ERROR(WaitForRanks());
   device_stream_.CopyToHost(host_chunks_.data(), chunks.data,
@@ -384,15 +383,28 @@ void TrainStep::Update(const StepReport& report) {
         static_cast<float>(std::min(1.0, optimizer.clip_norm() / (report.gradient_norm() + 1e-6)));
   }
   const FlatLayout& layout = state_.model.layout();
+  // Neighbours that decay alike at once, with what lies between them: zeros, which stay zeros.
+  int64_t first = 0;
+  int64_t last = 0;
+  bool decays = false;
+  const auto update = [&] {
+    if (first == last) return;
+    options.weight_decay = decays ? static_cast<float>(optimizer.weight_decay()) : 0.0f;
+    ops_.AdamW(Elements(state_.own_weights(), first, last),
+               Elements(state_.exp_avg.view(), first, last),
+               Elements(state_.exp_avg_sq.view(), first, last),
+               Elements(gradient_sum_.slice(), first, last), options);
+  };
   layout.ForEachInSlice(mesh_.replica(), [&](int tensor, int64_t begin, int64_t end, int64_t at) {
     const Parameter& parameter = state_.model.parameters()[tensor];
-    options.weight_decay = parameter.decays ? static_cast<float>(optimizer.weight_decay()) : 0.0f;
-    const int64_t count = end - begin;
-    ops_.AdamW(Elements(state_.own_weights(), at, at + count),
-               Elements(state_.exp_avg.view(), at, at + count),
-               Elements(state_.exp_avg_sq.view(), at, at + count),
-               Elements(gradient_sum_.slice(), at, at + count), options);
+    if (parameter.decays != decays) {
+      update();
+      first = at;
+      decays = parameter.decays;
+    }
+    last = at + end - begin;
   });
+  update();
 }
 
 int64_t TrainStep::TargetTokens(int64_t step) const {

@@ -113,7 +113,9 @@ bool CudaProducts::ChooseAlgorithm(const Key& key, Product* product) {
                     "cublasLtMatmulPreferenceSetAttribute");
   };
   const uint64_t workspace_bytes = kWorkspaceBytes;
-  const uint32_t reductions = CUBLASLT_REDUCTION_SCHEME_NONE;
+  // A long sum may be cut in parts that are added up afterwards, one after the other: without, the
+  // gradient of a small weight leaves most of the device idle. Not by whoever comes first.
+  const uint32_t reductions = CUBLASLT_REDUCTION_SCHEME_COMPUTE_TYPE;
   const uint32_t alignment = std::get<8>(key);
   cublasLtMatmulHeuristicResult_t result{};
   int num_results = 0;

@@ -95,9 +95,9 @@ TEST_P(BFloat16Test, ProductsOfEveryTranspositionMatchFloat64AfterOneRounding) {
         }
       }
       if (is_float) {
-        // Tensor cores cut off what is small beside the largest addend: 3.8e-6 were seen on an
-        // H100.
-        testing::ExpectClose(Download(to), sums, 1e-5);
+        // Tensor cores cut off what is small beside the largest addend: 1.0e-5 was seen on an H100.
+        const bool is_cuda = GetParam().type == DeviceType::kCuda;
+        testing::ExpectClose(Download(to), sums, is_cuda ? 5e-5 : 3e-6);
       } else {
         ExpectOneRounding(Widened(to), std::vector<float>(sums.begin(), sums.end()));
       }
