@@ -12,8 +12,10 @@ namespace {
 
 constexpr int kWarps = 8;
 
+// A scale below zero, which nobody needs, would make the largest score that of the smallest product.
 bool ForTensorCores(Element element, const AttentionShape& shape) {
-  return element == Element::kBF16 && shape.width % 8 == 0 && shape.width <= kLargestTileWidth;
+  return element == Element::kBF16 && shape.width % 8 == 0 && shape.width <= kLargestTileWidth &&
+         shape.scale > 0;
 }
 
 // One warp: delta of one query, the dot product of its rows of dout and out.

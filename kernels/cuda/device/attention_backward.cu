@@ -1,4 +1,5 @@
 #include <climits>
+#include <type_traits>
 
 #include "kernels/cuda/device/attention_mask.cuh"
 #include "kernels/cuda/device/attention_paths.h"
@@ -8,217 +9,348 @@
 namespace liquid::cuda {
 namespace {
 
+// What both kernels need to know of a query beside its rows. Its lse is in units of log 2.
+struct __align__(8) QueryScalars {
+  float lse;
+  float delta;
+};
+
+// sums += ds others, with ds from scores and dp. `scalars` are those of the block's rows.
+template <typename Tile>
+__device__ __forceinline__ void AddQueryGradients(typename Tile::Sums& sums,
+                                                  typename Tile::Product& scores,
+                                                  typename Tile::Product& gradients,
+                                                  const QueryScalars* scalars, float score_scale,
+                                                  const __nv_bfloat16* others) {
+  const WarpPlace<Tile> place;
+  const QueryScalars* const of_rows = scalars + place.first_row + place.row;
+#pragma unroll
+  for (int n = 0; n < Tile::kOthers / 8; ++n) {
+#pragma unroll
+    for (int i = 0; i < 4 * Tile::kParts; ++i) {
+      const QueryScalars scalar = of_rows[i / 2 * 8];
+      const float p = ptx::Exp2(fmaf(scores[i / 4][n][i % 4], score_scale, -scalar.lse));
+      float& gradient = gradients[i / 4][n][i % 4];
+      gradient = p * (gradient - scalar.delta);
+    }
+    if (n % 2 == 1) MultiplySixteen<Tile>(sums, gradients, n - 1, others);
+  }
+}
+
+// The gradient of a block's queries, from its sums.
+template <typename Tile>
+__device__ __forceinline__ void StoreGradient(__nv_bfloat16* dq, const typename Tile::Sums& sums,
+                                              float scale, const int32_t* document_start,
+                                              const AttentionShape& s) {
+  const QueryBlock<Tile> block(document_start, s);
+  const WarpPlace<Tile> place;
+  float factors[Tile::kParts][2];
+#pragma unroll
+  for (int i = 0; i < 2 * Tile::kParts; ++i) factors[i / 2][i % 2] = scale;
+  StoreRows<Tile>(dq + block.query_at + int64_t{place.first_row} * block.query_stride,
+                  block.query_stride, sums, factors, block.count - place.first_row,
+                  static_cast<int>(s.width), place);
+}
+
 // One block: dq of kRows queries of one head. With p = e^(score - lse), dp = dout v^T:
 //   ds = p (dp - delta),  dq = scale ds k
+// The next keys arrive during all of a step, the next values during the last product.
 template <typename Tile>
-__global__ __launch_bounds__(Tile::kThreads, Tile::kWidth <= 128 ? 3 : 2) void QueryGradientKernel(
+__global__ __launch_bounds__(Tile::kThreads, 2) void QueryGradientKernel(
     __nv_bfloat16* __restrict__ dq, const float* __restrict__ delta,
     const __nv_bfloat16* __restrict__ dout, const __nv_bfloat16* __restrict__ q,
     const __nv_bfloat16* __restrict__ k, const __nv_bfloat16* __restrict__ v,
-    const float* __restrict__ lse, const int32_t* __restrict__ document_start, AttentionShape s) {
-  const TileMemory<Tile, /*kKept=*/2> memory;
+    const float* __restrict__ lse, const int32_t* __restrict__ document_start, AttentionShape s,
+    float score_scale) {
+  __shared__ QueryScalars scalars[Tile::kRows];
+  const TileMemory<Tile, /*kKept=*/2, /*kStreamed=*/3> memory;
+  const auto keys_at = [&](int key) {  // two tiles take turns
+    return memory.others + key / Tile::kOthers % 2 * Tile::kOthersElements;
+  };
+  __nv_bfloat16* const values = memory.others + 2 * Tile::kOthersElements;
   const WarpPlace<Tile> place;
-
   const QueryBlock<Tile> block(document_start, s);
-  const int width = static_cast<int>(s.width);
-  SeenKeys seen[2];
-  float row_lse[2] = {};
-  float row_delta[2] = {};
-#pragma unroll
-  for (int r = 0; r < 2; ++r) {
-    const int64_t query = block.begin + place.first_row + place.row + r * 8;
-    seen[r] = KeysSeenBy(query, block.starts, s);
-    if (query >= s.queries) continue;
-    row_lse[r] = lse[block.head * s.queries + query] * kLog2E;
-    row_delta[r] = delta[block.head * s.queries + query];
-  }
-  const auto load_keys = [&](int key, int stage) {
-    const int64_t at = block.key_at + key * block.key_stride;
-    LoadOthers<Tile>(memory.others + 2 * stage * Tile::kOthersElements, k + at, v + at,
-                     block.key_stride, block.end_key - key, width);
+  const ViewOfQueries view(block.begin + place.first_row, Tile::kWarpRows, block.starts, s);
+  const auto load = [&](__nv_bfloat16* to, const __nv_bfloat16* from, int key) {
+    LoadRows<Tile, Tile::kOthers>(to, from + block.key_at + int64_t{key} * block.key_stride,
+                                  block.key_stride, block.end_key - key, static_cast<int>(s.width));
+    ptx::CopyAsyncCommit();
   };
   LoadRows<Tile, Tile::kRows>(memory.rows, q + block.query_at, block.query_stride, block.count,
-                              width);
+                              static_cast<int>(s.width));
   LoadRows<Tile, Tile::kRows>(memory.rows + Tile::kRowsElements, dout + block.query_at,
-                              block.query_stride, block.count, width);
-  load_keys(block.first_key, 0);
+                              block.query_stride, block.count, static_cast<int>(s.width));
+  load(keys_at(block.first_key), k, block.first_key);
+  load(values, v, block.first_key);
+  for (int row = static_cast<int>(threadIdx.x); row < Tile::kRows; row += Tile::kThreads) {
+    const int64_t at = block.head * s.queries + block.begin + row;
+    scalars[row] = row < block.count ? QueryScalars{lse[at] * kLog2E, delta[at]} : QueryScalars{};
+  }
 
-  const __nv_bfloat16* const queries =
-      memory.rows + place.first_row * Tile::kStride + place.first_column;
-  const float score_scale = s.scale * kLog2E;
-  float sums[Tile::kSliceWidth / 8][4] = {};
-  int stage = 0;
+  const int first_element = place.first_row * Tile::kStride + place.first_column;
+  typename Tile::Sums sums = {};
   for (int key = block.first_key; key < block.end_key; key += Tile::kOthers) {
     ptx::CopyAsyncWait<0>();
-    __syncthreads();
+    __syncthreads();  // keys and values are here, and all warps are through with the keys before
     const bool more = key + Tile::kOthers < block.end_key;
-    if (Tile::kStages == 2 && more) load_keys(key + Tile::kOthers, 1 - stage);
-    const __nv_bfloat16* const keys =
-        memory.others + 2 * stage * Tile::kOthersElements + place.first_column;
-    float products[2][Tile::kOthers / 8][4] = {};  // scores, dp
-    MultiplyTransposed<Tile>(products[0], queries, keys);
-    MultiplyTransposed<Tile>(products[1], queries + Tile::kRowsElements,
-                             keys + Tile::kOthersElements);
-    SumOverSlices<Tile>(products, memory.exchange);
-#pragma unroll
-    for (int n = 0; n < Tile::kOthers / 8; ++n) {
-#pragma unroll
-      for (int i = 0; i < 4; ++i) {
-        const int r = i / 2;
-        const bool sees = seen[r].Has(key + n * 8 + place.column + i % 2);
-        const float p = sees ? exp2f(products[0][n][i] * score_scale - row_lse[r]) : 0.0f;
-        products[1][n][i] = p * (products[1][n][i] - row_delta[r]);
-      }
+    if (more) load(keys_at(key + Tile::kOthers), k, key + Tile::kOthers);
+    // Warps that share rows go together, so that they meet in SumOverSlices.
+    const bool sees = view.HasSomeOf(key, Tile::kOthers);
+    float products[2][Tile::kParts][Tile::kOthers / 8][4] = {};  // scores, dp
+    if (sees || Tile::kSlices > 1) {
+      MultiplyTransposed<Tile>(products[0], memory.rows + first_element,
+                               keys_at(key) + place.first_column);
+      MultiplyTransposed<Tile>(products[1], memory.rows + Tile::kRowsElements + first_element,
+                               values + place.first_column);
+      SumOverSlices<Tile>(products, memory.exchange);
     }
-    Multiply<Tile>(sums, products[1], keys);
-    if constexpr (Tile::kStages == 1) {
-      __syncthreads();
-      if (more) load_keys(key + Tile::kOthers, 0);
-    } else {
-      stage = 1 - stage;
-    }
+    __syncthreads();  // all warps are through with the values
+    if (more) load(values, v, key + Tile::kOthers);
+    if (!sees) continue;
+    if (!view.HasAllOf(key, Tile::kOthers)) Mask<Tile>(products[0], key, document_start, s);
+    AddQueryGradients<Tile>(sums, products[0], products[1], scalars, score_scale,
+                            keys_at(key) + place.first_column);
   }
-  StoreRows<Tile>(dq + block.query_at + place.first_row * block.query_stride, block.query_stride,
-                  sums, {s.scale, s.scale}, block.count - place.first_row, width, place);
+  StoreGradient<Tile>(dq, sums, s.scale, document_start, s);
 }
 
-// What the keys' gradients need to know of a query beside its rows.
-struct QueryScalars {
-  float lse;
-  float delta;
-  int first_key;
-};
-
-// From scores and dp, transposed, to p and ds. Rows begin with `key`, columns with `query`.
-template <typename Tile>
-__device__ __forceinline__ void GradientsOfScores(float (&products)[2][Tile::kOthers / 8][4],
-                                                  const QueryScalars (&scalars)[Tile::kOthers],
-                                                  float score_scale, int key, int query,
-                                                  const WarpPlace<Tile>& place) {
+// From scores and dp, transposed, to p and ds. Rows begin with `key`, columns with `query`, whose
+// scalars and first keys are given.
+template <typename Tile, int kPieces>
+__device__ __forceinline__ void GradientsOfKeys(float (&products)[2][1][kPieces][4],
+                                                const QueryScalars* scalars, const int* first_keys,
+                                                bool sees_all, float score_scale, int key,
+                                                int query) {
+  const WarpPlace<Tile> place;
 #pragma unroll
-  for (int n = 0; n < Tile::kOthers / 8; ++n) {
+  for (int n = 0; n < kPieces; ++n) {
 #pragma unroll
     for (int i = 0; i < 4; ++i) {
       const int column = n * 8 + place.column + i % 2;
       const int row_key = key + place.row + i / 2 * 8;
       const QueryScalars scalar = scalars[column];
-      const bool sees = scalar.first_key <= row_key && row_key <= query + column;
-      const float p = sees ? exp2f(products[0][n][i] * score_scale - scalar.lse) : 0.0f;
-      products[0][n][i] = p;
-      products[1][n][i] = p * (products[1][n][i] - scalar.delta);
+      float& score = products[0][0][n][i];
+      float& gradient = products[1][0][n][i];
+      score = ptx::Exp2(fmaf(score, score_scale, -scalar.lse));
+      if (!sees_all && !(first_keys[column] <= row_key && row_key <= query + column)) score = 0.0f;
+      gradient = score * (gradient - scalar.delta);
     }
   }
 }
 
+// A block whose rows are keys of one key/value head: which. Those with most queries come first.
+template <typename Tile>
+struct KeyBlock {
+  int batch_row;
+  int group;
+  int begin;
+  int count;
+  int64_t key_at;  // in k, of the first key
+  int key_stride;
+
+  // REQUIRES: a grid of GridOf(shape.groups, shape.keys).
+  __device__ explicit KeyBlock(const AttentionShape& s) {
+    const int3 place = ptx::ReadBlock();
+    group = place.x;
+    batch_row = place.y;
+    begin = place.z * Tile::kRows;
+    count = min(Tile::kRows, static_cast<int>(s.keys) - begin);
+    key_at = ((batch_row * s.keys + begin) * s.groups + group) * s.width;
+    key_stride = static_cast<int>(s.groups * s.width);
+  }
+};
+
+// dk and dv from their sums.
+template <typename Tile>
+__device__ __forceinline__ void StoreGradients(__nv_bfloat16* dk, __nv_bfloat16* dv,
+                                               const typename Tile::Sums& key_sums,
+                                               const typename Tile::Sums& value_sums,
+                                               const AttentionShape& s) {
+  const KeyBlock<Tile> block(s);
+  const WarpPlace<Tile> place;
+  const int64_t at = block.key_at + int64_t{place.first_row} * block.key_stride;
+  const int count = block.count - place.first_row;
+  const int width = static_cast<int>(s.width);
+  StoreRows<Tile>(dk + at, block.key_stride, key_sums, {{s.scale, s.scale}}, count, width, place);
+  StoreRows<Tile>(dv + at, block.key_stride, value_sums, {{1.0f, 1.0f}}, count, width, place);
+}
+
+// What a stage's queries add to a warp's sums, 8 kPieces of them at a time.
+template <typename Tile, int kPieces>
+__device__ __forceinline__ void AddPortions(typename Tile::Sums& key_sums,
+                                            typename Tile::Sums& value_sums,
+                                            const KeptRows<Tile> (&kept)[2],
+                                            const QueryScalars* scalars, const int* first_keys,
+                                            const __nv_bfloat16* queries, float4* exchange,
+                                            float score_scale, int key, int query) {
+  constexpr int kPortion = 8 * kPieces;
+  // Warps that share rows meet in SumOverSlices, once in a stage.
+  static_assert(Tile::kSlices == 1 || Tile::kOthers == kPortion);
+  constexpr int kLastRow = Tile::kWarpRows - 1;
+#pragma unroll 1
+  for (int at = 0; at < Tile::kOthers; at += kPortion) {
+    const int last = at + kPortion - 1;
+    const bool sees = key <= query + last && first_keys[at] <= key + kLastRow;
+    if (!sees && Tile::kSlices == 1) continue;
+    const bool sees_all = key + kLastRow <= query + at && first_keys[last] <= key;
+    const __nv_bfloat16* const portion = queries + at * Tile::kStride;
+    float products[2][1][kPieces][4] = {};  // scores, dp; transposed
+    MultiplyTransposed<Tile>(products, kept, portion);
+    SumOverSlices<Tile>(products, exchange);
+    GradientsOfKeys<Tile>(products, scalars + at, first_keys + at, sees_all, score_scale, key,
+                          query + at);
+    Multiply<Tile>(value_sums, products[0], portion + Tile::kOthersElements);
+    Multiply<Tile>(key_sums, products[1], portion);
+  }
+}
+
+// The queries that a block of keys has at a time: kOthers of one of the group's heads. What it
+// takes to find them is worked out at each step, for want of registers.
+struct QueryStep {
+  int head;  // among all
+  int query;
+};
+
+// Whether the block has queries of this head behind those of the step.
+template <typename Tile>
+__device__ __forceinline__ bool HasMoreOfHead(QueryStep step, const int32_t* document_start,
+                                              const AttentionShape& s) {
+  const KeyBlock<Tile> block(s);
+  const SeeingQueries seeing(StartsOfRow(document_start, block.batch_row, s),
+                             block.begin + block.count - 1, s);
+  return seeing.Has(step.query + Tile::kOthers);
+}
+
+// Begins to copy their rows of q and dout.
+template <typename Tile>
+__device__ __forceinline__ void LoadQueries(__nv_bfloat16* to, const __nv_bfloat16* q,
+                                            const __nv_bfloat16* dout, QueryStep step,
+                                            const AttentionShape& s) {
+  const KeyBlock<Tile> block(s);
+  const int64_t at = ((block.batch_row * s.queries + step.query) * s.heads + step.head) * s.width;
+  const int stride = static_cast<int>(s.heads * s.width);
+  const int left = static_cast<int>(s.queries) - step.query;
+  const int width = static_cast<int>(s.width);
+  LoadRows<Tile, Tile::kOthers>(to, q + at, stride, left, width);
+  LoadRows<Tile, Tile::kOthers>(to + Tile::kOthersElements, dout + at, stride, left, width);
+  ptx::CopyAsyncCommit();
+}
+
+// What else is to be known of this thread's query, if it has one.
+struct QueryFacts {
+  QueryScalars scalars;
+  int first_key;  // that it sees
+};
+template <typename Tile>
+__device__ __forceinline__ QueryFacts LoadFacts(const float* lse, const float* delta,
+                                                const int32_t* document_start, QueryStep step,
+                                                const AttentionShape& s) {
+  const KeyBlock<Tile> block(s);
+  const int thread = ptx::ReadThread();
+  const int query = step.query + thread;
+  if (thread >= Tile::kOthers || query >= s.queries) return {{0, 0}, INT_MAX};
+  const int64_t at = (block.batch_row * s.heads + step.head) * s.queries + query;
+  const int32_t* const starts = StartsOfRow(document_start, block.batch_row, s);
+  return {{lse[at] * kLog2E, delta[at]}, KeysSeenBy(query, starts, s).first};
+}
+
+// Keys and values of a block, into registers by way of shared memory, which is free again after.
+template <typename Tile>
+__device__ __forceinline__ void LoadKept(KeptRows<Tile> (&kept)[2], __nv_bfloat16* memory,
+                                         const __nv_bfloat16* k, const __nv_bfloat16* v,
+                                         const AttentionShape& s) {
+  const KeyBlock<Tile> block(s);
+  const WarpPlace<Tile> place;
+  const __nv_bfloat16* const from[2] = {k + block.key_at, v + block.key_at};
+#pragma unroll
+  for (int i = 0; i < 2; ++i) {
+    LoadRows<Tile, Tile::kRows>(memory + i * Tile::kRowsElements, from[i], block.key_stride,
+                                block.count, static_cast<int>(s.width));
+  }
+  ptx::CopyAsyncCommit();
+  ptx::CopyAsyncWait<0>();
+  __syncthreads();
+  const __nv_bfloat16* const rows = memory + place.first_row * Tile::kStride + place.first_column;
+#pragma unroll
+  for (int i = 0; i < 2; ++i) kept[i].Load(rows + i * Tile::kRowsElements);
+  __syncthreads();
+}
+
 // One block: dk and dv of kRows keys of one key/value head.
 //   dv = p^T dout,  dk = scale ds^T q
-template <typename Tile>
+// Keys and values stay in registers. Queries are taken 8 kPieces at a time, for which the registers
+// suffice, of the kOthers that arrive at a time.
+template <typename Tile, int kPieces>
 __global__ __launch_bounds__(Tile::kThreads, 2) void KeyGradientKernel(
     __nv_bfloat16* __restrict__ dk, __nv_bfloat16* __restrict__ dv, const float* __restrict__ delta,
     const __nv_bfloat16* __restrict__ dout, const __nv_bfloat16* __restrict__ q,
     const __nv_bfloat16* __restrict__ k, const __nv_bfloat16* __restrict__ v,
-    const float* __restrict__ lse, const int32_t* __restrict__ document_start, AttentionShape s) {
-  __shared__ QueryScalars scalars[Tile::kStages][Tile::kOthers];
-  const TileMemory<Tile, /*kKept=*/2> memory;
+    const float* __restrict__ lse, const int32_t* __restrict__ document_start, AttentionShape s,
+    float score_scale) {
+  static_assert(Tile::kRows <= 2 * Tile::kOthers && Tile::kOthers <= Tile::kThreads);
+  __shared__ __align__(16) QueryScalars scalars[2][Tile::kOthers];
+  __shared__ int first_keys[2][Tile::kOthers];
+  const TileMemory<Tile, /*kKept=*/0, /*kStreamed=*/4> memory;
   const WarpPlace<Tile> place;
-  const int thread = static_cast<int>(threadIdx.x);
-
-  const int64_t b = blockIdx.x % (s.batch * s.groups) / s.groups;
-  const int64_t g = blockIdx.x % s.groups;
-  const int begin = static_cast<int>(blockIdx.x / (s.batch * s.groups) * Tile::kRows);
-  const int count = static_cast<int>(min(int64_t{Tile::kRows}, s.keys - begin));
-  const int width = static_cast<int>(s.width);
-  const int group_heads = static_cast<int>(s.heads / s.groups);
-  const int64_t first_head = g * group_heads;
-
-  const int32_t* const starts = StartsOfRow(document_start, b, s);
-  const SeeingQueries seeing(starts, begin + count - 1, s);
-  const int64_t query_stride = s.heads * s.width;
-  const auto load_queries = [&](int head, int query, int to_stage) {
-    const int64_t at = ((b * s.queries + query) * s.heads + first_head + head) * s.width;
-    const int left = static_cast<int>(min(int64_t{Tile::kOthers}, s.queries - query));
-    LoadOthers<Tile>(memory.others + 2 * to_stage * Tile::kOthersElements, q + at, dout + at,
-                     query_stride, left, width);
+  const KeyBlock<Tile> block(s);
+  const auto store_facts = [&](const QueryFacts& facts, int stage) {
+    const int thread = ptx::ReadThread();
+    if (thread >= Tile::kOthers) return;
+    scalars[stage][thread] = facts.scalars;
+    first_keys[stage][thread] = facts.first_key;
   };
-  const auto scalars_of = [&](int head, int query) -> QueryScalars {
-    if (query >= s.queries) return {0, 0, INT_MAX};
-    const int64_t at = (b * s.heads + first_head + head) * s.queries + query;
-    return {lse[at] * kLog2E, delta[at], KeysSeenBy(query, starts, s).first};
-  };
-  const int64_t key_at = ((b * s.keys + begin) * s.groups + g) * s.width;
-  const int64_t key_stride = s.groups * s.width;
-  LoadRows<Tile, Tile::kRows>(memory.rows, k + key_at, key_stride, count, width);
-  LoadRows<Tile, Tile::kRows>(memory.rows + Tile::kRowsElements, v + key_at, key_stride, count,
-                              width);
-  load_queries(0, begin, 0);
-  if (thread < Tile::kOthers) scalars[0][thread] = scalars_of(0, begin + thread);
+  KeptRows<Tile> kept[2];
+  LoadKept<Tile>(kept, memory.others, k, v, s);
 
-  const __nv_bfloat16* const keys =
-      memory.rows + place.first_row * Tile::kStride + place.first_column;
-  const float score_scale = s.scale * kLog2E;
-  float key_sums[Tile::kSliceWidth / 8][4] = {};
-  float value_sums[Tile::kSliceWidth / 8][4] = {};
-  int stage = 0;
-  int head = 0;  // of the group
-  int query = begin;
-  while (head < group_heads) {
+  const int group_heads = static_cast<int>(s.heads) / static_cast<int>(s.groups);
+  const int end_head = (block.group + 1) * group_heads;
+  QueryStep step{end_head - group_heads, block.begin};
+  LoadQueries<Tile>(memory.others, q, dout, step, s);
+  store_facts(LoadFacts<Tile>(lse, delta, document_start, step, s), 0);
+
+  const int warp_key = block.begin + place.first_row;
+  typename Tile::Sums key_sums = {};
+  typename Tile::Sums value_sums = {};
+  for (int stage = 0; step.head < end_head; stage = 1 - stage) {
     ptx::CopyAsyncWait<0>();
     __syncthreads();
-    const bool same_head = seeing.Has(query + Tile::kOthers);
-    const int next_head = same_head ? head : head + 1;
-    const int next_query = same_head ? query + Tile::kOthers : begin;
-    const int next_stage = Tile::kStages - 1 - stage;
-    const bool more = next_head < group_heads;
-    // The next scalars are on their way while this step computes.
-    QueryScalars next_scalars = {};
-    if (more && thread < Tile::kOthers) next_scalars = scalars_of(next_head, next_query + thread);
-    if (Tile::kStages == 2 && more) load_queries(next_head, next_query, next_stage);
-
-    const __nv_bfloat16* const queries =
-        memory.others + 2 * stage * Tile::kOthersElements + place.first_column;
-    float products[2][Tile::kOthers / 8][4] = {};  // scores, dp; transposed
-    MultiplyTransposed<Tile>(products[0], keys, queries);
-    MultiplyTransposed<Tile>(products[1], keys + Tile::kRowsElements,
-                             queries + Tile::kOthersElements);
-    SumOverSlices<Tile>(products, memory.exchange);
-    GradientsOfScores<Tile>(products, scalars[stage], score_scale, begin + place.first_row, query,
-                            place);
-    Multiply<Tile>(value_sums, products[0], queries + Tile::kOthersElements);
-    Multiply<Tile>(key_sums, products[1], queries);
-
-    if constexpr (Tile::kStages == 1) {
-      __syncthreads();
-      if (more) load_queries(next_head, next_query, next_stage);
+    const QueryStep next = HasMoreOfHead<Tile>(step, document_start, s)
+                               ? QueryStep{step.head, step.query + Tile::kOthers}
+                               : QueryStep{step.head + 1, KeyBlock<Tile>(s).begin};
+    QueryFacts next_facts = {};  // on their way while this step computes
+    if (next.head < end_head) {
+      next_facts = LoadFacts<Tile>(lse, delta, document_start, next, s);
+      LoadQueries<Tile>(memory.others + 2 * (1 - stage) * Tile::kOthersElements, q, dout, next, s);
     }
-    if (more && thread < Tile::kOthers) scalars[next_stage][thread] = next_scalars;
-    head = next_head;
-    query = next_query;
-    stage = next_stage;
+    AddPortions<Tile, kPieces>(
+        key_sums, value_sums, kept, scalars[stage], first_keys[stage],
+        memory.others + 2 * stage * Tile::kOthersElements + place.first_column, memory.exchange,
+        score_scale, warp_key, step.query);
+    if (next.head < end_head) store_facts(next_facts, 1 - stage);
+    step = next;
   }
-  const int64_t to = key_at + place.first_row * key_stride;
-  StoreRows<Tile>(dk + to, key_stride, key_sums, {s.scale, s.scale}, count - place.first_row, width,
-                  place);
-  StoreRows<Tile>(dv + to, key_stride, value_sums, {1.0f, 1.0f}, count - place.first_row, width,
-                  place);
+  StoreGradients<Tile>(dk, dv, key_sums, value_sums, s);
 }
 
 template <typename Tile, typename... Arguments>
 cudaError_t LaunchQueryGradient(cudaStream_t stream, const AttentionShape& s,
                                 Arguments... arguments) {
-  const int64_t blocks = (s.queries + Tile::kRows - 1) / Tile::kRows * s.batch * s.heads;
-  if (blocks > INT_MAX) return cudaErrorInvalidValue;
-  return Launch(stream, dim3(static_cast<unsigned>(blocks)), Tile::kThreads,
-                Tile::SharedBytes(/*kept=*/2, /*products=*/2), QueryGradientKernel<Tile>,
-                arguments..., s);
+  dim3 grid;
+  const cudaError_t code = GridOf<Tile>(grid, s.heads, s.queries, s);
+  if (code != cudaSuccess) return code;
+  return Launch(stream, grid, Tile::kThreads,
+                Tile::SharedBytes(/*kept=*/2, /*streamed=*/3, /*products=*/2),
+                QueryGradientKernel<Tile>, arguments..., s, s.scale * kLog2E);
 }
-template <typename Tile, typename... Arguments>
+template <typename Tile, int kPieces, typename... Arguments>
 cudaError_t LaunchKeyGradient(cudaStream_t stream, const AttentionShape& s,
                               Arguments... arguments) {
-  const int64_t blocks = (s.keys + Tile::kRows - 1) / Tile::kRows * s.batch * s.groups;
-  if (blocks > INT_MAX) return cudaErrorInvalidValue;
-  return Launch(stream, dim3(static_cast<unsigned>(blocks)), Tile::kThreads,
-                Tile::SharedBytes(/*kept=*/2, /*products=*/2), KeyGradientKernel<Tile>,
-                arguments..., s);
+  dim3 grid;
+  const cudaError_t code = GridOf<Tile>(grid, s.groups, s.keys, s);
+  if (code != cudaSuccess) return code;
+  return Launch(stream, grid, Tile::kThreads,
+                Tile::SharedBytes(/*kept=*/0, /*streamed=*/4, /*products=*/2),
+                KeyGradientKernel<Tile, kPieces>, arguments..., s, s.scale * kLog2E);
 }
 
 }  // namespace
@@ -231,24 +363,39 @@ cudaError_t AttentionBackwardByTiles(cudaStream_t stream, void* dq, void* dk, vo
   const auto* const q_rows = static_cast<const __nv_bfloat16*>(q);
   const auto* const k_rows = static_cast<const __nv_bfloat16*>(k);
   const auto* const v_rows = static_cast<const __nv_bfloat16*>(v);
-  const auto launch = [&](auto query_tile, auto key_tile) {
+  const auto launch = [&](auto query_tile, auto key_tile, auto pieces) {
     const cudaError_t code = LaunchQueryGradient<decltype(query_tile)>(
         stream, shape, static_cast<__nv_bfloat16*>(dq), delta, dout_rows, q_rows, k_rows, v_rows,
         lse, document_start);
     if (code != cudaSuccess) return code;
-    return LaunchKeyGradient<decltype(key_tile)>(stream, shape, static_cast<__nv_bfloat16*>(dk),
-                                                 static_cast<__nv_bfloat16*>(dv), delta, dout_rows,
-                                                 q_rows, k_rows, v_rows, lse, document_start);
+    return LaunchKeyGradient<decltype(key_tile), pieces.value>(
+        stream, shape, static_cast<__nv_bfloat16*>(dk), static_cast<__nv_bfloat16*>(dv), delta,
+        dout_rows, q_rows, k_rows, v_rows, lse, document_start);
   };
-  const auto launch_both = [&](auto tile) { return launch(tile, tile); };
-  if (shape.width <= 32) return launch_both(AttentionTile<32, 64, 64, 1, 2>());
-  if (shape.width <= 64) return launch_both(AttentionTile<64, 64, 64, 1, 2>());
-  if (shape.width <= 96) return launch_both(AttentionTile<96, 64, 32, 1, 2>());
-  if (shape.width <= 128) {
-    return launch(AttentionTile<128, 64, 32, 1, 2>(), AttentionTile<128, 64, 16, 1, 2>());
+  if (shape.width <= 32) {
+    return launch(AttentionTile<32, 128, 32, 2, 1>(), AttentionTile<32, 64, 64, 1, 1>(),
+                  std::integral_constant<int, 4>());
   }
-  if (shape.width <= 256) return launch_both(AttentionTile<256, 32, 16, 2, 2>());
-  if (shape.width <= 512) return launch_both(AttentionTile<512, 16, 16, 4, 1>());
+  if (shape.width <= 64) {
+    return launch(AttentionTile<64, 128, 32, 2, 1>(), AttentionTile<64, 64, 64, 1, 1>(),
+                  std::integral_constant<int, 4>());
+  }
+  if (shape.width <= 96) {
+    return launch(AttentionTile<96, 128, 32, 2, 1>(), AttentionTile<96, 64, 64, 1, 1>(),
+                  std::integral_constant<int, 4>());
+  }
+  if (shape.width <= 128) {
+    return launch(AttentionTile<128, 128, 32, 2, 1>(), AttentionTile<128, 64, 64, 1, 1>(),
+                  std::integral_constant<int, 2>());
+  }
+  if (shape.width <= 256) {
+    return launch(AttentionTile<256, 32, 16, 1, 2>(), AttentionTile<256, 32, 16, 1, 2>(),
+                  std::integral_constant<int, 2>());
+  }
+  if (shape.width <= 512) {
+    return launch(AttentionTile<512, 16, 16, 1, 4>(), AttentionTile<512, 16, 16, 1, 4>(),
+                  std::integral_constant<int, 2>());
+  }
   return cudaErrorInvalidValue;
 }
 

@@ -33,6 +33,30 @@ __device__ __forceinline__ const int32_t* StartsOfRow(const int32_t* document_st
   return document_start == nullptr ? nullptr : document_start + row * shape.keys;
 }
 
+// What `count` queries in a row see: any of them, and each of them. Documents begin, and windows
+// move, from left to right, so that the first query and the last one tell. Of queries behind the
+// last one nothing is asked: they may see what the others do.
+struct ViewOfQueries {
+  SeenKeys any;
+  SeenKeys each;
+
+  // REQUIRES: count > 0.
+  __device__ ViewOfQueries(int begin, int count, const int32_t* starts,
+                           const AttentionShape& shape) {
+    const int last = min(begin + count, static_cast<int>(shape.queries)) - 1;
+    const SeenKeys of_first = KeysSeenBy(begin, starts, shape);
+    const SeenKeys of_last = KeysSeenBy(last, starts, shape);
+    any = {of_first.first, of_last.last};  // none if begin is behind the last query
+    each = {of_last.first, of_first.last};
+  }
+  __device__ bool HasSomeOf(int key, int keys) const {
+    return any.first < key + keys && key <= any.last;
+  }
+  __device__ bool HasAllOf(int key, int keys) const {
+    return each.first <= key && key + keys - 1 <= each.last;
+  }
+};
+
 // The queries behind the first of some keys that see any of them. REQUIRES: no query_offset.
 struct SeeingQueries {
   const int32_t* starts;

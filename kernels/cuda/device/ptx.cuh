@@ -1,5 +1,5 @@
 // The only inline PTX: what sm_80 has and CUDA C++ has no word for. Names, layouts and rules are
-// those of the PTX ISA, sections "mma", "ldmatrix" and "cp.async".
+// those of the PTX ISA, sections "mma", "ldmatrix", "cp.async" and "ex2".
 #ifndef LIQUID_KERNELS_CUDA_DEVICE_PTX_CUH_
 #define LIQUID_KERNELS_CUDA_DEVICE_PTX_CUH_
 
@@ -40,12 +40,13 @@ __device__ __forceinline__ void LoadMatrix4Transposed(unsigned (&matrix)[4], con
                : "memory");
 }
 
-// Begins to copy 16 bytes, both ends 16-byte aligned. The target may be neither read nor written
-// before this thread has waited for the copy's group; other threads need a barrier after that.
-__device__ __forceinline__ void CopyAsync16(void* shared, const void* global) {
-  asm volatile("cp.async.cg.shared.global [%0], [%1], 16;" ::"r"(
+// Begins to copy 16 bytes, both ends 16-byte aligned, or, without `copies`, to clear the target and
+// to read nothing. The target may be neither read nor written before this thread has waited for the
+// copy's group; other threads need a barrier after that.
+__device__ __forceinline__ void CopyAsync16(void* shared, const void* global, bool copies) {
+  asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(
                    static_cast<unsigned>(__cvta_generic_to_shared(shared))),
-               "l"(global)
+               "l"(global), "r"(copies ? 16 : 0)
                : "memory");
 }
 // Makes a group of the calling thread's copies since the last one.
@@ -56,6 +57,38 @@ __device__ __forceinline__ void CopyAsyncCommit() {
 template <int kLeft>
 __device__ __forceinline__ void CopyAsyncWait() {
   asm volatile("cp.async.wait_group %0;" ::"n"(kLeft) : "memory");
+}
+
+// 2^x by one instruction, where exp2f takes four to get denormal results right: here they are zero.
+__device__ __forceinline__ float Exp2(float x) {
+  float power;
+  asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(power) : "f"(x));
+  return power;
+}
+
+// ---- For kernels that have no register to spare: what they need seldom is worked out each time.
+
+// threadIdx.x and blockIdx, which are read here: no register keeps them, or what follows from them,
+// from one call to the next.
+__device__ __forceinline__ int ReadThread() {
+  int thread;
+  asm volatile("mov.u32 %0, %%tid.x;" : "=r"(thread));
+  return thread;
+}
+__device__ __forceinline__ int3 ReadBlock() {
+  int3 block;
+  asm volatile("mov.u32 %0, %%ctaid.x;" : "=r"(block.x));
+  asm volatile("mov.u32 %0, %%ctaid.y;" : "=r"(block.y));
+  asm volatile("mov.u32 %0, %%ctaid.z;" : "=r"(block.z));
+  return block;
+}
+
+// The pointer, of which the compiler then knows nothing: of a chain of additions it makes no table
+// of multiples ahead of a loop.
+template <typename T>
+__device__ __forceinline__ T* Opaque(T* pointer) {
+  asm volatile("" : "+l"(pointer));
+  return pointer;
 }
 
 }  // namespace liquid::cuda::ptx

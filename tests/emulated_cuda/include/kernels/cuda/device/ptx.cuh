@@ -5,6 +5,9 @@
 
 #include <cuda_runtime.h>
 
+#include <cfloat>
+#include <cmath>
+
 #include "tests/emulated_cuda/matrix_layout.h"
 
 namespace liquid::cuda::ptx {
@@ -46,7 +49,8 @@ inline void LoadMatrix4Transposed(unsigned (&matrix)[4], const void* row,
 // The copy happens at some time between here and the wait. So the target is spoilt at once, which a
 // late reader of the old values notices, and filled at the wait, which an early reader of the new
 // ones does. Plain stores: ThreadSanitizer does not see what GCC makes of a short memset.
-inline void CopyAsync16(void* shared, const void* global) {
+inline void CopyAsync16(void* shared, const void* global, bool copies) {
+  static constexpr uint4 kZeros{};
   if ((reinterpret_cast<uint64_t>(shared) | reinterpret_cast<uint64_t>(global)) % 16 != 0) {
     emulated::Fault("cp.async: an address is not 16-byte aligned");
   }
@@ -55,7 +59,8 @@ inline void CopyAsync16(void* shared, const void* global) {
     emulated::Fault("cp.async: more copies at once than the emulation holds for a thread");
   }
   auto* to = static_cast<uint4*>(shared);
-  async.copies[async.count++] = {to, static_cast<const uint4*>(global), async.group};
+  async.copies[async.count++] = {to, copies ? static_cast<const uint4*>(global) : &kZeros,
+                                 async.group};
   *to = uint4{~0u, ~0u, ~0u, ~0u};
 }
 inline void CopyAsyncCommit() { ++emulated::current->async.group; }
@@ -72,6 +77,20 @@ void CopyAsyncWait() {
     }
   }
   async.count = num_left;
+}
+
+inline float Exp2(float x) {
+  const float power = std::exp2(x);
+  return power < FLT_MIN ? 0.0f : power;
+}
+
+inline int ReadThread() { return static_cast<int>(threadIdx.x); }
+inline int3 ReadBlock() {
+  return {static_cast<int>(blockIdx.x), static_cast<int>(blockIdx.y), static_cast<int>(blockIdx.z)};
+}
+template <typename T>
+T* Opaque(T* pointer) {
+  return pointer;
 }
 
 }  // namespace liquid::cuda::ptx
