@@ -23,8 +23,10 @@ int64_t TeamOf(int64_t width) {
   return width <= kWidestForWarp ? kWarp : kThreads;
 }
 
-// Sums over rows: at most so many chunks, with so many rows of each team at least.
-constexpr int64_t kMostChunks = 2048;
+// Sums over rows: at most so many chunks, with so many rows of each team at least. A chunk's sums
+// are written and read once more; so many blocks run at a time on the GPUs that we know, four on
+// each of 128 multiprocessors, and more would only add to that.
+constexpr int64_t kMostChunks = 512;
 constexpr int64_t kLeastTeamRows = 4;
 // A chunk's sums lie in shared memory up to this size, which all devices have.
 constexpr int64_t kMostShared = 96 << 10;
