@@ -56,13 +56,15 @@ INSTANTIATE_TEST_SUITE_P(, AttentionBFloat16Test, testing::AllDevices(), testing
 
 TEST_P(AttentionBFloat16Test, MatchesTheDefinitionAndItsGradient) {
   // Widths of a tile and between them, tiles with tails, groups, windows within and over tiles,
-  // documents that end within a tile.
+  // documents that end within a tile; tiles of which a warp sees all, some or nothing.
   const std::vector<AttentionCase> cases = {
       {1, 1, 1, 1, 1, 16, Options(16), {}},
       {2, 70, 70, 4, 2, 64, Options(64), Documents(2, 70, {9, 31, 64})},
       {1, 130, 130, 2, 1, 32, Options(32, 40), {}},
       {1, 97, 97, 1, 1, 96, Options(96), Documents(1, 97, {64})},
       {1, 140, 140, 3, 1, 128, Options(128), {}},
+      {1, 300, 300, 2, 1, 128, Options(128), {}},
+      {1, 290, 290, 2, 1, 128, Options(128, 100), Documents(1, 290, {33, 150, 280})},
       {1, 65, 65, 2, 1, 72, Options(72, 16), Documents(1, 65, {20})},
       {1, 67, 67, 1, 1, 256, Options(256), Documents(1, 67, {30})},
       {1, 50, 50, 1, 1, 512, Options(512), {}},
