@@ -10,40 +10,53 @@
 namespace liquid::cuda {
 namespace {
 
-constexpr int kWarps = 8;
+constexpr int kThreads = 256;
+constexpr int kTeam = 16;  // threads of a row: eight columns each are a head of 128
 
-// A scale below zero, which nobody needs, would make the largest score that of the smallest product.
+// A scale below zero, which nobody needs, would make the largest score that of the smallest
+// product.
 bool ForTensorCores(Element element, const AttentionShape& shape) {
   return element == Element::kBF16 && shape.width % 8 == 0 && shape.width <= kLargestTileWidth &&
          shape.scale > 0;
 }
 
-// One warp: delta of one query, the dot product of its rows of dout and out.
+// One team: delta of one query, the dot product of its rows of dout and out.
 template <typename T>
-__global__ __launch_bounds__(kWarps* kWarp) void DeltaKernel(float* __restrict__ delta,
-                                                             const T* __restrict__ dout,
-                                                             const T* __restrict__ out,
-                                                             AttentionShape s) {
-  const int64_t row = int64_t{blockIdx.x} * kWarps + threadIdx.x / kWarp;
-  if (row >= s.batch * s.queries * s.heads) return;
-  const int lane = static_cast<int>(threadIdx.x) % kWarp;
+__global__ __launch_bounds__(kThreads) void DeltaKernel(float* __restrict__ delta,
+                                                        const T* __restrict__ dout,
+                                                        const T* __restrict__ out, bool aligned,
+                                                        AttentionShape s) {
+  const int64_t row = int64_t{blockIdx.x} * (kThreads / kTeam) + threadIdx.x / kTeam;
+  const bool has_row = row < s.batch * s.queries * s.heads;  // all take part in shuffles
+  const int lane = static_cast<int>(threadIdx.x) % kTeam;
+  const int64_t end = has_row ? s.width : 0;
   float sum = 0;
-  for (int64_t c = lane; c < s.width; c += kWarp) {
-    sum += static_cast<float>(dout[row * s.width + c]) * static_cast<float>(out[row * s.width + c]);
+  for (int64_t c = lane * kEight; c < end; c += kTeam * kEight) {
+    float a[kEight];
+    float b[kEight];
+    LoadEight(a, dout + row * s.width + c, end - c, aligned);
+    LoadEight(b, out + row * s.width + c, end - c, aligned);
+#pragma unroll
+    for (int i = 0; i < kEight; ++i) sum = fmaf(a[i], b[i], sum);
   }
-  sum = WarpSum(sum);
+#pragma unroll
+  for (int distance = kTeam / 2; distance > 0; distance /= 2) {
+    sum += __shfl_xor_sync(kAllLanes, sum, distance);
+  }
+  if (lane != 0 || !has_row) return;
   const int64_t b = row / s.heads / s.queries;
   const int64_t t = row / s.heads % s.queries;
-  if (lane == 0) delta[(b * s.heads + row % s.heads) * s.queries + t] = sum;
+  delta[(b * s.heads + row % s.heads) * s.queries + t] = sum;
 }
 
 template <typename T>
 cudaError_t LaunchDelta(cudaStream_t stream, float* delta, const T* dout, const T* out,
                         const AttentionShape& s) {
-  const int64_t blocks = (s.batch * s.queries * s.heads + kWarps - 1) / kWarps;
+  const int64_t blocks = CeilDivide(s.batch * s.queries * s.heads, kThreads / kTeam);
   if (blocks > INT_MAX) return cudaErrorInvalidValue;
-  return Launch(stream, dim3(static_cast<unsigned>(blocks)), kWarps * kWarp, 0, DeltaKernel<T>,
-                delta, dout, out, s);
+  const bool aligned = s.width % kEight == 0 && AreAligned(dout, out);
+  return Launch(stream, dim3(static_cast<unsigned>(blocks)), kThreads, 0, DeltaKernel<T>, delta,
+                dout, out, aligned, s);
 }
 
 }  // namespace

@@ -29,9 +29,9 @@ inline constexpr int64_t kLargestAttentionWidth = 1024;
 
 // Both: in kBF16, tensors begin at multiples of 16 bytes where K is a multiple of 8 (else
 // cudaErrorMisalignedAddress). Sums are float32; the order of each is a function of the shape
-// alone. kBF16 with such K up to 512 runs on tensor cores, which take probabilities (and their
-// gradients) rounded to bf16; everything else, in float32, one warp per row. Keys behind the last
-// query are not read: there is room for them in a cache.
+// alone. kBF16 with such K up to 512 and a scale above 0 runs on tensor cores, which take
+// probabilities (and their gradients) rounded to bf16; everything else, in float32, one warp per
+// row. Keys behind the last query are not read: there is room for them in a cache.
 // document_start [B,Tk] or null: the index in the row of the first token of a token's document.
 // Source: Dao 2023, arXiv:2307.08691.
 
