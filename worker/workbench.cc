@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
 #include "base/exit_code.h"
 #include "base/status.h"
 #include "parallel/nccl/nccl_group.h"
@@ -12,6 +13,8 @@
 namespace liquid {
 namespace {
 
+// In heartbeat timeouts: for all ranks of a gang to have come, the slowest to start included.
+constexpr int kMeetTimeouts = 24;
 // How long a rank that is asked who hangs has to answer.
 constexpr absl::Duration kRollCall = absl::Seconds(2);
 
@@ -36,8 +39,8 @@ absl::StatusOr<bool> UsesGpus(const Job& job, GangCommunicator& world) {
 }
 
 // Everything that waits derives from the job's one knob.
-absl::Duration StallTimeout(const Job& job) {
-  return GangWorld::kStallTimeouts * absl::Seconds(job.coordinator().heartbeat_timeout_seconds());
+absl::Duration HeartbeatTimeouts(const Job& job, int count) {
+  return count * absl::Seconds(job.coordinator().heartbeat_timeout_seconds());
 }
 
 absl::StatusOr<std::unique_ptr<GangCommunicator>> CreateGroup(const Job& job,
@@ -46,7 +49,8 @@ absl::StatusOr<std::unique_ptr<GangCommunicator>> CreateGroup(const Job& job,
                                                               const std::string& name) {
   NcclOptions options;
   options.name = name;
-  options.stall_timeout = StallTimeout(job);
+  options.deadline = absl::Now() + HeartbeatTimeouts(job, kMeetTimeouts);
+  options.stall_timeout = HeartbeatTimeouts(job, GangWorld::kStallTimeouts);
   options.roll_call = [&hosts](const std::string& mine) { return hosts.RollCall(mine, kRollCall); };
   return CreateNcclGroup(hosts, stream, std::move(options));
 }
@@ -96,7 +100,7 @@ absl::StatusOr<std::unique_ptr<Communicator>> CreateDeviceRail(const Job& job, T
   NcclOptions options;
   options.name = "the same rank of all gangs";
   options.deadline = deadline;
-  options.stall_timeout = StallTimeout(job);
+  options.stall_timeout = HeartbeatTimeouts(job, GangWorld::kStallTimeouts);
   options.peers_status = [&hosts] { return hosts.Look(); };
   return CreateNcclRail(hosts, stream, std::move(options));
 }
