@@ -46,10 +46,11 @@ absl::Status GangMesh::CreateOnDevices(const DeviceGroups& devices) {
 
 absl::Status GangMesh::Wait() const {
   absl::Status status = gang_->Wait(absl::InfiniteFuture());
+  // First: the others' stream may wait for its stream.
+  status.Update(beside().Wait(absl::InfiniteFuture()));
   status.Update(tensor().Wait(absl::InfiniteFuture()));
   status.Update(replicas().Wait(absl::InfiniteFuture()));
   for (const Group& group : holders_) status.Update(group.computing().Wait(absl::InfiniteFuture()));
-  status.Update(beside().Wait(absl::InfiniteFuture()));
   return status;
 }
 

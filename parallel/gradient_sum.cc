@@ -139,6 +139,9 @@ void GradientSum::CombineInGang(bool keeps) {
         if (holders == nullptr) return;
         holders->AllReduceSum(Elements(combined_, offset, offset + end - begin));
       });
+  // Before the hosts meet: a wait for devices says who is missing, one for hosts does not. Failures
+  // stay latched.
+  mesh_.Wait().IgnoreError();
   mesh_.gang().AllReduceSum(TensorView(combined_scalars_, DType::kI64, {kNumScalars + 1}));
 }
 

@@ -1,5 +1,6 @@
 #include "worker/state_mirror.h"
 
+#include <cstring>
 #include <utility>
 
 #include "base/check.h"
@@ -26,7 +27,11 @@ StateMirror::StateMirror(Stream& stream, const std::vector<TensorView>& tensors)
   int64_t num_bytes = 0;
   for (const TensorView& tensor : tensors) num_bytes += tensor.NumBytes();
   const bool is_on_host = stream.device().type() == DeviceType::kCpu;
-  if (!is_on_host) memory_ = PinnedMemory(stream, num_bytes);
+  if (!is_on_host) {
+    memory_ = PinnedMemory(stream, num_bytes);
+    std::memset(memory_.get(), 0,
+                static_cast<size_t>(num_bytes));  // what lies between tensors is 0
+  }
   std::byte* next = memory_.get();
   for (const TensorView& tensor : tensors) {
     images_.push_back({tensor, is_on_host ? static_cast<std::byte*>(tensor.data) : next});

@@ -117,6 +117,17 @@ TensorView TrainState::own_weights() const {
 
 namespace {
 
+// Runs of the part whose elements of `size` bytes are at `data`: neighbours by one copy.
+void FetchRuns(const TrainState& state, absl::Span<const HashTask::Run> runs, const std::byte* data,
+               int64_t size) {
+  for (size_t i = 0; i < runs.size();) {
+    const int64_t begin = runs[i].offset;
+    int64_t end = begin;
+    for (; i < runs.size() && runs[i].offset == end; ++i) end += runs[i].count;
+    state.on_host.Fetch(data + begin * size, (end - begin) * size);
+  }
+}
+
 // The XOR of every `stride`-th of `tasks`, from `first` on, of the part whose elements of `size`
 // bytes are at `data`.
 Hash128 HashTasks(const FingerprintKey& key, absl::Span<const HashTask> tasks,
@@ -180,9 +191,7 @@ absl::Status UpdateFingerprint(TrainState& state) {
     if (!parameters[i].part.is_first_holder) continue;
     const auto* const data = static_cast<const std::byte*>(parameters[i].value.data);
     for (size_t task = first_task(i); task < state.hash_tasks[i].size(); task += size) {
-      for (const HashTask::Run& run : state.hash_tasks[i][task].runs) {
-        state.on_host.Fetch(data + run.offset * element, run.count * element);
-      }
+      FetchRuns(state, state.hash_tasks[i][task].runs, data, element);
     }
   }
   state.on_host.Wait();

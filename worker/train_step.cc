@@ -338,9 +338,8 @@ absl::StatusOr<double> TrainStep::GradientNorm() {
   ops_.Fill(TensorView(chunks.data, DType::kF32, {2 * chunks.NumElements()}), 0.0f);
   // All tensors at once: they begin at bounds of chunks, and what lies between them is zero.
   const int64_t of_slice = layout.slice_size() / kNormChunk;
-  ops_.SumOfSquares(
-      Elements(chunks, mesh_.replica() * of_slice, (mesh_.replica() + 1) * of_slice),
-      gradient_sum_.slice());
+  ops_.SumOfSquares(Elements(chunks, mesh_.replica() * of_slice, (mesh_.replica() + 1) * of_slice),
+                    gradient_sum_.slice());
   mesh_.replicas().AllReduceSum(chunks);  // all but one are zero
   LIQUID_RETURN_IF_ERROR(WaitForRanks());
   device_stream_.CopyToHost(host_chunks_.data(), chunks.data,

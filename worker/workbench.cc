@@ -30,9 +30,9 @@ absl::StatusOr<std::unique_ptr<Device>> CreateGpu(int rank_on_machine, int ranks
 }
 
 // Ranks that choose by themselves choose alike: a gang computes on one kind of device.
-absl::StatusOr<bool> UsesGpus(const Job& job, GangCommunicator& world) {
+absl::StatusOr<bool> UsesGpus(const Job& job, int ranks_on_machine, GangCommunicator& world) {
   if (job.training().device() != "auto") return job.training().device() == "cuda";
-  int64_t num_without = CountCudaDevices().value_or(0) > 0 ? 0 : 1;
+  int64_t num_without = CountCudaDevices().value_or(0) >= ranks_on_machine ? 0 : 1;
   world.AllReduceSum(TensorView(&num_without, DType::kI64, {1}));
   LIQUID_RETURN_IF_ERROR(world.Wait(absl::InfiniteFuture()));
   return num_without == 0;
@@ -60,7 +60,7 @@ absl::StatusOr<std::unique_ptr<GangCommunicator>> CreateGroup(const Job& job,
 absl::StatusOr<Workbench> CreateWorkbench(const Job& job, const JobData& data, int rank_on_machine,
                                           int ranks_on_machine, GangCommunicator& world) {
   Workbench bench;
-  LIQUID_ASSIGN_OR_RETURN(const bool uses_gpus, UsesGpus(job, world));
+  LIQUID_ASSIGN_OR_RETURN(const bool uses_gpus, UsesGpus(job, ranks_on_machine, world));
   const auto open = [&]() -> absl::Status {
     if (uses_gpus) {
       LIQUID_ASSIGN_OR_RETURN(bench.device, CreateGpu(rank_on_machine, ranks_on_machine));

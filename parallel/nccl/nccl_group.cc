@@ -153,7 +153,7 @@ class NcclGroup {
     const ncclResult_t begun = ncclCommInitRankConfig(&comm, size(), id, rank(), &config);
     comm_.reset(comm);
     LIQUID_RETURN_IF_ERROR(Named(FromNccl(begun, "ncclCommInitRankConfig")));
-    LIQUID_RETURN_IF_ERROR(AwaitReady());
+    LIQUID_RETURN_IF_ERROR(AwaitReady(options_.deadline));
     stream_.SetWatch(this, [this] { Watch(); });
     return absl::OkStatus();
   }
@@ -163,11 +163,16 @@ class NcclGroup {
   void Enqueue(std::string_view name, int64_t num_bytes, const NcclCall& call) {
     if (comm_ == nullptr || !status().ok()) return;
     ncclResult_t code = call(comm_.get(), stream_.native());
-    while (code == ncclInProgress) {
-      if (ncclCommGetAsyncError(comm_.get(), &code) != ncclSuccess) break;
-    }
-    if (const absl::Status failed = FromNccl(code, name); !failed.ok()) return Fail(failed);
+    // Groups connect when they are first used.
+    if (code == ncclInProgress) return AwaitEnqueued(name, num_bytes);
+    if (const absl::Status failed = FromNccl(code, name); !failed.ok()) return Fail(Named(failed));
     log_.Add(name, num_bytes, stream_.native());
+  }
+
+  void AwaitEnqueued(std::string_view name, int64_t num_bytes) {
+    if (AwaitReady(absl::Now() + options_.stall_timeout).ok()) {
+      log_.Add(name, num_bytes, stream_.native());
+    }
   }
 
   void AllReduceSum(const TensorView& inout) {
@@ -279,7 +284,7 @@ class NcclGroup {
                   "SumRuns");
   }
 
-  absl::Status AwaitReady() {
+  absl::Status AwaitReady(absl::Time deadline) {
     while (true) {
       ncclResult_t code = ncclSuccess;
       const ncclResult_t asked = ncclCommGetAsyncError(comm_.get(), &code);
@@ -287,7 +292,7 @@ class NcclGroup {
       absl::Status why = FromNccl(asked == ncclSuccess ? code : asked, "coming together");
       why.Update(status());
       why.Update(PeersStatus());
-      if (absl::Now() > options_.deadline) {
+      if (absl::Now() > deadline) {
         why.Update(absl::DeadlineExceededError("not all ranks have come"));
       }
       if (!why.ok()) {

@@ -59,6 +59,8 @@ class CudaStreamOfDevice final : public CudaStream {
     Copy(out, host, num_bytes, cudaMemcpyHostToDevice, "a copy to the device");
   }
   void CopyToHost(void* host, const void* in, size_t num_bytes) override {
+    // A copy into memory that is not pinned waits in CUDA, where nobody watches.
+    if (IsWatched()) Latch(PollUntilIdle(), "work on the device");
     Copy(host, in, num_bytes, cudaMemcpyDeviceToHost, "a copy from the device");
   }
   void CopyOnDevice(void* out, const void* in, size_t num_bytes) override {
@@ -82,14 +84,14 @@ class CudaStreamOfDevice final : public CudaStream {
   }
 
   void WaitFor(Stream& other) override {
+    awaited_ = &AsCudaStream(other);
     Latch(cudaEventRecord(event_.get(), AsCudaStream(other).native()), "cudaEventRecord");
     Latch(cudaStreamWaitEvent(native(), event_.get(), 0), "cudaStreamWaitEvent");
   }
 
   absl::Status Synchronize() override {
     status_.Update(MakeCurrent(ordinal_));
-    Latch(watches_.empty() ? cudaStreamSynchronize(native()) : PollUntilIdle(),
-          "work on the device");
+    Latch(IsWatched() ? PollUntilIdle() : cudaStreamSynchronize(native()), "work on the device");
     return status_;
   }
 
@@ -101,7 +103,18 @@ class CudaStreamOfDevice final : public CudaStream {
     }
   }
 
+  void Watch() override {
+    for (const auto& [owner, watch] : watches_) watch();
+    // One step: two streams may wait for each other's past.
+    CudaStream* const awaited = std::exchange(awaited_, nullptr);
+    if (awaited == nullptr) return;
+    awaited->Watch();
+    awaited_ = awaited;
+  }
+
  private:
+  bool IsWatched() const { return !watches_.empty() || awaited_ != nullptr; }
+
   // At full attention first, since most waits are short; then ever more asleep.
   cudaError_t PollUntilIdle() {
     constexpr int kSpins = 200;
@@ -110,7 +123,7 @@ class CudaStreamOfDevice final : public CudaStream {
       const cudaError_t code = cudaStreamQuery(native());
       if (code != cudaErrorNotReady) return code;
       if (round < kSpins) continue;
-      for (const auto& [owner, watch] : watches_) watch();
+      Watch();
       std::this_thread::sleep_for(nap);
       nap = std::min(nap * 2, std::chrono::microseconds(200));
     }
@@ -128,6 +141,7 @@ class CudaStreamOfDevice final : public CudaStream {
   const EventHandle event_;  // of the newest WaitFor: what waits has taken its state
   absl::Status status_;      // the first failure
   std::map<const void*, std::function<void()>> watches_;
+  CudaStream* awaited_ = nullptr;  // of the newest WaitFor: it outlives the waits here
 };
 
 class CudaDevice final : public Device {

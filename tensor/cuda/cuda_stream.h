@@ -22,9 +22,11 @@ class CudaStream : public Stream {
   // The same for another library's.
   virtual void Latch(absl::Status status) = 0;
 
-  // `watch` is called again and again while Synchronize() waits: it may end what the stream waits
+  // `watch` is called again and again while the host waits for this stream: it may end what that waits
   // for, such as a collective whose peer is gone. One for each `owner`; null: none any more.
   virtual void SetWatch(const void* owner, std::function<void()> watch) = 0;
+  // Calls them, and those of streams that this one waits for.
+  virtual void Watch() = 0;
 };
 
 // REQUIRES: stream.device().type() == kCuda.

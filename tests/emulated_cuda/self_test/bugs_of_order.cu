@@ -53,7 +53,7 @@ __global__ void MissingSyncWarpAfterMma(float* out, const float*) {
 
 __global__ void MissingAsyncWait(float* out, const float* in) {
   __shared__ __align__(16) float s[4 * 32];
-  cuda::ptx::CopyAsync16(&s[4 * threadIdx.x], in + 4 * threadIdx.x);
+  cuda::ptx::CopyAsync16(&s[4 * threadIdx.x], in + 4 * threadIdx.x, true);
   cuda::ptx::CopyAsyncCommit();
   out[threadIdx.x] = s[4 * threadIdx.x];
   cuda::ptx::CopyAsyncWait<0>();

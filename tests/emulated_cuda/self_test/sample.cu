@@ -23,10 +23,10 @@ struct Stage {
 __device__ void BeginToLoad(Stage& stage, const __nv_bfloat16* a, const __nv_bfloat16* b, int n,
                             int k) {
   for (int i = threadIdx.x; i < kTileM * kTileK / 8; i += kThreads) {
-    ptx::CopyAsync16(&stage.a[i / 4 * kStrideA + i % 4 * 8], a + i / 4 * k + i % 4 * 8);
+    ptx::CopyAsync16(&stage.a[i / 4 * kStrideA + i % 4 * 8], a + i / 4 * k + i % 4 * 8, true);
   }
   for (int i = threadIdx.x; i < kTileK * kTileN / 8; i += kThreads) {
-    ptx::CopyAsync16(&stage.b[i / 8 * kStrideB + i % 8 * 8], b + i / 8 * n + i % 8 * 8);
+    ptx::CopyAsync16(&stage.b[i / 8 * kStrideB + i % 8 * 8], b + i / 8 * n + i % 8 * 8, true);
   }
   ptx::CopyAsyncCommit();
 }
