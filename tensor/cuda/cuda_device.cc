@@ -117,7 +117,7 @@ class CudaStreamOfDevice final : public CudaStream {
 
   // At full attention first, since most waits are short; then ever more asleep.
   cudaError_t PollUntilIdle() {
-    constexpr int kSpins = 200;
+    constexpr int kSpins = 2000;  // a millisecond or two
     auto nap = std::chrono::microseconds(5);
     for (int round = 0;; ++round) {
       const cudaError_t code = cudaStreamQuery(native());
@@ -125,7 +125,7 @@ class CudaStreamOfDevice final : public CudaStream {
       if (round < kSpins) continue;
       Watch();
       std::this_thread::sleep_for(nap);
-      nap = std::min(nap * 2, std::chrono::microseconds(200));
+      nap = std::min(nap * 2, std::chrono::microseconds(50));
     }
   }
 
