@@ -4,17 +4,15 @@
 #include <nccl.h>
 
 #include <array>
-#include <chrono>
 #include <cstring>
-#include <thread>
 #include <utility>
 
+#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "absl/time/clock.h"
 #include "base/check.h"
 #include "base/handle.h"
-#include "base/log.h"
 #include "base/mutex.h"
 #include "base/status.h"
 #include "kernels/cuda/device/elementwise.h"
@@ -82,7 +80,7 @@ class OperationLog {
     }
     entry.name = name;
     entry.num_bytes = num_bytes;
-    entry.number = num_enqueued_++;
+    ++num_enqueued_;
     static_cast<void>(cudaEventRecord(entry.event.get(), stream));
   }
 
@@ -106,7 +104,6 @@ class OperationLog {
   struct Entry {
     std::string_view name;
     int64_t num_bytes = 0;
-    int64_t number = 0;
     EventHandle event;
   };
   const Entry& At(int64_t number) const { return entries_[static_cast<size_t>(number % kSize)]; }
