@@ -115,10 +115,12 @@ bool Communicator::HaveReached(uint64_t num_steps, const char* what) {
   const double waited = now - waiting_since_;
   const std::string where = std::string(what) + " number " + std::to_string(num_calls_) +
                             ": rank " + std::to_string(missing);
-  if (state_of(missing).has_aborted != 0) {
-    Fail(ncclRemoteError, where + " has aborted its communicator");
-  } else if (waited > kSecondsBeforeLookingForTheDead && !IsAlive(state_of(missing).process)) {
-    Fail(ncclRemoteError, where + " has died");
+  const RankState& other = state_of(missing);
+  const bool has_aborted = other.has_aborted != 0;
+  if (has_aborted || (waited > kSecondsBeforeLookingForTheDead && !IsAlive(other.process))) {
+    // It may have taken the step between the first look at it and its end.
+    if (other.num_steps.load(std::memory_order_acquire) >= num_steps) return false;
+    Fail(ncclRemoteError, where + (has_aborted ? " has aborted its communicator" : " has died"));
   }
   if (waited > GetOptions().nccl_warn_seconds && !has_warned_) {
     has_warned_ = true;
