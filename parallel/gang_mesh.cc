@@ -24,7 +24,10 @@ absl::StatusOr<GangMesh> GangMesh::Create(GangCommunicator& gang, int tensor_par
     if (tensor_parallel % size != 0) continue;
     mesh.holders_.push_back({mesh.tensor_hosts().Split(tensor_rank / size), nullptr});
   }
-  if (devices.create != nullptr) LIQUID_RETURN_IF_ERROR(mesh.CreateOnDevices(devices));
+  if (devices.create != nullptr) {
+    mesh.beside_.hosts = gang.Split(tensor_rank);
+    LIQUID_RETURN_IF_ERROR(mesh.CreateOnDevices(devices));
+  }
   return mesh;
 }
 
@@ -38,8 +41,8 @@ absl::Status GangMesh::CreateOnDevices(const DeviceGroups& devices) {
     LIQUID_ASSIGN_OR_RETURN(group.devices,
                             devices.create(*group.hosts, *devices.stream, "a part's holders"));
   }
-  LIQUID_ASSIGN_OR_RETURN(
-      beside_, devices.create(*replicas_.hosts, *devices.beside, "replicas, beside the backward"));
+  LIQUID_ASSIGN_OR_RETURN(beside_.devices, devices.create(*beside_.hosts, *devices.beside,
+                                                          "replicas, beside the backward"));
   beside_stream_ = devices.beside;
   return absl::OkStatus();
 }

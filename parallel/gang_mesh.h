@@ -18,7 +18,8 @@ namespace liquid {
 struct DeviceGroups {
   Stream* stream = nullptr;  // where the ranks compute
   Stream* beside = nullptr;  // for reductions that run beside it
-  // Collective among `hosts`, which outlives the result. `name` is for errors.
+  // Collective among `hosts`, which outlives the result. Fails on every rank of the gang or on
+  // none. `name` is for errors.
   std::function<absl::StatusOr<std::unique_ptr<GangCommunicator>>(
       GangCommunicator& hosts, Stream& stream, const std::string& name)>
       create;
@@ -49,7 +50,9 @@ class GangMesh {
   GangCommunicator* holders(int num_holders) const;
   // The replicas once more, for reductions beside the computing; and their stream: none where
   // collectives block, and so run in a thread of their own.
-  GangCommunicator& beside() const { return beside_ != nullptr ? *beside_ : replicas(); }
+  GangCommunicator& beside() const {
+    return beside_.hosts != nullptr ? beside_.computing() : replicas();
+  }
   Stream* beside_stream() const { return beside_stream_; }
 
   // As Communicator::Wait, of all groups: the first failure of any.
@@ -75,7 +78,7 @@ class GangMesh {
   Group tensor_;
   Group replicas_;
   std::vector<Group> holders_;  // by their size
-  std::unique_ptr<GangCommunicator> beside_;
+  Group beside_;                // of no one without devices
   Stream* beside_stream_ = nullptr;
 };
 

@@ -13,6 +13,8 @@
 #include "base/status.h"
 #include "base/version.h"
 #include "kernels/cpu/team.h"
+#include "parallel/mpi/mpi_session.h"
+#include "parallel/mpi/rank_watch.h"
 #include "worker/checkpointing.h"
 #include "worker/coordinator_client.h"
 #include "worker/evaluation.h"
@@ -173,111 +175,180 @@ std::string TimeoutLine(const Job& job) {
       text(CoordinatorClient::kRedialTimeouts * heartbeat));
 }
 
+// What RunGang does, in the order of the calls; all of them are collective.
+class GangRun {
+ public:
+  GangRun(GangCommunicator& world, const GangRunOptions& options)
+      : world_(world), options_(options), threads_(SizeTeam(options.ranks_on_machine)) {}
+
+  absl::StatusOr<ExitCode> Run() {
+    LIQUID_ASSIGN_OR_RETURN(entrance_, Enter(options_, world_));
+    if (status().state() == DONE) {
+      if (is_leader()) LogInfo(job().job(), " is done: ", status().step(), " steps");
+      return ExitCode::kOk;
+    }
+    const RankWatch watch(WatchOptions());
+    LIQUID_RETURN_IF_ERROR(Load());
+    LIQUID_ASSIGN_OR_RETURN(const liquid::Join join, Introduce());
+    LIQUID_RETURN_IF_ERROR(Join(join));
+    const absl::StatusOr<Leave::Reason> result = Train();
+    SayGoodbye(client(), result, state_->applied_step);
+    if (!result.ok()) return result.status();
+    return *result == Leave::PREEMPTED ? ExitCode::kPreempted : ExitCode::kOk;
+  }
+
+ private:
+  bool is_leader() const { return world_.rank() == 0; }
+  CoordinatorClient* client() const { return entrance_.client.get(); }
+  const Job& job() const { return entrance_.opened.job(); }
+  const JobStatus& status() const { return entrance_.opened.status(); }
+
+  // A rank that falls silent ends its gang, which cannot go on without; other gangs can.
+  RankWatch::Options WatchOptions() {
+    const absl::Duration heartbeat = HeartbeatTimeout(job());
+    const absl::Duration timeout = GangWorld::kStallTimeouts * heartbeat;
+    return {.interval = heartbeat / CoordinatorClient::kHeartbeatsPerTimeout,
+            .timeout = timeout,
+            .on_silence = [this, timeout](int rank) {
+              const absl::Status why = absl::UnavailableError(
+                  absl::StrCat("rank ", rank, " has been silent for ",
+                               absl::FormatDuration(timeout), ": it is frozen or cut off"));
+              const auto code = static_cast<int>(ExitCodeOf(why));
+              LogError(why.message(), " (exit code ", code, ")");
+              SayGoodbye(client(), why, /*applied_step=*/-1);
+              MpiSession::AbortAll(code);
+            }};
+  }
+
+  // Data, model and, if nobody else has a newer one, the state.
+  absl::Status Load() {
+    LIQUID_ASSIGN_OR_RETURN(ports_, OpenDataPorts(options_, world_));
+    LIQUID_ASSIGN_OR_RETURN(data_, PrepareJobData(job(), world_));
+    const int64_t program_bytes = ResidentBytes();
+    LIQUID_ASSIGN_OR_RETURN(bench_, CreateWorkbench(job(), *data_, options_.rank_on_machine,
+                                                    options_.ranks_on_machine, world_));
+    stream_.emplace(JobStreamOf(job(), data_->train));
+    origin_ = OriginOf(entrance_.opened, *data_);
+    state_.emplace(*bench_.model, *bench_.mesh, *bench_.ops, *bench_.pool);
+    memory_ =
+        PlanState(bench_.model->layout(), PrecisionOf(job()), SumOptionsOf(job(), *bench_.model),
+                  /*has_others=*/status().gangs_size() > 0);
+    memory_.program = program_bytes;
+    memory_.mirror = state_->on_host.num_bytes();
+    const auto compute_probe = [&]() -> absl::Status {
+      LIQUID_ASSIGN_OR_RETURN(probe_, ProbeDigest(job(), data_->train, *state_));
+      return absl::OkStatus();
+    };
+    LIQUID_RETURN_IF_ERROR(
+        MeasureSlot(bench_.model->activations(), *bench_.ops, compute_probe, &memory_));
+    checkpointing_.emplace(job(), *stream_, origin_, world_);
+    // While other gangs are at work the state is theirs: it comes from one of them.
+    state_->applied_step = -1;
+    if (status().gangs_size() == 0) LIQUID_RETURN_IF_ERROR(LoadState(status().step()));
+    LIQUID_RETURN_IF_ERROR(checkpointing_->Prepare(*state_));
+    memory_.snapshot = checkpointing_->snapshot_bytes();
+    return absl::OkStatus();
+  }
+
+  absl::Status LoadState(int64_t max_step) {
+    return LoadNewestState(max_step, job(), *checkpointing_, world_, *state_);
+  }
+
+  // What this gang says of itself. Once a slot was computed: all that it needs has been chosen.
+  absl::StatusOr<liquid::Join> Introduce() {
+    LIQUID_ASSIGN_OR_RETURN(const std::string recipe, JobRecipe(job(), *bench_.ops, world_));
+    liquid::Join join = MakeJoin(job(), origin_, *data_, *state_, recipe, world_);
+    join.set_probe(probe_);
+    for (const std::string& address : ports_.addresses) join.add_data_addresses(address);
+    if (const auto& restored = checkpointing_->restored(); restored.has_value()) {
+      join.set_checkpoint(restored->directory());
+      join.set_manifest_digest(restored->manifest_digest());
+    }
+    return join;
+  }
+
+  absl::Status Join(const liquid::Join& join) {
+    LIQUID_ASSIGN_OR_RETURN(
+        peak_flops_,
+        SumOverRanks(world_, MeasurePeakFlops(PrecisionOf(job()), *bench_.ops, *bench_.stream)));
+    LIQUID_ASSIGN_OR_RETURN(const Welcome welcome, JoinJob(join, job(), client(), world_));
+    checkpointing_->set_ledger_head(welcome.ledger_head());
+    progress_.emplace(is_leader() ? options_.progress : ProgressStyle::kNone, stdout,
+                      stream_->num_steps(), data_->train.num_rows(), job().training().epochs());
+    progress_->Say(
+        StartLine(job(), *stream_, *data_, join, threads_, peak_flops_, options_.coordinator));
+    progress_->Say(memory_.ToString());
+    progress_->Say(TimeoutLine(job()));
+    if (!join.checkpoint().empty()) {
+      progress_->Say(absl::StrCat("resuming from checkpoint ", join.checkpoint(), ", step ",
+                                  state_->applied_step, " of ", stream_->num_steps()));
+    }
+    return absl::OkStatus();
+  }
+
+  absl::StatusOr<Leave::Reason> Train() {
+    TrainStep step(job(), *stream_, data_->train, *state_, *bench_.ops, *bench_.stream,
+                   *bench_.pool, peak_flops_, options_.faults);
+    std::optional<Evaluation> evaluation;
+    if (data_->eval.has_value()) {
+      evaluation.emplace(*data_->eval, job().training().rows_per_slot(), *state_);
+    }
+    GangMember gang(world_, client(), options_.leave_by);
+    GangWorld gang_world(*ports_.mine, options_.sentinel, DeviceRails(), origin_.job_digest,
+                         job().training().slots_per_step(), HeartbeatTimeout(job()));
+    if (is_leader()) {
+      client()->SetInterrupt(
+          [&gang_world](int64_t generation) { gang_world.Interrupt(generation); });
+    }
+    Trainer trainer({.gang = gang,
+                     .world = gang_world,
+                     .state = *state_,
+                     .step = step,
+                     .evaluation = evaluation.has_value() ? &*evaluation : nullptr,
+                     .checkpointing = *checkpointing_,
+                     .progress = *progress_,
+                     .faults = options_.faults,
+                     .load_state = [this](int64_t max_step) { return LoadState(max_step); },
+                     .num_steps = stream_->num_steps(),
+                     .max_steps = options_.max_steps,
+                     .leave_timeout = kLeaveTimeout,
+                     .trouble_timeout = HeartbeatTimeout(job())});
+    BeginGracefulSignals();
+    const absl::StatusOr<Leave::Reason> result = trainer.Run();
+    progress_->Finish();
+    if (is_leader()) client()->SetInterrupt(nullptr);
+    return result;
+  }
+
+  // Null where gangs exchange by their hosts.
+  GangWorld::CreateDeviceRail DeviceRails() {
+    if (bench_.beside == nullptr) return nullptr;
+    return [this](TcpGroup& hosts, absl::Time deadline) {
+      return CreateDeviceRail(job(), hosts, *bench_.stream, deadline);
+    };
+  }
+
+  GangCommunicator& world_;
+  const GangRunOptions& options_;
+  const int threads_;
+  Entrance entrance_;
+  DataPorts ports_;
+  std::optional<JobData> data_;
+  Workbench bench_;
+  std::optional<JobStream> stream_;
+  TrainingState origin_;
+  std::optional<TrainState> state_;
+  MemoryPlan memory_;
+  std::string probe_;
+  std::optional<Checkpointing> checkpointing_;
+  double peak_flops_ = 0;
+  std::optional<ProgressView> progress_;
+};
+
 }  // namespace
 
 absl::StatusOr<ExitCode> RunGang(GangCommunicator& world, const GangRunOptions& options) {
-  const int threads = SizeTeam(options.ranks_on_machine);
-  LIQUID_ASSIGN_OR_RETURN(const Entrance entrance, Enter(options, world));
-  const Job& job = entrance.opened.job();
-  if (entrance.opened.status().state() == DONE) {
-    if (world.rank() == 0)
-      LogInfo(job.job(), " is done: ", entrance.opened.status().step(), " steps");
-    return ExitCode::kOk;
-  }
-  LIQUID_ASSIGN_OR_RETURN(const DataPorts ports, OpenDataPorts(options, world));
-  LIQUID_ASSIGN_OR_RETURN(const JobData data, PrepareJobData(job, world));
-  const int64_t program_bytes = ResidentBytes();
-  LIQUID_ASSIGN_OR_RETURN(const Workbench bench, CreateWorkbench(job, data, options.rank_on_machine,
-                                                                 options.ranks_on_machine, world));
-  const JobStream stream = JobStreamOf(job, data.train);
-  const TrainingState origin = OriginOf(entrance.opened, data);
-  TrainState state(*bench.model, *bench.mesh, *bench.ops, *bench.pool);
-  MemoryPlan memory =
-      PlanState(bench.model->layout(), PrecisionOf(job), SumOptionsOf(job, *bench.model),
-                entrance.opened.status().gangs_size() > 0);
-  std::string probe;
-  const auto compute_probe = [&]() -> absl::Status {
-    LIQUID_ASSIGN_OR_RETURN(probe, ProbeDigest(job, data.train, state));
-    return absl::OkStatus();
-  };
-  LIQUID_RETURN_IF_ERROR(
-      MeasureSlot(bench.model->activations(), *bench.ops, compute_probe, &memory));
-  // Once all that a slot needs was chosen.
-  LIQUID_ASSIGN_OR_RETURN(const std::string recipe, JobRecipe(job, *bench.ops, world));
-  memory.program = program_bytes;
-  Checkpointing checkpointing(job, stream, origin, world);
-  const auto load_state = [&](int64_t max_step) {
-    return LoadNewestState(max_step, job, checkpointing, world, state);
-  };
-  // While other gangs are at work the state is theirs: it comes from one of them.
-  state.applied_step = -1;
-  if (entrance.opened.status().gangs_size() == 0) {
-    LIQUID_RETURN_IF_ERROR(load_state(entrance.opened.status().step()));
-  }
-  LIQUID_RETURN_IF_ERROR(checkpointing.Prepare(state));
-  memory.snapshot = checkpointing.snapshot_bytes();
-  LIQUID_ASSIGN_OR_RETURN(
-      const double peak_flops,
-      SumOverRanks(world, MeasurePeakFlops(PrecisionOf(job), *bench.ops, *bench.stream)));
-
-  Join join = MakeJoin(job, origin, data, state, recipe, world);
-  join.set_probe(probe);
-  for (const std::string& address : ports.addresses) join.add_data_addresses(address);
-  if (checkpointing.restored().has_value()) {
-    join.set_checkpoint(checkpointing.restored()->directory());
-    join.set_manifest_digest(checkpointing.restored()->manifest_digest());
-  }
-  LIQUID_ASSIGN_OR_RETURN(const Welcome welcome, JoinJob(join, job, entrance.client.get(), world));
-  checkpointing.set_ledger_head(welcome.ledger_head());
-
-  ProgressView progress(world.rank() == 0 ? options.progress : ProgressStyle::kNone, stdout,
-                        stream.num_steps(), data.train.num_rows(), job.training().epochs());
-  progress.Say(StartLine(job, stream, data, join, threads, peak_flops, options.coordinator));
-  progress.Say(memory.ToString());
-  progress.Say(TimeoutLine(job));
-  if (!join.checkpoint().empty()) {
-    progress.Say(absl::StrCat("resuming from checkpoint ", join.checkpoint(), ", step ",
-                              state.applied_step, " of ", stream.num_steps()));
-  }
-  TrainStep step(job, stream, data.train, state, *bench.ops, *bench.stream, *bench.pool, peak_flops,
-                 options.faults);
-  std::optional<Evaluation> evaluation;
-  if (data.eval.has_value()) {
-    evaluation.emplace(*data.eval, job.training().rows_per_slot(), state);
-  }
-  GangMember gang(world, entrance.client.get(), options.leave_by);
-  GangWorld::CreateDeviceRail create_device_rail;
-  if (bench.beside != nullptr) {
-    create_device_rail = [&](TcpGroup& hosts, absl::Time deadline) {
-      return CreateDeviceRail(job, hosts, *bench.stream, deadline);
-    };
-  }
-  GangWorld gang_world(*ports.mine, options.sentinel, std::move(create_device_rail),
-                       origin.job_digest, job.training().slots_per_step(), HeartbeatTimeout(job));
-  if (entrance.client != nullptr) {
-    entrance.client->SetInterrupt(
-        [&gang_world](int64_t generation) { gang_world.Interrupt(generation); });
-  }
-  Trainer trainer({.gang = gang,
-                   .world = gang_world,
-                   .state = state,
-                   .step = step,
-                   .evaluation = evaluation.has_value() ? &*evaluation : nullptr,
-                   .checkpointing = checkpointing,
-                   .progress = progress,
-                   .faults = options.faults,
-                   .load_state = load_state,
-                   .num_steps = stream.num_steps(),
-                   .max_steps = options.max_steps,
-                   .leave_timeout = kLeaveTimeout,
-                   .trouble_timeout = HeartbeatTimeout(job)});
-  BeginGracefulSignals();
-  const absl::StatusOr<Leave::Reason> result = trainer.Run();
-  progress.Finish();
-  if (entrance.client != nullptr) entrance.client->SetInterrupt(nullptr);
-  SayGoodbye(entrance.client.get(), result, state.applied_step);
-  if (!result.ok()) return result.status();
-  return *result == Leave::PREEMPTED ? ExitCode::kPreempted : ExitCode::kOk;
+  return GangRun(world, options).Run();
 }
 
 }  // namespace liquid

@@ -29,7 +29,7 @@ struct GangRunOptions {
   TestFaults faults;
 };
 
-// Collective; the same options on every rank. How the process is to end; an error is the same on
+// Collective; the same options on every rank. REQUIRES: an MpiSession, whose world `world` is. How the process is to end; an error is the same on
 // every rank, unless the communicator itself has failed.
 absl::StatusOr<ExitCode> RunGang(GangCommunicator& world, const GangRunOptions& options);
 

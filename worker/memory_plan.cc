@@ -12,11 +12,20 @@ namespace liquid {
 
 std::string MemoryPlan::ToString() const {
   const auto megabytes = [](int64_t bytes) { return static_cast<double>(bytes) / 1e6; };
-  return absl::StrFormat(
+  const std::string model = absl::StrFormat(
       "memory of a rank: weights %.1f MB, gradient sums %.1f, optimizer %.1f, activations %.1f, "
-      "workspace %.1f, checkpoint's copy %.1f, program %.1f: %.1f MB in all",
+      "workspace %.1f",
       megabytes(weights), megabytes(gradient_sums), megabytes(optimizer), megabytes(activations),
-      megabytes(workspace), megabytes(snapshot), megabytes(program), megabytes(total()));
+      megabytes(workspace));
+  const std::string rest = absl::StrFormat("checkpoint's copy %.1f, program %.1f",
+                                           megabytes(snapshot), megabytes(program));
+  if (mirror == 0) {
+    return absl::StrFormat("%s, %s: %.1f MB in all", model, rest,
+                           megabytes(on_device() + on_host()));
+  }
+  return absl::StrFormat(
+      "%s: %.1f MB on the GPU; %s, mirror of the state %.1f: %.1f MB on the host", model,
+      megabytes(on_device()), rest, megabytes(mirror), megabytes(on_host()));
 }
 
 MemoryPlan PlanState(const FlatLayout& layout, DType weights, const GradientSum::Options& sums,

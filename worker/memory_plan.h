@@ -21,13 +21,17 @@ struct MemoryPlan {
   int64_t optimizer = 0;    // this rank's slice of the moments and master weights
   int64_t activations = 0;  // of one slot, with the gradients of its backward
   int64_t workspace = 0;    // of the operations
-  int64_t snapshot = 0;     // of the state, while it is written to a checkpoint: host memory
-  int64_t program = 0;      // what the process has before the model: host memory
+  // Always the host's memory:
+  int64_t snapshot = 0;  // of the state, while it is written to a checkpoint
+  int64_t mirror = 0;    // the state as the host sees it: 0 unless it is on a GPU
+  int64_t program = 0;   // what the process has before the model
 
-  int64_t total() const {
-    return weights + gradient_sums + optimizer + activations + workspace + snapshot + program;
+  int64_t on_device() const {
+    return weights + gradient_sums + optimizer + activations + workspace;
   }
-  std::string ToString() const;  // one line
+  int64_t on_host() const { return snapshot + mirror + program; }
+  // One line; how much the GPU must hold, and how much the host, if the model is on a GPU.
+  std::string ToString() const;
 };
 
 // `weights`: their dtype. `has_others`: there are other gangs, or may be.

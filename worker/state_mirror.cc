@@ -24,13 +24,12 @@ void WaitFor(Stream& stream) {
 }  // namespace
 
 StateMirror::StateMirror(Stream& stream, const std::vector<TensorView>& tensors) : stream_(stream) {
-  int64_t num_bytes = 0;
-  for (const TensorView& tensor : tensors) num_bytes += tensor.NumBytes();
   const bool is_on_host = stream.device().type() == DeviceType::kCpu;
   if (!is_on_host) {
-    memory_ = PinnedMemory(stream, num_bytes);
-    std::memset(memory_.get(), 0,
-                static_cast<size_t>(num_bytes));  // what lies between tensors is 0
+    for (const TensorView& tensor : tensors) num_bytes_ += tensor.NumBytes();
+    memory_ = PinnedMemory(stream, num_bytes_);
+    // What lies between tensors is 0.
+    std::memset(memory_.get(), 0, static_cast<size_t>(num_bytes_));
   }
   std::byte* next = memory_.get();
   for (const TensorView& tensor : tensors) {

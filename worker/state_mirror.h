@@ -21,6 +21,8 @@ class StateMirror {
   // ends the program, as in a TensorPool.
   StateMirror(Stream& stream, const std::vector<TensorView>& tensors);
 
+  int64_t num_bytes() const { return num_bytes_; }  // of the images; 0 on a CPU
+
   // Where the host sees what is at `data` in one of the tensors, and what follows it there.
   std::byte* At(const void* data) const;
 
@@ -42,6 +44,7 @@ class StateMirror {
 
   Stream& stream_;
   std::vector<Image> images_;
+  int64_t num_bytes_ = 0;
   Buffer memory_;  // null: the tensors are in the host's memory
 };
 

@@ -7,6 +7,7 @@
 #include "base/exit_code.h"
 #include "base/status.h"
 #include "parallel/nccl/nccl_group.h"
+#include "worker/coordinator_client.h"
 #include "worker/gang_member.h"
 #include "worker/gang_world.h"
 
@@ -14,7 +15,7 @@ namespace liquid {
 namespace {
 
 // In heartbeat timeouts: for all ranks of a gang to have come, the slowest to start included.
-constexpr int kMeetTimeouts = 24;
+constexpr int kMeetTimeouts = CoordinatorClient::kRedialTimeouts;
 // How long a rank that is asked who hangs has to answer.
 constexpr absl::Duration kRollCall = absl::Seconds(2);
 
@@ -43,7 +44,8 @@ absl::Duration HeartbeatTimeouts(const Job& job, int count) {
   return count * absl::Seconds(job.coordinator().heartbeat_timeout_seconds());
 }
 
-absl::StatusOr<std::unique_ptr<GangCommunicator>> CreateGroup(const Job& job,
+// Collective in the gang, whose ranks are to make the next group together or not at all.
+absl::StatusOr<std::unique_ptr<GangCommunicator>> CreateGroup(const Job& job, Communicator& world,
                                                               GangCommunicator& hosts,
                                                               Stream& stream,
                                                               const std::string& name) {
@@ -52,7 +54,9 @@ absl::StatusOr<std::unique_ptr<GangCommunicator>> CreateGroup(const Job& job,
   options.deadline = absl::Now() + HeartbeatTimeouts(job, kMeetTimeouts);
   options.stall_timeout = HeartbeatTimeouts(job, GangWorld::kStallTimeouts);
   options.roll_call = [&hosts](const std::string& mine) { return hosts.RollCall(mine, kRollCall); };
-  return CreateNcclGroup(hosts, stream, std::move(options));
+  auto group = CreateNcclGroup(hosts, stream, std::move(options));
+  LIQUID_RETURN_IF_ERROR(AgreeOn(world, group.status()));
+  return group;
 }
 
 }  // namespace
@@ -78,14 +82,15 @@ absl::StatusOr<Workbench> CreateWorkbench(const Job& job, const JobData& data, i
   LIQUID_RETURN_IF_ERROR(AgreeOn(world, opened));
   DeviceGroups groups;
   if (uses_gpus) {
-    groups = {.stream = bench.stream.get(),
-              .beside = bench.beside.get(),
-              .create = [&job](GangCommunicator& hosts, Stream& stream, const std::string& name) {
-                return CreateGroup(job, hosts, stream, name);
-              }};
+    groups = {
+        .stream = bench.stream.get(),
+        .beside = bench.beside.get(),
+        .create = [&job, &world](GangCommunicator& hosts, Stream& stream, const std::string& name) {
+          return CreateGroup(job, world, hosts, stream, name);
+        }};
   }
   auto mesh = GangMesh::Create(world, job.model().tensor_parallel(), groups);
-  LIQUID_RETURN_IF_ERROR(AgreeOn(world, mesh.status()));
+  LIQUID_RETURN_IF_ERROR(mesh.status());
   bench.mesh = std::make_unique<GangMesh>(*std::move(mesh));
   bench.ops = CreateOps(*bench.stream);
   bench.pool = std::make_unique<TensorPool>(*bench.device);

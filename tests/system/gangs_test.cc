@@ -224,6 +224,40 @@ TEST_F(GangsTest, AFrozenGangIsMissedAndComesBackThawed) {
   ExpectNothingWasGivenUp();
 }
 
+// MPI alone would let the others wait for it for ever. The leader tells the coordinator; when it is
+// the leader, its silence does.
+TEST_F(GangsTest, ARankThatFreezesEndsItsGangByNameAndTheOthersGoOn) {
+  job_.heartbeat_timeout_seconds = 1;  // so a rank is missed after 4 s
+  job_.epochs = 20;                    // the others shall not be done before
+  WriteTinyJob(job_);
+  const std::pair<int, int> cases[] = {{1, 1}, {2, 0}, {2, 1}};
+  for (const auto& [degree, frozen] : cases) {
+    SCOPED_TRACE(absl::StrCat("degree ", degree, ", rank ", frozen));
+    const std::string tensor_parallel = absl::StrCat("model.tensor_parallel=", degree);
+    std::filesystem::remove_all(Run());
+    std::filesystem::remove_all(directory_ / "reference");
+    const std::string reference = Reference({"-n", "2", "--set", tensor_parallel});
+    auto coordinator = StartCoordinator({"--set", tensor_parallel});
+    auto a = StartGang(2, 100);
+    ASSERT_TRUE(a->WaitForOutput("step 1/", kPatience)) << a->output();
+    auto b = StartGang(2, 100);
+    ASSERT_TRUE(IsWorking(*b)) << b->output();
+    const absl::Time frozen_at = absl::Now();
+    kill(Descendants(b->pid()).at(static_cast<size_t>(frozen)), SIGSTOP);  // ranks come first
+    const Finished end = b->Wait(kPatience);
+    EXPECT_EQ(end.exit_code, 7) << end.output;
+    EXPECT_LT(absl::Now() - frozen_at, absl::Seconds(8));
+    EXPECT_THAT(end.output, HasSubstr(absl::StrCat("rank ", frozen, " has been silent for")));
+    EXPECT_TRUE(coordinator->WaitForOutput("gang 2 ", kPatience)) << coordinator->output();
+    EXPECT_EQ(a->Wait(kPatience).exit_code, 0) << a->output();
+    EXPECT_EQ(coordinator->Wait(kPatience).exit_code, 0);
+    EXPECT_THAT(coordinator->output(),
+                HasSubstr(frozen == 0 ? "no heartbeat" : "rank 1 has been silent"));
+    ExpectTheSameBits(reference);
+    ExpectNothingWasGivenUp();
+  }
+}
+
 // Long before it is missed: its last slots are done by the others too, and whoever is first wins.
 TEST_F(GangsTest, NobodyWaitsForAGangThatIsStuckInASlot) {
   job_.heartbeat_timeout_seconds = 8;  // a hedge after 1.6 s
