@@ -193,10 +193,6 @@ void JobMachine::OnTick(absl::Time now, Actions* actions) {
         absl::StrCat(ignores_regroup ? "it did not answer a regroup, " : "", "no heartbeat for ",
                      absl::FormatDuration(now - member.last_heard));
     Close(number, absl::DeadlineExceededError(why), actions);
-    if (member.is_stuck) {  // no regroup will say it
-      actions->push_back({.kind = Action::Kind::kWarn,
-                          .text = absl::StrCat(DescribeGang(member.status), " left: ", why)});
-    }
     silent.emplace_back(number, why);
   }
   if (!silent.empty()) Remove(silent, now, actions);

@@ -51,8 +51,11 @@ void JobMachine::Remove(const Departures& departures, absl::Time now, Actions* a
   for (const auto& [gang, why] : departures) {
     const Member* member = Find(gang);
     if (member == nullptr) continue;
-    absl::StrAppend(&reason, reason.empty() ? "" : "; ", DescribeGang(member->status),
-                    " left: ", why);
+    const std::string line = absl::StrCat(DescribeGang(member->status), " left: ", why);
+    absl::StrAppend(&reason, reason.empty() ? "" : "; ", line);
+    if (member->is_stuck && !IsDone()) {  // no regroup will say it
+      actions->push_back({.kind = Action::Kind::kWarn, .text = line});
+    }
     // Also a drained gang owes its part of the last step before the regroup.
     const bool is_missed = member->owes_work && phase_ == Phase::kRegrouping && regroup_after_ >= 0;
     must_regroup |= member->is_member || is_missed;

@@ -228,9 +228,9 @@ TEST_F(GangsTest, AFrozenGangIsMissedAndComesBackThawed) {
 // the leader, its silence does.
 TEST_F(GangsTest, ARankThatFreezesEndsItsGangByNameAndTheOthersGoOn) {
   job_.heartbeat_timeout_seconds = 1;  // so a rank is missed after 4 s
-  job_.epochs = 20;                    // the others shall not be done before
+  job_.epochs = 14;                    // the others shall not be done before
   WriteTinyJob(job_);
-  const std::pair<int, int> cases[] = {{1, 1}, {2, 0}, {2, 1}};
+  const std::pair<int, int> cases[] = {{1, 1}, {2, 0}};
   for (const auto& [degree, frozen] : cases) {
     SCOPED_TRACE(absl::StrCat("degree ", degree, ", rank ", frozen));
     const std::string tensor_parallel = absl::StrCat("model.tensor_parallel=", degree);
