@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <functional>
 #include <memory>
+#include <string>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
@@ -55,6 +56,9 @@ class Device {
  public:
   virtual ~Device() = default;
   virtual DeviceType type() const = 0;
+  // The same in every process that uses this device of this machine: "GPU-" and its UUID in
+  // hexadecimal digits; "CPU".
+  virtual std::string name() const = 0;
 
   // `num_bytes` of uninitialised memory, aligned to 256 bytes, already touched where touching
   // costs (a CPU's large pages). ResourceExhausted if the device has not that much left.

@@ -226,7 +226,7 @@ class GangRun {
     LIQUID_ASSIGN_OR_RETURN(data_, PrepareJobData(job(), world_));
     const int64_t program_bytes = ResidentBytes();
     LIQUID_ASSIGN_OR_RETURN(bench_, CreateWorkbench(job(), *data_, options_.rank_on_machine,
-                                                    options_.ranks_on_machine, world_));
+                                                    world_));
     stream_.emplace(JobStreamOf(job(), data_->train));
     origin_ = OriginOf(entrance_.opened, *data_);
     state_.emplace(*bench_.model, *bench_.mesh, *bench_.ops, *bench_.pool);

@@ -44,8 +44,8 @@ absl::Status Replay(GangCommunicator& world, const ReplayOptions& options) {
   SizeTeam(options.ranks_on_machine);
   Job job = options.job;
   LIQUID_ASSIGN_OR_RETURN(const JobData data, PrepareJobData(job, world));
-  LIQUID_ASSIGN_OR_RETURN(const Workbench bench, CreateWorkbench(job, data, options.rank_on_machine,
-                                                                 options.ranks_on_machine, world));
+  LIQUID_ASSIGN_OR_RETURN(const Workbench bench,
+                          CreateWorkbench(job, data, options.rank_on_machine, world));
   const JobStream stream = JobStreamOf(job, data.train);
   TrainingState origin;
   origin.job_digest = options.job_digest;

@@ -1,10 +1,14 @@
 #include "worker/workbench.h"
 
+#include <map>
+#include <string>
 #include <utility>
+#include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "base/exit_code.h"
+#include "base/log.h"
 #include "base/status.h"
 #include "parallel/nccl/nccl_group.h"
 #include "worker/coordinator_client.h"
@@ -19,24 +23,42 @@ constexpr int kMeetTimeouts = CoordinatorClient::kRedialTimeouts;
 // How long a rank that is asked who hangs has to answer.
 constexpr absl::Duration kRollCall = absl::Seconds(2);
 
-absl::StatusOr<std::unique_ptr<Device>> CreateGpu(int rank_on_machine, int ranks_on_machine) {
-  LIQUID_ASSIGN_OR_RETURN(const int count, CountCudaDevices());
-  if (ranks_on_machine > count) {
+// Collective: the GPU of this rank. All ranks of a machine may see all of its GPUs, or, as batch
+// systems do it, each rank its own. The same error on every rank if one has none to itself.
+absl::StatusOr<std::unique_ptr<Device>> CreateGpu(int rank_on_machine, GangCommunicator& world) {
+  const auto create = [&]() -> absl::StatusOr<std::unique_ptr<Device>> {
+    LIQUID_ASSIGN_OR_RETURN(const int count, CountCudaDevices());
+    return CreateCudaDevice(rank_on_machine % count);
+  };
+  auto mine = create();
+  LIQUID_RETURN_IF_ERROR(AgreeOn(world, mine.status()));
+  LIQUID_ASSIGN_OR_RETURN(const std::vector<std::string> names,
+                          world.AllGatherMessages((*mine)->name()));
+  std::map<std::string, size_t> rank_of;
+  for (size_t rank = 0; rank < names.size(); ++rank) {
+    const auto [other, is_new] = rank_of.emplace(names[rank], rank);
+    if (is_new) continue;
     return absl::UnavailableError(
-        absl::StrCat(ranks_on_machine, " ranks on a machine with ", count,
-                     " GPUs: each rank needs one of its own; start fewer with mpirun -n, or set "
+        absl::StrCat("ranks ", other->second, " and ", rank, " would share ", names[rank],
+                     ": each rank needs a GPU of its own; start fewer with mpirun -n, or set "
                      "training.device: cpu"));
   }
-  return CreateCudaDevice(rank_on_machine);
+  return mine;
 }
 
-// Ranks that choose by themselves choose alike: a gang computes on one kind of device.
-absl::StatusOr<bool> UsesGpus(const Job& job, int ranks_on_machine, GangCommunicator& world) {
-  if (job.training().device() != "auto") return job.training().device() == "cuda";
-  int64_t num_without = CountCudaDevices().value_or(0) >= ranks_on_machine ? 0 : 1;
-  world.AllReduceSum(TensorView(&num_without, DType::kI64, {1}));
-  LIQUID_RETURN_IF_ERROR(world.Wait(absl::InfiniteFuture()));
-  return num_without == 0;
+// Collective: what training.device says. The error is that of CreateGpu, marked kNoDevice.
+absl::StatusOr<std::unique_ptr<Device>> CreateDevice(const Job& job, int rank_on_machine,
+                                                     GangCommunicator& world) {
+  if (job.training().device() == "cpu") return CreateCpuDevice();
+  auto gpu = CreateGpu(rank_on_machine, world);
+  if (gpu.ok()) return gpu;
+  if (job.training().device() == "cuda") {
+    return WithExitCode(Annotate(gpu.status(), "training.device: cuda"), ExitCode::kNoDevice);
+  }
+  if (world.rank() == 0 && CountCudaDevices().ok()) {
+    LogWarning("training.device: auto: computing on CPUs, since ", gpu.status().message());
+  }
+  return CreateCpuDevice();
 }
 
 // Everything that waits derives from the job's one knob.
@@ -62,24 +84,17 @@ absl::StatusOr<std::unique_ptr<GangCommunicator>> CreateGroup(const Job& job, Co
 }  // namespace
 
 absl::StatusOr<Workbench> CreateWorkbench(const Job& job, const JobData& data, int rank_on_machine,
-                                          int ranks_on_machine, GangCommunicator& world) {
+                                          GangCommunicator& world) {
   Workbench bench;
-  LIQUID_ASSIGN_OR_RETURN(const bool uses_gpus, UsesGpus(job, ranks_on_machine, world));
+  LIQUID_ASSIGN_OR_RETURN(bench.device, CreateDevice(job, rank_on_machine, world));
+  const bool uses_gpus = bench.device->type() == DeviceType::kCuda;
   const auto open = [&]() -> absl::Status {
-    if (uses_gpus) {
-      LIQUID_ASSIGN_OR_RETURN(bench.device, CreateGpu(rank_on_machine, ranks_on_machine));
-      LIQUID_ASSIGN_OR_RETURN(bench.beside, bench.device->CreateStream());
-    } else {
-      bench.device = CreateCpuDevice();
-    }
     LIQUID_ASSIGN_OR_RETURN(bench.stream, bench.device->CreateStream());
+    if (!uses_gpus) return absl::OkStatus();
+    LIQUID_ASSIGN_OR_RETURN(bench.beside, bench.device->CreateStream());
     return absl::OkStatus();
   };
-  absl::Status opened = open();
-  if (!opened.ok()) {
-    opened = WithExitCode(Annotate(opened, "training.device: cuda"), ExitCode::kNoDevice);
-  }
-  LIQUID_RETURN_IF_ERROR(AgreeOn(world, opened));
+  LIQUID_RETURN_IF_ERROR(AgreeOn(world, open()));
   DeviceGroups groups;
   if (uses_gpus) {
     groups = {

@@ -30,10 +30,11 @@ struct Workbench {
 };
 
 // Collective. The device is what training.device says: a CPU, or the GPU with this rank's number
-// among the ranks on its machine. The model's weights are not set. Unavailable, marked kNoDevice,
-// if a rank has no GPU; else errors as GangMesh::Create and CreateJobModel: the same on every rank.
+// among the ranks on its machine (modulo the number of GPUs that it sees). The model's weights are
+// not set. Unavailable, marked kNoDevice, if a rank has no GPU to itself; else errors as
+// GangMesh::Create and CreateJobModel: the same on every rank.
 absl::StatusOr<Workbench> CreateWorkbench(const Job& job, const JobData& data, int rank_on_machine,
-                                          int ranks_on_machine, GangCommunicator& world);
+                                          GangCommunicator& world);
 
 // Collective among the gangs of a generation: this rank's rail for the memory of its device, among
 // the ranks of `hosts`. What those report while it waits ends the wait.

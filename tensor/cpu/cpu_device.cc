@@ -57,6 +57,7 @@ absl::StatusOr<Buffer> AllocateHugePages(size_t num_bytes) {
 class CpuDevice final : public Device {
  public:
   DeviceType type() const override { return DeviceType::kCpu; }
+  std::string name() const override { return "CPU"; }
 
   absl::StatusOr<Buffer> Allocate(size_t num_bytes) override {
     if (num_bytes >= kHugePage) return AllocateHugePages(num_bytes);

@@ -8,6 +8,7 @@
 #include <thread>
 #include <utility>
 
+#include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
 #include "base/handle.h"
 #include "base/status.h"
@@ -146,8 +147,9 @@ class CudaStreamOfDevice final : public CudaStream {
 
 class CudaDevice final : public Device {
  public:
-  explicit CudaDevice(int ordinal) : ordinal_(ordinal) {}
+  CudaDevice(int ordinal, std::string name) : ordinal_(ordinal), name_(std::move(name)) {}
   DeviceType type() const override { return DeviceType::kCuda; }
+  std::string name() const override { return name_; }
 
   absl::StatusOr<Buffer> Allocate(size_t num_bytes) override {
     LIQUID_RETURN_IF_ERROR(MakeCurrent(ordinal_));
@@ -188,6 +190,7 @@ class CudaDevice final : public Device {
 
  private:
   const int ordinal_;
+  const std::string name_;
 };
 
 }  // namespace
@@ -204,9 +207,12 @@ absl::StatusOr<std::unique_ptr<Device>> CreateCudaDevice(int ordinal) {
     return absl::UnavailableError(absl::StrCat("no CUDA device ", ordinal, ": this machine has ",
                                                count, ", numbered from 0"));
   }
-  auto device = std::make_unique<CudaDevice>(ordinal);
   LIQUID_RETURN_IF_ERROR(MakeCurrent(ordinal));
-  return device;
+  cudaDeviceProp properties{};
+  LIQUID_RETURN_IF_ERROR(FromCuda(cudaGetDeviceProperties(&properties, ordinal),
+                                  absl::StrCat("CUDA device ", ordinal)));
+  const absl::string_view uuid(properties.uuid.bytes, sizeof(properties.uuid.bytes));
+  return std::make_unique<CudaDevice>(ordinal, absl::StrCat("GPU-", absl::BytesToHexString(uuid)));
 }
 
 }  // namespace liquid

@@ -15,11 +15,15 @@ thread_local int current_device = 0;
 
 int NumMultiprocessors() { return GetOptions().sm == 80 ? 108 : GetOptions().sm == 90 ? 132 : 148; }
 
-bool IsDevice(int device) { return device >= 0 && device < GetOptions().num_devices; }
+int NumDevices() { return static_cast<int>(GetOptions().devices.size()); }
+bool IsDevice(int device) { return device >= 0 && device < NumDevices(); }
 
 }  // namespace
 
 int CurrentDevice() { return current_device; }
+int NumberInMachine(int device) {
+  return IsDevice(device) ? GetOptions().devices[static_cast<size_t>(device)] : -1;
+}
 
 }  // namespace liquid::emulated
 
@@ -28,7 +32,7 @@ using namespace liquid::emulated;
 extern "C" {
 
 cudaError_t cudaGetDeviceCount(int* count) {
-  *count = GetOptions().num_devices;
+  *count = NumDevices();
   return *count > 0 ? cudaSuccess : Remember(cudaErrorNoDevice);
 }
 cudaError_t cudaSetDevice(int device) {
@@ -47,6 +51,8 @@ cudaError_t cudaGetDeviceProperties(cudaDeviceProp* properties, int device) {
   memset(properties, 0, sizeof *properties);
   const Options& options = GetOptions();
   snprintf(properties->name, sizeof properties->name, "emulated sm_%d", options.sm);
+  const int number = NumberInMachine(device);
+  memcpy(properties->uuid.bytes, &number, sizeof number);
   properties->major = options.sm / 10;
   properties->minor = options.sm % 10;
   properties->multiProcessorCount = NumMultiprocessors();
@@ -89,7 +95,7 @@ cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr attribute, int dev
 
 cudaError_t cudaDeviceGetPCIBusId(char* text, int bytes, int device) {
   if (!IsDevice(device)) return Remember(cudaErrorInvalidDevice);
-  snprintf(text, static_cast<size_t>(bytes), "0000:%02x:00.0", device + 1);
+  snprintf(text, static_cast<size_t>(bytes), "0000:%02x:00.0", NumberInMachine(device) + 1);
   return cudaSuccess;
 }
 

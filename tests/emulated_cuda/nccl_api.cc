@@ -133,6 +133,9 @@ ncclResult_t Join(ncclComm_t* handle, const std::string& name, int num_ranks, in
   auto communicator = Communicator::Join(name, num_ranks, rank);
   if (communicator == nullptr) return ncclSystemError;
   if (is_blocking && !communicator->WaitForAll()) return ncclSystemError;
+  if (is_blocking && communicator->TwoShareADevice()) {
+    return Refuse(ncclInvalidUsage, "two ranks use the same device");
+  }
   *handle = new ncclComm{std::move(communicator)};
   return is_blocking ? ncclSuccess : ncclInProgress;
 }
@@ -204,7 +207,12 @@ ncclResult_t ncclCommAbort(ncclComm_t handle) {
 ncclResult_t ncclCommGetAsyncError(ncclComm_t handle, ncclResult_t* result) {
   const Communicator& communicator = *handle->communicator;
   *result = communicator.failure();
-  if (*result == ncclSuccess && !communicator.AllHaveJoined()) *result = ncclInProgress;
+  if (*result != ncclSuccess) return ncclSuccess;
+  if (!communicator.AllHaveJoined()) {
+    *result = ncclInProgress;
+  } else if (communicator.TwoShareADevice()) {
+    *result = Refuse(ncclInvalidUsage, "two ranks use the same device");
+  }
   return ncclSuccess;
 }
 ncclResult_t ncclCommCount(const ncclComm_t handle, int* count) {

@@ -55,6 +55,7 @@ std::shared_ptr<Communicator> Communicator::Join(const std::string& name, int nu
   if (memory == MAP_FAILED) return nullptr;
   self->state_ = static_cast<SharedState*>(memory);
   self->own_state().process = getpid();
+  self->own_state().device = NumberInMachine(self->device_);
   // The last one to come takes the name away, and those before hold the memory.
   if (self->state_->num_joined.fetch_add(1) + 1 == num_ranks) shm_unlink(name.c_str());
   return self;
@@ -64,6 +65,15 @@ Communicator::~Communicator() {
   if (state_ == nullptr) return;
   if (!AllHaveJoined()) shm_unlink(name_.c_str());
   munmap(state_, state_bytes_);
+}
+
+bool Communicator::TwoShareADevice() const {
+  for (int rank = 0; rank < num_ranks_; ++rank) {
+    for (int other = 0; other < rank; ++other) {
+      if (state_of(rank).device == state_of(other).device) return true;
+    }
+  }
+  return false;
 }
 
 bool Communicator::WaitForAll() const {

@@ -33,6 +33,7 @@ struct RankState {
   std::atomic<uint64_t> num_steps;       // that it has finished, of collectives
   std::atomic<uint64_t> num_host_steps;  // and of splits
   std::atomic<int> process;
+  int device;  // its number in the machine
   std::atomic<int> has_aborted;
   CollectiveCall call;
   int color;
@@ -70,12 +71,14 @@ class Communicator {
   const std::string& name() const { return name_; }
 
   bool AllHaveJoined() const { return state_->num_joined.load() >= num_ranks_; }
+  // What NCCL refuses. REQUIRES: AllHaveJoined().
+  bool TwoShareADevice() const;
   // Blocks; false if somebody has not come after two minutes.
   bool WaitForAll() const;
   // Blocks until every rank has called it.
   void HostBarrier();
 
-  RankState& state_of(int rank) { return state_->ranks[rank]; }
+  RankState& state_of(int rank) const { return state_->ranks[rank]; }
   RankState& own_state() { return state_->ranks[rank_]; }
   char* slot(int rank);
   Mailbox& mailbox(int from, int to);

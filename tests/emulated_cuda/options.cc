@@ -3,7 +3,9 @@
 #include <dlfcn.h>
 
 #include <cstdlib>
+#include <sstream>
 #include <string>
+#include <vector>
 
 namespace liquid::emulated {
 namespace {
@@ -25,6 +27,25 @@ bool IsAskedFor() {
   return std::string(path).find(file.substr(0, file.rfind('/'))) != std::string::npos;
 }
 
+// All of the machine's, or those that CUDA_VISIBLE_DEVICES numbers.
+std::vector<int> VisibleDevices() {
+  const auto num_devices =
+      static_cast<int>(Number("LIQUID_EMULATED_DEVICES", IsAskedFor() ? 1 : 0));
+  std::vector<int> devices;
+  const char* visible = getenv("CUDA_VISIBLE_DEVICES");
+  if (visible == nullptr) {
+    for (int device = 0; device < num_devices; ++device) devices.push_back(device);
+    return devices;
+  }
+  std::istringstream numbers(visible);
+  for (std::string number; std::getline(numbers, number, ',');) {
+    const int device = atoi(number.c_str());
+    if (device < 0 || device >= num_devices) break;  // as CUDA does
+    devices.push_back(device);
+  }
+  return devices;
+}
+
 }  // namespace
 
 const Options& GetOptions() {
@@ -36,7 +57,7 @@ const Options& GetOptions() {
       .host_guard = Number("LIQUID_EMULATED_HOST_GUARD", 1) != 0,
       .progress = Number("LIQUID_EMULATED_PROGRESS", 0) != 0,
       .sm = static_cast<int>(Number("LIQUID_EMULATED_SM", 90)),
-      .num_devices = static_cast<int>(Number("LIQUID_EMULATED_DEVICES", IsAskedFor() ? 1 : 0)),
+      .devices = VisibleDevices(),
       .device_bytes = Number("LIQUID_EMULATED_DEVICE_BYTES", uint64_t{4} << 30),
       .stack_bytes = Number("LIQUID_EMULATED_STACK", 256 << 10),
       .nccl_warn_seconds = static_cast<double>(Number("LIQUID_EMULATED_NCCL_WARN", 20)),

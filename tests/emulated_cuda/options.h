@@ -3,6 +3,7 @@
 #define LIQUID_TESTS_EMULATED_CUDA_OPTIONS_H_
 
 #include <cstdint>
+#include <vector>
 
 namespace liquid::emulated {
 
@@ -14,7 +15,7 @@ struct Options {
   bool host_guard;   // device memory is out of bounds for host code
   bool progress;     // a background thread works for all streams
   int sm;            // compute capability: 80, 90, 100
-  int num_devices;   // that cudaGetDeviceCount finds
+  std::vector<int> devices;  // that cudaGetDeviceCount finds: their numbers in the machine
   uint64_t device_bytes;     // of memory, of each device
   uint64_t stack_bytes;      // of a CUDA thread
   double nccl_warn_seconds;  // after which a rank that waits says for whom

@@ -67,6 +67,7 @@ cudaError_t WorkUntil(const std::function<bool()>& is_done, const Stream* wanted
 
 // The device that the calling thread has chosen.
 int CurrentDevice();
+int NumberInMachine(int device);  // whatever CUDA_VISIBLE_DEVICES calls it here; -1: it is none
 
 }  // namespace liquid::emulated
 

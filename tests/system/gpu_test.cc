@@ -7,6 +7,7 @@
 #include <fstream>
 
 #include "absl/strings/str_cat.h"
+#include "cli/launch.h"
 #include "gmock/gmock.h"
 #include "tests/system/gang_processes.h"
 
@@ -82,9 +83,15 @@ TEST_F(GpuTest, TwoGangsOneOfWhichIsKilledGiveTheBitsOfOne) {
   auto coordinator =
       StartCoordinator(directory_ / "job.yaml", "127.0.0.1:0", OnGpus(2, "bf16"), &address);
   ASSERT_NE(coordinator, nullptr);
+  // The machine's eight GPUs are shared out as a batch system does it.
+  setenv("LIQUID_EMULATED_DEVICES", "8", 1);
+  setenv("CUDA_VISIBLE_DEVICES", "0,1,2,3", 1);
   auto survivor = StartGang(address, 4, 0.05);
   ASSERT_TRUE(survivor->WaitForOutput("step 1/", kPatience)) << survivor->output();
+  setenv("CUDA_VISIBLE_DEVICES", "4,5,6,7", 1);
   auto victim = StartGang(address, 4, 0.05);
+  unsetenv("CUDA_VISIBLE_DEVICES");
+  setenv("LIQUID_EMULATED_DEVICES", "4", 1);
   ASSERT_TRUE(victim->WaitForOutput("go on from step", kPatience)) << victim->output();
   ASSERT_TRUE(survivor->WaitForOutput("step 3/", kPatience)) << survivor->output();
   victim->SignalGroup(SIGKILL);
@@ -98,10 +105,23 @@ TEST_F(GpuTest, TwoGangsOneOfWhichIsKilledGiveTheBitsOfOne) {
   EXPECT_EQ(audit.exit_code, 0) << audit.output;
 }
 
+// As a batch system starts them: each rank sees one GPU, which is its number 0.
+TEST_F(GpuTest, EachRankMaySeeItsOwnGpuOnly) {
+  Launch launch;
+  launch.num_ranks = 2;
+  launch.worker = "bash";
+  launch.worker_arguments = {
+      "-c", absl::StrCat("CUDA_VISIBLE_DEVICES=$OMPI_COMM_WORLD_LOCAL_RANK exec ", LIQUID_BIN_DIR,
+                         "/liquid-worker --max-steps 1 --set training.device=cuda --config ",
+                         directory_ / "job.yaml")};
+  const Finished run = RunToEnd(MpirunCommand(launch));
+  EXPECT_EQ(run.exit_code, 75) << run.output;
+}
+
 TEST_F(GpuTest, MoreRanksThanGpusAreRefused) {
   const Finished run = Train(5, "five", OnGpus(1, "fp32"));
   EXPECT_EQ(run.exit_code, 10) << run.output;
-  EXPECT_THAT(run.output, HasSubstr("5 ranks on a machine with 4 GPUs"));
+  EXPECT_THAT(run.output, HasSubstr("ranks 0 and 4 would share GPU-"));
 }
 
 TEST_F(GpuTest, WithTooLittleMemoryThereIsOneClearLine) {

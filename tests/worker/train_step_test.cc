@@ -166,7 +166,7 @@ TEST_P(TrainStepMemoryTest, ARankUsesTheMemoryOfItsPlan) {
                                             rank.model->activations().TakePeakUsedBytes() +
                                             rank.ops->WorkspaceBytes());
       // The combined sums of the slice and the slot's activations are not held at the same time.
-      EXPECT_NEAR(used / static_cast<double>(plan.total()), 1.0, 0.05) << plan.ToString();
+      EXPECT_NEAR(used / static_cast<double>(plan.on_device()), 1.0, 0.05) << plan.ToString();
       EXPECT_EQ(plan.optimizer, plan.weights) << "two moments, half of each on either replica";
     });
   }

@@ -163,8 +163,15 @@ int main(int argc, char** argv) {
   if (argc != 5) return 2;
   const std::string scenario = argv[1];
   Rank self{atoi(argv[2]), atoi(argv[3]), nullptr};
+  setenv("LIQUID_EMULATED_DEVICES", argv[3], 1);
   ncclUniqueId id{};
   snprintf(id.internal, sizeof id.internal, "%s", argv[4]);
+  if (scenario == "sharing") {
+    REQUIRE(ncclCommInitRank(&self.communicator, self.num_ranks, id, self.rank) ==
+            ncclInvalidUsage);
+    return 0;
+  }
+  REQUIRE(cudaSetDevice(self.rank) == cudaSuccess);
   if (scenario == "absence") {
     Absence(self.rank, self.num_ranks, id);
     return 0;

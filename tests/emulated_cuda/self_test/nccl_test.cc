@@ -48,6 +48,9 @@ TEST(EmulatedNcclTest, CollectivesAndMessagesOfFourRanks) {
 TEST(EmulatedNcclTest, RanksThatDoNotCallTheSameLearnOfIt) {
   EXPECT_EQ(RunRanks("mismatch", 3), (std::vector<int>{0, 0, 0}));
 }
+TEST(EmulatedNcclTest, RanksDoNotShareADevice) {
+  EXPECT_EQ(RunRanks("sharing", 2), (std::vector<int>{0, 0}));
+}
 TEST(EmulatedNcclTest, AKilledRankLeavesNobodyWaiting) {
   EXPECT_EQ(RunRanks("death", 3), (std::vector<int>{0, -SIGKILL, 0}));
 }
