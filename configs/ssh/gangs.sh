@@ -27,7 +27,7 @@ run() {
        echo \$! > /tmp/liquid-gang.\$USER.pid; wait \$!" < /dev/null
     code=$?
     echo "$host: ended with code $code" >&2
-    case $code in 0 | 2 | 3 | 5 | 9 | 75) return ;; esac
+    case $code in 0 | 2 | 3 | 5 | 8 | 9 | 10 | 75) return ;; esac
     [ $((SECONDS - begin)) -lt 60 ] || delay=1
     sleep $delay
     delay=$((delay * 2 > 60 ? 60 : delay * 2))

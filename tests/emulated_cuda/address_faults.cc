@@ -38,6 +38,7 @@ void ContinueInFault(ucontext_t& context) {
 // used: it was a kernel or the host's own code that touched the address.
 void OnSegmentationFault(int signal, siginfo_t* info, void* context) {
   const void* address = info->si_addr;
+  if (OpenInWindow(address)) return;
   const std::string what = DescribeAddress(address);
   char at[32];
   snprintf(at, sizeof at, "%p", address);

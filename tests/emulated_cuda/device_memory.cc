@@ -6,10 +6,12 @@
 #include <cstdlib>
 #include <cstring>
 #include <map>
+#include <vector>
 
 #include "tests/emulated_cuda/fault.h"
 #include "tests/emulated_cuda/options.h"
 #include "tests/emulated_cuda/sanitizer.h"
+#include "tests/emulated_cuda/scheduler.h"
 
 namespace liquid::emulated {
 namespace {
@@ -29,8 +31,14 @@ struct Memory {
   std::map<uintptr_t, size_t> pinned;
   std::map<int, size_t> bytes_in_use;  // by device
   int num_windows = 0;
+  std::vector<Allocation> opened;  // in the window that there is, if windows open on a fault
   bool is_exiting = false;
 };
+
+// A window need not open all that there is: a fault tells what work of the device comes to.
+// Sanitizers have handlers of their own.
+constexpr bool kOpensOnFault = !kAsan && !kTsan;
+thread_local int num_own_windows = 0;  // of this thread
 
 Memory& TheMemory() {
   static auto* const memory = new Memory;  // never destroyed: some free after main
@@ -108,6 +116,12 @@ const Allocation* LastAtOrBefore(const Allocations& allocations, const void* add
   return next == allocations.begin() ? nullptr : &std::prev(next)->second;
 }
 
+// Between the guard pages.
+bool IsInBody(const Allocation& allocation, const char* address) {
+  return address >= allocation.mapping + kPage &&
+         address < allocation.mapping + allocation.mapping_bytes - kPage;
+}
+
 bool IsInMapping(const Allocation& allocation, const char* address) {
   return allocation.mapping != nullptr && address >= allocation.mapping &&
          address < allocation.mapping + allocation.mapping_bytes;
@@ -125,11 +139,16 @@ cudaError_t Allocate(void** result, size_t bytes, int device) {
   Allocation allocation;
   allocation.bytes = bytes;
   allocation.device = device;
+  CatchAddressFaults();
   if (!(kAsan ? AllocateFromHeap(allocation) : MapWithGuards(allocation))) {
     return cudaErrorMemoryAllocation;
   }
   memset(allocation.begin, kUnset, bytes);
-  if (memory.num_windows == 0) SetAccessible(allocation, false);
+  if (memory.num_windows == 0) {
+    SetAccessible(allocation, false);
+  } else if (kOpensOnFault) {
+    memory.opened.push_back(allocation);
+  }
   memory.live[reinterpret_cast<uintptr_t>(allocation.begin)] = allocation;
   memory.bytes_in_use[device] += bytes;
   *result = allocation.begin;
@@ -145,6 +164,8 @@ cudaError_t Deallocate(void* address) {
   }
   const Allocation allocation = found->second;
   memory.live.erase(found);
+  std::erase_if(memory.opened,
+                [address](const Allocation& opened) { return opened.begin == address; });
   memory.bytes_in_use[allocation.device] -= allocation.bytes;
   SetAccessible(allocation, true);
   if (kAsan) {
@@ -206,18 +227,44 @@ bool IsPinned(const void* address) {
 
 DeviceMemoryWindow::DeviceMemoryWindow() {
   Memory& memory = TheMemory();
-  if (memory.num_windows++ > 0) return;
+  ++num_own_windows;
+  if (memory.num_windows++ > 0 || kOpensOnFault) return;
   for (const auto& [begin, allocation] : memory.live) SetAccessible(allocation, true);
 }
 
 DeviceMemoryWindow::~DeviceMemoryWindow() {
   Memory& memory = TheMemory();
+  --num_own_windows;
   if (--memory.num_windows > 0) return;
+  if (kOpensOnFault) {
+    for (const Allocation& allocation : memory.opened) SetAccessible(allocation, false);
+    memory.opened.clear();
+    return;
+  }
   for (const auto& [begin, allocation] : memory.live) SetAccessible(allocation, false);
 }
 
+bool OpenInWindow(const void* address) {
+  Memory& memory = TheMemory();
+  const bool is_work = num_own_windows > 0 || (memory.num_windows > 0 && IsInKernel());
+  if (!kOpensOnFault || !is_work || !GetOptions().host_guard) return false;
+  const auto* at = static_cast<const char*>(address);
+  // The body begins up to a page before the allocation, and a guard page is between two of them.
+  const Allocation* allocation = LastAtOrBefore(memory.live, at + kPage);
+  if (allocation == nullptr || !IsInBody(*allocation, at)) return false;
+  SetAccessible(*allocation, true);
+  memory.opened.push_back(*allocation);
+  return true;
+}
+
+// What was not opened was not written to.
 void CheckCanaries() {
-  for (const auto& [begin, allocation] : TheMemory().live) CheckCanary(allocation);
+  const Memory& memory = TheMemory();
+  if (kOpensOnFault && GetOptions().host_guard) {
+    for (const Allocation& allocation : memory.opened) CheckCanary(allocation);
+    return;
+  }
+  for (const auto& [begin, allocation] : memory.live) CheckCanary(allocation);
 }
 
 std::string DescribeAddress(const void* address) {

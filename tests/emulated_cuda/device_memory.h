@@ -44,6 +44,10 @@ class DeviceMemoryWindow {
   DeviceMemoryWindow& operator=(const DeviceMemoryWindow&) = delete;
 };
 
+// For a signal handler: whether a fault at `address` only means that work of the device has come to
+// an allocation which is still closed. It is open then, until the window closes.
+bool OpenInWindow(const void* address);
+
 // Reports writes behind allocations. REQUIRES: a window.
 void CheckCanaries();
 
