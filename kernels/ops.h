@@ -60,6 +60,8 @@ inline constexpr int kFixedPointBits = 50;
 inline constexpr int32_t kIgnoredTarget = -100;
 // A row of a table, or a target, that another rank's part of the vocabulary has.
 inline constexpr int32_t kElsewhere = -1;
+// Taps of a short convolution, at most.
+inline constexpr int kMaxTaps = 8;
 // Elements per partial sum of SumOfSquares.
 inline constexpr int64_t kNormChunk = 1024;
 
@@ -96,6 +98,8 @@ class Ops {
   virtual void Copy(TensorView out, ConstTensorView x) = 0;  // converts between dtypes
   virtual void Add(TensorView out, ConstTensorView a, ConstTensorView b) = 0;
   virtual void Scale(TensorView out, ConstTensorView x, float factor) = 0;
+  // The same by factor [1] in the device's memory, of the dtype of x.
+  virtual void ScaleBy(TensorView out, ConstTensorView x, ConstTensorView factor) = 0;
 
   // ---- Embedding ----
   // out [N,D] = table [V,D] rows at ids [N]; 0 <= ids < V, or kElsewhere: zeros. Backward: dtable
@@ -156,19 +160,35 @@ class Ops {
                                      ConstTensorView gate, ConstTensorView up,
                                      Activation activation) = 0;
 
+  // ---- Gated short convolution along the tokens, channel by channel ----
+  // in [N,3D]: b, c, u side by side; weight [D,W], W <= kMaxTaps; positions [N]: of each token in
+  // its document, of which it sees no more. z = b u;
+  //   out[n,d] = c[n,d] * sum_j weight[d,j] z[n-(W-1)+j, d], over those j with W-1-j <=
+  //   positions[n]
+  // Backward: din [N,3D] =, dweight [D,W] +=, its sum over n in an order fixed by the shape.
+  // Source: LFM2's Lfm2ShortConv, with a start from zero in each document.
+  virtual void ShortConvolution(TensorView out, ConstTensorView in, ConstTensorView weight,
+                                const int32_t* positions) = 0;
+  virtual void ShortConvolutionBackward(TensorView din, TensorView dweight, ConstTensorView dout,
+                                        ConstTensorView in, ConstTensorView weight,
+                                        const int32_t* positions) = 0;
+
   // ---- Loss: output projection and softmax cross entropy in one ----
-  // logits (kF32) = x weight^T, x [N,D], weight [V,D]; nll[n] = logsumexp_v(logits[n]) -
+  // logits (kF32) = x weight^T, x [N,D], weight [V,D], and with cap > 0: cap tanh(logits / cap)
+  // (Gemma Team 2024, arXiv:2408.00118, section 2); nll[n] = logsumexp_v(logits[n]) -
   // logits[n,target], 0 where targets[n] is kIgnoredTarget. No more than a chunk of logits is ever
   // stored. `part`: if not null, `weight` is this rank's part, targets are rows of it or
   // kElsewhere, nll is that of the whole vocabulary, and dx this rank's share, to be summed over
   // ranks.
   virtual void LinearCrossEntropy(TensorView nll, ConstTensorView x, ConstTensorView weight,
-                                  const int32_t* targets, const VocabularyPart* part) = 0;
+                                  const int32_t* targets, float cap,
+                                  const VocabularyPart* part) = 0;
   // The same, and the gradient of *gradient_scale * sum_n nll[n]: dx [N,D] =, dweight [V,D] +=.
   // `gradient_scale` is in the device's memory, as ids are.
   virtual void LinearCrossEntropyWithGradient(TensorView nll, TensorView dx, TensorView dweight,
                                               ConstTensorView x, ConstTensorView weight,
-                                              const int32_t* targets, const float* gradient_scale,
+                                              const int32_t* targets, float cap,
+                                              const float* gradient_scale,
                                               const VocabularyPart* part) = 0;
 
   // ---- Sums of gradients, norms, update ----

@@ -81,6 +81,7 @@ class KernelTable {
   void Elementwise();
   void Norms();
   void Rotary();
+  void ShortConvolution();
   void Attention(const std::string& name, int num_documents, int32_t window);
   void LayerProducts();
   void ProductsOfBackward();
@@ -173,6 +174,24 @@ void KernelTable::Rotary() {
              ops_.Rotary(turned_q, q, cos, sin, at, false);
              ops_.Rotary(turned_k, k, cos, sin, at, false);
            }});
+}
+
+// As in LFM2: three taps, half as wide as the layer of Llama-3-8B.
+void KernelTable::ShortConvolution() {
+  GroupTensors tensors(gpu_);
+  const int64_t width = sizes_.width / 2;
+  std::vector<int32_t> positions(sizes_.tokens);
+  for (int64_t i = 0; i < sizes_.tokens; ++i) positions[i] = static_cast<int32_t>(i);
+  const int32_t* const at = tensors.Ints(positions);
+  const TensorView in = tensors.Random(kBF16, {sizes_.tokens, 3 * width});
+  const TensorView din = tensors.Zeros(kBF16, {sizes_.tokens, 3 * width});
+  const TensorView out = tensors.Random(kBF16, {sizes_.tokens, width}, kSmall);
+  const TensorView weight = tensors.Random(kBF16, {width, 3});
+  const TensorView dweight = tensors.Zeros(kF32, {width, 3});
+  Measure({"ShortConvolutionBackward", Bytes({din, dweight, dweight, out, in, weight}), 0,
+           [&] { ops_.ShortConvolutionBackward(din, dweight, out, in, weight, at); }});
+  Measure({"ShortConvolution", Bytes({out, in, weight}), 0,
+           [&] { ops_.ShortConvolution(out, in, weight, at); }});
 }
 
 void KernelTable::Attention(const std::string& name, int num_documents, int32_t window) {
@@ -280,8 +299,8 @@ void KernelTable::Loss() {
       2.0 * static_cast<double>(sizes_.tokens * sizes_.width * sizes_.vocabulary);
   Measure({"LinearCrossEntropyWithGradient", Bytes({nll, dx, dweight, dweight, x, weight}),
            3 * product, [&] {
-             ops_.LinearCrossEntropyWithGradient(nll, dx, dweight, x, weight, targets, scale,
-                                                 nullptr);
+             ops_.LinearCrossEntropyWithGradient(nll, dx, dweight, x, weight, targets, /*cap=*/0,
+                                                 scale, nullptr);
            }});
 }
 
@@ -314,6 +333,7 @@ int Main(int argc, char** argv) {
   KernelTable table(*gpu);
   table.Norms();
   table.Rotary();
+  table.ShortConvolution();
   table.Elementwise();
   table.Attention("causal", 1, 0);
   table.Attention("causal, 4 documents", 4, 0);

@@ -74,6 +74,9 @@ class TimedOps final : public Ops {
   void Scale(TensorView out, ConstTensorView x, float factor) override {
     Time("Scale", [&] { ops_->Scale(out, x, factor); });
   }
+  void ScaleBy(TensorView out, ConstTensorView x, ConstTensorView factor) override {
+    Time("ScaleBy", [&] { ops_->ScaleBy(out, x, factor); });
+  }
   void Embedding(TensorView out, const int32_t* ids, ConstTensorView table) override {
     Time("Embedding", [&] { ops_->Embedding(out, ids, table); });
   }
@@ -133,17 +136,29 @@ class TimedOps final : public Ops {
     Time("GatedActivateBackward",
          [&] { ops_->GatedActivateBackward(dgate, dup, dout, gate, up, activation); });
   }
+  void ShortConvolution(TensorView out, ConstTensorView in, ConstTensorView weight,
+                        const int32_t* positions) override {
+    Time("ShortConvolution", [&] { ops_->ShortConvolution(out, in, weight, positions); });
+  }
+  void ShortConvolutionBackward(TensorView din, TensorView dweight, ConstTensorView dout,
+                                ConstTensorView in, ConstTensorView weight,
+                                const int32_t* positions) override {
+    Time("ShortConvolutionBackward",
+         [&] { ops_->ShortConvolutionBackward(din, dweight, dout, in, weight, positions); });
+  }
   void LinearCrossEntropy(TensorView nll, ConstTensorView x, ConstTensorView weight,
-                          const int32_t* targets, const VocabularyPart* part) override {
-    Time("LinearCrossEntropy", [&] { ops_->LinearCrossEntropy(nll, x, weight, targets, part); });
+                          const int32_t* targets, float cap, const VocabularyPart* part) override {
+    Time("LinearCrossEntropy",
+         [&] { ops_->LinearCrossEntropy(nll, x, weight, targets, cap, part); });
   }
   void LinearCrossEntropyWithGradient(TensorView nll, TensorView dx, TensorView dweight,
                                       ConstTensorView x, ConstTensorView weight,
-                                      const int32_t* targets, const float* gradient_scale,
+                                      const int32_t* targets, float cap,
+                                      const float* gradient_scale,
                                       const VocabularyPart* part) override {
     Time("LinearCrossEntropyWithGradient", [&] {
-      ops_->LinearCrossEntropyWithGradient(nll, dx, dweight, x, weight, targets, gradient_scale,
-                                           part);
+      ops_->LinearCrossEntropyWithGradient(nll, dx, dweight, x, weight, targets, cap,
+                                           gradient_scale, part);
     });
   }
   void Accumulate(TensorView sum, ConstTensorView gradient, int64_t limit, int32_t* flag) override {

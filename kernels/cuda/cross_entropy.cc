@@ -45,22 +45,23 @@ TensorView RowsOf(const TensorView& matrix, int64_t first, int64_t count) {
 }  // namespace
 
 void CudaOps::LinearCrossEntropy(TensorView nll, ConstTensorView x, ConstTensorView weight,
-                                 const int32_t* targets, const VocabularyPart* part) {
-  CrossEntropy(nll, TensorView(), TensorView(), x, weight, targets, nullptr, part);
+                                 const int32_t* targets, float cap, const VocabularyPart* part) {
+  CrossEntropy(nll, TensorView(), TensorView(), x, weight, targets, cap, nullptr, part);
 }
 
 void CudaOps::LinearCrossEntropyWithGradient(TensorView nll, TensorView dx, TensorView dweight,
                                              ConstTensorView x, ConstTensorView weight,
-                                             const int32_t* targets, const float* gradient_scale,
+                                             const int32_t* targets, float cap,
+                                             const float* gradient_scale,
                                              const VocabularyPart* part) {
   LIQUID_CHECK(dx.NumElements() == x.NumElements() && dx.dtype == x.dtype &&
                dweight.NumElements() == weight.NumElements());
-  CrossEntropy(nll, dx, dweight, x, weight, targets, gradient_scale, part);
+  CrossEntropy(nll, dx, dweight, x, weight, targets, cap, gradient_scale, part);
 }
 
 void CudaOps::CrossEntropy(const TensorView& nll, const TensorView& dx, const TensorView& dweight,
                            const ConstTensorView& x, const ConstTensorView& weight,
-                           const int32_t* targets, const float* gradient_scale,
+                           const int32_t* targets, float cap, const float* gradient_scale,
                            const VocabularyPart* part) {
   const int64_t rows = x.NumRows();
   LIQUID_CHECK(weight.shape.rank() == 2 && weight.shape[1] == x.shape.back() &&
@@ -89,9 +90,10 @@ void CudaOps::CrossEntropy(const TensorView& nll, const TensorView& dx, const Te
     const int32_t* some_targets = targets + first;
     MatMul(some_logits, some_x, weight, {.transpose_b = true});
     const TensorView mine = RowsOf(ends.view(), 0, count);
-    Latch(cuda::FindRowEnds(stream_.native(), static_cast<double*>(mine.data), tops,
-                            some_logits.f32(), some_targets, count, vocabulary, part != nullptr),
-          "LinearCrossEntropy");
+    Latch(
+        cuda::FindRowEnds(stream_.native(), static_cast<double*>(mine.data), tops,
+                          some_logits.f32(), some_targets, count, vocabulary, cap, part != nullptr),
+        "LinearCrossEntropy");
     TensorView all = mine;
     if (part != nullptr) {
       all = TensorView(all_ends.view().data, DType::kF64, {num_parts, count, 2});
@@ -104,7 +106,7 @@ void CudaOps::CrossEntropy(const TensorView& nll, const TensorView& dx, const Te
     if (!backward) continue;
     const TensorView gradients = rounds ? RowsOf(rounded.view(), 0, count) : some_logits;
     Latch(cuda::LogitGradients(stream_.native(), gradients.data, element, some_logits.f32(), tops,
-                               factors, some_targets, count, vocabulary, gradient_scale),
+                               factors, some_targets, count, vocabulary, cap, gradient_scale),
           "LinearCrossEntropyWithGradient");
     MatMul(RowsOf(dx, first, count), gradients, weight, {});
     MatMul(dweight, gradients, some_x, {.transpose_a = true, .accumulate = true});

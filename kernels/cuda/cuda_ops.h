@@ -34,6 +34,7 @@ class CudaOps final : public Ops {
   void Copy(TensorView out, ConstTensorView x) override;
   void Add(TensorView out, ConstTensorView a, ConstTensorView b) override;
   void Scale(TensorView out, ConstTensorView x, float factor) override;
+  void ScaleBy(TensorView out, ConstTensorView x, ConstTensorView factor) override;
 
   // kernels/cuda/embedding.cc
   void Embedding(TensorView out, const int32_t* ids, ConstTensorView table) override;
@@ -74,12 +75,20 @@ class CudaOps final : public Ops {
                              ConstTensorView gate, ConstTensorView up,
                              Activation activation) override;
 
+  // kernels/cuda/short_convolution.cc
+  void ShortConvolution(TensorView out, ConstTensorView in, ConstTensorView weight,
+                        const int32_t* positions) override;
+  void ShortConvolutionBackward(TensorView din, TensorView dweight, ConstTensorView dout,
+                                ConstTensorView in, ConstTensorView weight,
+                                const int32_t* positions) override;
+
   // kernels/cuda/cross_entropy.cc
   void LinearCrossEntropy(TensorView nll, ConstTensorView x, ConstTensorView weight,
-                          const int32_t* targets, const VocabularyPart* part) override;
+                          const int32_t* targets, float cap, const VocabularyPart* part) override;
   void LinearCrossEntropyWithGradient(TensorView nll, TensorView dx, TensorView dweight,
                                       ConstTensorView x, ConstTensorView weight,
-                                      const int32_t* targets, const float* gradient_scale,
+                                      const int32_t* targets, float cap,
+                                      const float* gradient_scale,
                                       const VocabularyPart* part) override;
 
   // kernels/cuda/optimizer.cc
@@ -92,7 +101,7 @@ class CudaOps final : public Ops {
   // kernels/cuda/cross_entropy.cc. dx and dweight without data: the loss alone.
   void CrossEntropy(const TensorView& nll, const TensorView& dx, const TensorView& dweight,
                     const ConstTensorView& x, const ConstTensorView& weight, const int32_t* targets,
-                    const float* gradient_scale, const VocabularyPart* part);
+                    float cap, const float* gradient_scale, const VocabularyPart* part);
 
   // Latches the code that a launcher returned.
   void Latch(cudaError_t code, const char* what) { stream_.Latch(code, what); }

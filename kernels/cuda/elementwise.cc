@@ -70,4 +70,11 @@ void CudaOps::Scale(TensorView out, ConstTensorView x, float factor) {
         "Scale");
 }
 
+void CudaOps::ScaleBy(TensorView out, ConstTensorView x, ConstTensorView factor) {
+  LIQUID_CHECK(out.NumElements() == x.NumElements() && factor.NumElements() == 1);
+  Latch(cuda::ScaleBy(stream_.native(), ElementOf(x, out, factor), out.data, x.data, factor.data,
+                      out.NumElements()),
+        "ScaleBy");
+}
+
 }  // namespace liquid

@@ -27,7 +27,7 @@ class CrossEntropyTest : public testing::OnEachDevice {
 
   Outputs Run(const std::vector<float>& x, const std::vector<float>& weight,
               const std::vector<float>& dweight_before, const std::vector<int32_t>& targets,
-              float scale) {
+              float scale, float cap = 0) {
     const auto rows = static_cast<int64_t>(targets.size());
     const int64_t width = static_cast<int64_t>(x.size()) / rows;
     const int64_t vocabulary = static_cast<int64_t>(weight.size()) / width;
@@ -36,15 +36,18 @@ class CrossEntropyTest : public testing::OnEachDevice {
     auto dweight = Upload(dweight_before, {vocabulary, width});
     ops_->LinearCrossEntropyWithGradient(
         nll.view(), dx.view(), dweight.view(), Upload(x, {rows, width}).view(),
-        Upload(weight, {vocabulary, width}).view(), Ints(UploadInts(targets)),
+        Upload(weight, {vocabulary, width}).view(), Ints(UploadInts(targets)), cap,
         Upload({scale}, {1}).view().f32(),
         /*part=*/nullptr);
     return {Download(nll), Download(dx), Download(dweight)};
   }
+
+  void ExpectPartsGiveWhatAllGives(float cap);
 };
 INSTANTIATE_TEST_SUITE_P(, CrossEntropyTest, testing::AllDevices(), testing::DeviceName);
 
-Doubles Reference(const Doubles& x, const Doubles& weight, const std::vector<int32_t>& targets) {
+Doubles Reference(const Doubles& x, const Doubles& weight, const std::vector<int32_t>& targets,
+                  double cap = 0) {
   const size_t width = x.size() / targets.size();
   Doubles nll(targets.size());
   for (size_t n = 0; n < targets.size(); ++n) {
@@ -54,6 +57,7 @@ Doubles Reference(const Doubles& x, const Doubles& weight, const std::vector<int
     for (size_t v = 0; v < weight.size() / width; ++v) {
       double logit = 0;
       for (size_t d = 0; d < width; ++d) logit += x[n * width + d] * weight[v * width + d];
+      if (cap > 0) logit = cap * std::tanh(logit / cap);
       sum += std::exp(logit);
       if (static_cast<int32_t>(v) == targets[n]) at_target = logit;
     }
@@ -91,6 +95,35 @@ TEST_P(CrossEntropyTest, MatchesTheDefinitionAndFiniteDifferences) {
                       ToDoubles(weight), ones);
   for (size_t i = 0; i < dweight.size(); ++i) dweight[i] += weight[i];  // it accumulates
   ExpectClose(actual.dweight, dweight, kGradientTolerance);
+}
+
+TEST_P(CrossEntropyTest, CappedLogitsMatchTheDefinitionAndFiniteDifferences) {
+  for (const int32_t vocabulary : {1, 37, 40, 4511}) {
+    for (const float cap : {0.5f, 3.0f, 30.0f}) {
+      SCOPED_TRACE(::testing::Message() << "vocabulary " << vocabulary << ", cap " << cap);
+      const size_t rows = vocabulary < 1000 ? 7 : 2;
+      const int64_t width = vocabulary < 1000 ? 5 : 2;
+      const std::vector<float> x = Random(rows * width, 1, 4);
+      const std::vector<float> weight = Random(vocabulary * width, 2);
+      const std::vector<int32_t> targets = Targets(rows, vocabulary);
+      const Outputs actual = Run(x, weight, weight, targets, 0.25f, cap);
+      const Doubles exact_x = ToDoubles(x);
+      const Doubles exact_weight = ToDoubles(weight);
+      const Doubles scales(rows, 0.25);
+      ExpectClose(actual.nll, Reference(exact_x, exact_weight, targets, cap), kForwardTolerance);
+      const auto of_x = [&](const Doubles& at) {
+        return Reference(at, exact_weight, targets, cap);
+      };
+      ExpectClose(actual.dx, NumericGradient(of_x, exact_x, scales), kGradientTolerance);
+      if (vocabulary > 1000) continue;
+      const auto of_weight = [&](const Doubles& at) {
+        return Reference(exact_x, at, targets, cap);
+      };
+      Doubles dweight = NumericGradient(of_weight, exact_weight, scales);
+      for (size_t i = 0; i < dweight.size(); ++i) dweight[i] += weight[i];
+      ExpectClose(actual.dweight, dweight, kGradientTolerance);
+    }
+  }
 }
 
 TEST_P(CrossEntropyTest, ManyChunksOfRowsAndBlocksOfVocabularyMatchTheDefinition) {
@@ -142,14 +175,14 @@ TEST_P(CrossEntropyTest, VocabulariesOfAnyLengthMatchFiniteDifferences) {
   }
 }
 
-TEST_P(CrossEntropyTest, PartsOfTheVocabularyGiveWhatAllOfItGives) {
+void CrossEntropyTest::ExpectPartsGiveWhatAllGives(float cap) {
   constexpr int64_t kRows = 300;
   constexpr int64_t kWidth = 6;
   constexpr int64_t kVocabulary = 91;
   const std::vector<float> x = Random(kRows * kWidth, 1, 2);
   const std::vector<float> weight = Random(kVocabulary * kWidth, 2);
   const std::vector<int32_t> targets = Targets(kRows, kVocabulary);
-  const Outputs all = Run(x, weight, weight, targets, 0.5f);
+  const Outputs all = Run(x, weight, weight, targets, 0.5f, cap);
   const std::vector<int64_t> begins = {0, 40, 56, kVocabulary};
   const int num_parts = 3;
   // Each part's ends of rows, chunk after chunk. Parts run one after another, so twice: first to
@@ -192,7 +225,7 @@ TEST_P(CrossEntropyTest, PartsOfTheVocabularyGiveWhatAllOfItGives) {
     auto part_dweight = Upload(rows, {count, kWidth});
     ops_->LinearCrossEntropyWithGradient(
         nll.view(), part_dx.view(), part_dweight.view(), Upload(x, {kRows, kWidth}).view(),
-        Upload(rows, {count, kWidth}).view(), Ints(UploadInts(here)),
+        Upload(rows, {count, kWidth}).view(), Ints(UploadInts(here)), cap,
         Upload({0.5f}, {1}).view().f32(), &part);
     if (run < num_parts) continue;
     EXPECT_GT(chunk, 1u);
@@ -205,16 +238,25 @@ TEST_P(CrossEntropyTest, PartsOfTheVocabularyGiveWhatAllOfItGives) {
   ExpectClose(dweight, ToDoubles(all.dweight), kGradientTolerance);
 }
 
+TEST_P(CrossEntropyTest, PartsOfTheVocabularyGiveWhatAllOfItGives) {
+  ExpectPartsGiveWhatAllGives(/*cap=*/0);
+}
+TEST_P(CrossEntropyTest, PartsOfACappedVocabularyGiveWhatAllOfItGives) {
+  ExpectPartsGiveWhatAllGives(/*cap=*/1.5f);
+}
+
 TEST_P(CrossEntropyTest, TheLossAloneIsTheSame) {
   const std::vector<float> x = Random(300 * 20, 1, 2);
   const std::vector<float> weight = Random(700 * 20, 2);
   const std::vector<int32_t> targets = Targets(300, 700);
-  const Outputs both = Run(x, weight, std::vector<float>(weight.size()), targets, 1.0f);
-  auto nll = Garbage({300});
-  ops_->LinearCrossEntropy(nll.view(), Upload(x, {300, 20}).view(),
-                           Upload(weight, {700, 20}).view(), Ints(UploadInts(targets)),
-                           /*part=*/nullptr);
-  EXPECT_EQ(Download(nll), both.nll);
+  for (const float cap : {0.0f, 3.0f}) {
+    const Outputs both = Run(x, weight, std::vector<float>(weight.size()), targets, 1.0f, cap);
+    auto nll = Garbage({300});
+    ops_->LinearCrossEntropy(nll.view(), Upload(x, {300, 20}).view(),
+                             Upload(weight, {700, 20}).view(), Ints(UploadInts(targets)), cap,
+                             /*part=*/nullptr);
+    EXPECT_EQ(Download(nll), both.nll);
+  }
 }
 
 TEST_P(CrossEntropyTest, IgnoredRowsGiveExactZerosAndChangeNothing) {
@@ -245,6 +287,17 @@ TEST_P(CrossEntropyTest, ExtremeLogitsStayFinite) {
   for (const float value : Concatenate({actual.dx, actual.dweight})) {
     EXPECT_TRUE(std::isfinite(value));
   }
+}
+
+TEST_P(CrossEntropyTest, NoLogitIsBeyondTheCapAndNoGradientComesFromThere) {
+  const std::vector<float> x = {500, 0, 500, 0, -500, 0};
+  const std::vector<float> weight = {1, 0, -1, 0, 0, 1};
+  const Outputs actual = Run(x, weight, std::vector<float>(6), {0, 1, 2}, 1.0f, /*cap=*/3);
+  const double sum = std::exp(3.0) + std::exp(-3.0) + 1;
+  EXPECT_NEAR(actual.nll[0], std::log(sum) - 3, 1e-6);
+  EXPECT_NEAR(actual.nll[1], std::log(sum) + 3, 1e-5);
+  EXPECT_NEAR(actual.nll[2], std::log(sum), 1e-5);
+  for (size_t n = 0; n < 3; ++n) EXPECT_EQ(actual.dx[2 * n], 0);  // by the rows beyond the cap
 }
 
 TEST_P(CrossEntropyTest, GivesTheSameBitsOnAnyNumberOfThreads) {

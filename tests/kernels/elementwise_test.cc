@@ -32,6 +32,27 @@ TEST_P(ElementwiseTest, FillsAddsAndScales) {
   }
 }
 
+TEST_P(ElementwiseTest, ScalesByAFactorInTheDevicesMemory) {
+  for (const int64_t count : {int64_t{1}, int64_t{7}, int64_t{4096}, kOddCount}) {
+    SCOPED_TRACE(::testing::Message() << "count " << count);
+    const std::vector<float> x = Random(count, 1);
+    auto inout = Upload(x, {count});
+    ops_->ScaleBy(inout.view(), inout.view(), Upload({-1.7f}, {1}).view());
+    std::vector<BFloat16> narrow;
+    for (const float value : x) narrow.push_back(ToBFloat16(value));
+    auto out = UploadAs(std::vector<BFloat16>(narrow.size(), {0x7FC0}), DType::kBF16, {count});
+    ops_->ScaleBy(out.view(), UploadAs(narrow, DType::kBF16, {count}).view(),
+                  UploadAs(std::vector<BFloat16>{ToBFloat16(0.7f)}, DType::kBF16, {1}).view());
+    const std::vector<float> scaled = Download(inout);
+    const auto narrow_scaled = Download<BFloat16>(out);
+    for (int64_t i = 0; i < count; ++i) {
+      ASSERT_EQ(scaled[i], x[i] * -1.7f);
+      const BFloat16 rounded = ToBFloat16(ToFloat(narrow[i]) * ToFloat(ToBFloat16(0.7f)));
+      ASSERT_EQ(narrow_scaled[i].bits, rounded.bits);
+    }
+  }
+}
+
 TEST_P(ElementwiseTest, CopiesBetweenDTypes) {
   const std::vector<float> x = Random(kOddCount, 1);
   auto copy = Garbage({kOddCount});

@@ -19,18 +19,33 @@ __device__ __forceinline__ int64_t ColumnOf(int64_t slab, int j) {
   return slab + (kAligned ? thread * kEight + j : int64_t{j} * kThreads + thread);
 }
 
-// -infinity for columns outside the vocabulary.
+// `cap` 0: none.
+__device__ __forceinline__ float Capped(float logit, float cap) {
+  return cap > 0 ? cap * tanhf(logit / cap) : logit;
+}
+// The derivative of Capped, from its result.
+__device__ __forceinline__ float SlopeOfCapped(float capped, float cap) {
+  const float ratio = cap > 0 ? capped / cap : 0.0f;
+  return fmaf(-ratio, ratio, 1.0f);
+}
+
+// Capped, and -infinity for columns outside the vocabulary.
 template <bool kAligned>
 __device__ __forceinline__ void LoadLogits(float (&values)[kEight], const float* row, int64_t slab,
-                                           int64_t vocabulary) {
+                                           int64_t vocabulary, float cap) {
   if constexpr (kAligned) {  // then eight divides the vocabulary
     const int64_t column = ColumnOf<true>(slab, 0);
-    if (column < vocabulary) return LoadEight(values, row + column, kEight, true);
+    LoadEight(values, row + column, column < vocabulary ? kEight : 0, true);
+  } else {
+#pragma unroll
+    for (int j = 0; j < kEight; ++j) {
+      const int64_t column = ColumnOf<false>(slab, j);
+      values[j] = column < vocabulary ? row[column] : 0.0f;
+    }
   }
 #pragma unroll
   for (int j = 0; j < kEight; ++j) {
-    const int64_t column = ColumnOf<kAligned>(slab, j);
-    values[j] = column < vocabulary ? row[column] : -INFINITY;
+    values[j] = ColumnOf<kAligned>(slab, j) < vocabulary ? Capped(values[j], cap) : -INFINITY;
   }
 }
 
@@ -50,7 +65,7 @@ __device__ __forceinline__ float BlockMax(float value, float* scratch) {
 template <bool kAligned>
 __global__ void __launch_bounds__(kThreads)
     FindRowEndsKernel(double* ends, float* tops, const float* logits, const int32_t* targets,
-                      int64_t vocabulary, int least_target) {
+                      int64_t vocabulary, float cap, int least_target) {
   __shared__ float max_scratch[kThreads / kWarp];
   __shared__ double sum_scratch[kThreads / kWarp];
   const int64_t row = blockIdx.x;
@@ -69,7 +84,7 @@ __global__ void __launch_bounds__(kThreads)
   float sum = 0;
   for (int64_t slab = 0; slab < vocabulary; slab += kSlab) {
     float v[kEight];
-    LoadLogits<kAligned>(v, from, slab, vocabulary);
+    LoadLogits<kAligned>(v, from, slab, vocabulary, cap);
     float largest = top;
 #pragma unroll
     for (int j = 0; j < kEight; ++j) largest = fmaxf(largest, v[j]);
@@ -85,7 +100,7 @@ __global__ void __launch_bounds__(kThreads)
   const double row_sum = BlockSum<kThreads>(double{sum * Rescaled(top, row_top)}, sum_scratch);
   if (threadIdx.x == 0) {
     ends[2 * row] = double{row_top} + log(row_sum);
-    ends[2 * row + 1] = target == kElsewhere ? 0.0 : double{from[target]};
+    ends[2 * row + 1] = target == kElsewhere ? 0.0 : double{Capped(from[target], cap)};
     tops[row] = row_top;
   }
 }
@@ -120,7 +135,8 @@ __global__ void __launch_bounds__(kFinishThreads)
 template <typename T, bool kAligned>
 __global__ void __launch_bounds__(kThreads)
     LogitGradientsKernel(T* gradients, const float* logits, const float* tops, const float* factors,
-                         const int32_t* targets, int64_t vocabulary, const float* scale) {
+                         const int32_t* targets, int64_t vocabulary, float cap,
+                         const float* scale) {
   const int64_t row = blockIdx.x;
   const float at_target = *scale;
   const int32_t target = targets[row];
@@ -131,11 +147,13 @@ __global__ void __launch_bounds__(kThreads)
   for (int64_t slab = 0; slab < vocabulary; slab += kSlab) {
     float v[kEight] = {};
     if (target != kIgnoredTarget) {
-      LoadLogits<kAligned>(v, from, slab, vocabulary);
+      LoadLogits<kAligned>(v, from, slab, vocabulary, cap);
 #pragma unroll
       for (int j = 0; j < kEight; ++j) {
+        const float slope = SlopeOfCapped(v[j], cap);
         v[j] = expf(v[j] - top) * factor;
         if (ColumnOf<kAligned>(slab, j) == target) v[j] -= at_target;
+        v[j] *= slope;
       }
     }
     if constexpr (kAligned) {
@@ -154,12 +172,13 @@ __global__ void __launch_bounds__(kThreads)
 }  // namespace
 
 cudaError_t FindRowEnds(cudaStream_t stream, double* ends, float* tops, const float* logits,
-                        const int32_t* targets, int64_t rows, int64_t vocabulary, bool is_part) {
+                        const int32_t* targets, int64_t rows, int64_t vocabulary, float cap,
+                        bool is_part) {
   if (rows == 0) return cudaSuccess;
   const bool aligned = vocabulary % kEight == 0 && AreAligned(logits);
   return Launch(stream, dim3(static_cast<unsigned>(rows)), kThreads, 0,
                 aligned ? FindRowEndsKernel<true> : FindRowEndsKernel<false>, ends, tops, logits,
-                targets, vocabulary, is_part ? kElsewhere : 0);
+                targets, vocabulary, cap, is_part ? kElsewhere : 0);
 }
 
 cudaError_t FinishRows(cudaStream_t stream, float* nll, float* factors, const double* all_ends,
@@ -173,7 +192,7 @@ cudaError_t FinishRows(cudaStream_t stream, float* nll, float* factors, const do
 
 cudaError_t LogitGradients(cudaStream_t stream, void* gradients, Element element,
                            const float* logits, const float* tops, const float* factors,
-                           const int32_t* targets, int64_t rows, int64_t vocabulary,
+                           const int32_t* targets, int64_t rows, int64_t vocabulary, float cap,
                            const float* scale) {
   if (rows == 0) return cudaSuccess;
   const bool aligned = vocabulary % kEight == 0 && AreAligned(gradients, logits);
@@ -181,7 +200,8 @@ cudaError_t LogitGradients(cudaStream_t stream, void* gradients, Element element
     using T = decltype(type);
     return Launch(stream, dim3(static_cast<unsigned>(rows)), kThreads, 0,
                   aligned ? LogitGradientsKernel<T, true> : LogitGradientsKernel<T, false>,
-                  static_cast<T*>(gradients), logits, tops, factors, targets, vocabulary, scale);
+                  static_cast<T*>(gradients), logits, tops, factors, targets, vocabulary, cap,
+                  scale);
   });
 }
 

@@ -1,7 +1,8 @@
-// Softmax cross entropy of logits [rows,vocabulary] (kF32, kernels/ops.h) in three steps; between
-// the first and the second, ranks that have parts of a vocabulary may gather each other's ends.
-// targets [rows]: columns, kElsewhere if `is_part`, or kIgnoredTarget; any other stops the kernel:
-// the stream fails. A row is summed in an order that its length fixes. rows < 2^31.
+// Softmax cross entropy of logits [rows,vocabulary] (kF32, kernels/ops.h) in three steps, `cap` >
+// 0: of cap tanh(logits / cap), which is what `logit` is below. Between the first step and the
+// second, ranks that have parts of a vocabulary may gather each other's ends. targets [rows]:
+// columns, kElsewhere if `is_part`, or kIgnoredTarget; any other stops the kernel: the stream
+// fails. A row is summed in an order that its length fixes. rows < 2^31.
 #ifndef LIQUID_KERNELS_CUDA_DEVICE_CROSS_ENTROPY_H_
 #define LIQUID_KERNELS_CUDA_DEVICE_CROSS_ENTROPY_H_
 
@@ -14,7 +15,8 @@ namespace liquid::cuda {
 // ends [rows,2] = each row's log-sum-exp and its target's logit, 0 if that is elsewhere; tops
 // [rows] = its largest logit. Zeros for ignored targets, whose logits are not read.
 cudaError_t FindRowEnds(cudaStream_t stream, double* ends, float* tops, const float* logits,
-                        const int32_t* targets, int64_t rows, int64_t vocabulary, bool is_part);
+                        const int32_t* targets, int64_t rows, int64_t vocabulary, float cap,
+                        bool is_part);
 
 // From the ends of all parts, all_ends [num_parts,rows,2]: nll [rows], and factors [rows] =
 // *scale * e^(top - log-sum-exp), both 0 for ignored targets; `scale` null: 1.
@@ -22,11 +24,12 @@ cudaError_t FinishRows(cudaStream_t stream, float* nll, float* factors, const do
                        const float* tops, const int32_t* targets, int64_t rows, int num_parts,
                        const float* scale);
 
-// gradients [rows,vocabulary] of `element` = factor * e^(logit - top), less *scale at the target;
-// zeros for ignored targets. kF32: `gradients` may be `logits`.
+// gradients [rows,vocabulary] of `element` = factor * e^(logit - top), less *scale at the target,
+// and with a cap all that times 1 - (logit / cap)^2; zeros for ignored targets. kF32: `gradients`
+// may be `logits`.
 cudaError_t LogitGradients(cudaStream_t stream, void* gradients, Element element,
                            const float* logits, const float* tops, const float* factors,
-                           const int32_t* targets, int64_t rows, int64_t vocabulary,
+                           const int32_t* targets, int64_t rows, int64_t vocabulary, float cap,
                            const float* scale);
 
 }  // namespace liquid::cuda

@@ -15,6 +15,7 @@ enum class Element { kF32, kBF16 };
 // As in kernels/ops.h.
 inline constexpr int32_t kIgnoredTarget = -100;
 inline constexpr int32_t kElsewhere = -1;
+inline constexpr int kMaxTaps = 8;
 
 }  // namespace liquid::cuda
 

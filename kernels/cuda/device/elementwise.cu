@@ -53,6 +53,14 @@ __global__ __launch_bounds__(kThreads) void ScaleKernel(Out* out, const In* x, f
 }
 
 template <int kCount, typename T>
+__global__ __launch_bounds__(kThreads) void ScaleByKernel(T* out, const T* x, const T* factor,
+                                                          int64_t count) {
+  const float by = Widen(*factor);
+  Map<kCount>(out, x, static_cast<const T*>(nullptr), count,
+              [by](float value, float) { return value * by; });
+}
+
+template <int kCount, typename T>
 __global__ __launch_bounds__(kThreads) void AddKernel(T* out, const T* a, const T* b,
                                                       int64_t count) {
   Map<kCount>(out, a, b, count, [](float left, float right) { return left + right; });
@@ -164,6 +172,22 @@ cudaError_t Scale(cudaStream_t stream, Element element, void* out, const void* x
   return WithElement(element, [&](auto type) {
     using T = decltype(type);
     return LaunchScale<T, T>(stream, out, x, factor, count);
+  });
+}
+
+cudaError_t ScaleBy(cudaStream_t stream, Element element, void* out, const void* x,
+                    const void* factor, int64_t count) {
+  return WithElement(element, [&](auto type) {
+    using T = decltype(type);
+    constexpr int kCount = kPack<T, T>;
+    auto* to = static_cast<T*>(out);
+    const auto* from = static_cast<const T*>(x);
+    const auto* by = static_cast<const T*>(factor);
+    if (IsAligned(out) && IsAligned(x)) {
+      return Launch(stream, GridFor(count / kCount), kThreads, 0, ScaleByKernel<kCount, T>, to,
+                    from, by, count);
+    }
+    return Launch(stream, GridFor(count), kThreads, 0, ScaleByKernel<1, T>, to, from, by, count);
   });
 }
 

@@ -19,6 +19,9 @@ cudaError_t Add(cudaStream_t stream, Element element, void* out, const void* a, 
                 int64_t count);
 cudaError_t Scale(cudaStream_t stream, Element element, void* out, const void* x, float factor,
                   int64_t count);
+// factor [1], of `element` too.
+cudaError_t ScaleBy(cudaStream_t stream, Element element, void* out, const void* x,
+                    const void* factor, int64_t count);
 // inout [rows,width] += bias [width].
 cudaError_t AddBias(cudaStream_t stream, Element element, void* inout, const void* bias,
                     int64_t rows, int64_t width);

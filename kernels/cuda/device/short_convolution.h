@@ -1,0 +1,37 @@
+// The gated short convolution of kernels/ops.h. Tensors are of `element` but where they are floats;
+// taps <= kMaxTaps.
+#ifndef LIQUID_KERNELS_CUDA_DEVICE_SHORT_CONVOLUTION_H_
+#define LIQUID_KERNELS_CUDA_DEVICE_SHORT_CONVOLUTION_H_
+
+#include <cstdint>
+
+#include "kernels/cuda/device/element.h"
+
+namespace liquid::cuda {
+
+struct ConvolutionShape {
+  int64_t tokens;
+  int64_t width;
+  int64_t taps;
+};
+
+// out [tokens,width], in [tokens,3*width], weight [width,taps], positions [tokens].
+cudaError_t ShortConvolution(cudaStream_t stream, void* out, const void* in, const void* weight,
+                             const int32_t* positions, Element element,
+                             const ConvolutionShape& shape);
+
+// Gradients of weights are summed over chunks of so many tokens, then over the chunks in order.
+inline constexpr int64_t kConvolutionChunk = 32;
+inline constexpr int64_t NumConvolutionChunks(int64_t tokens) {
+  return (tokens + kConvolutionChunk - 1) / kConvolutionChunk;
+}
+// din, shaped as `in`; dweight [width,taps] floats +=; workspace
+// [NumConvolutionChunks(tokens),taps,width] floats.
+cudaError_t ShortConvolutionBackward(cudaStream_t stream, void* din, float* dweight,
+                                     float* workspace, const void* dout, const void* in,
+                                     const void* weight, const int32_t* positions, Element element,
+                                     const ConvolutionShape& shape);
+
+}  // namespace liquid::cuda
+
+#endif  // LIQUID_KERNELS_CUDA_DEVICE_SHORT_CONVOLUTION_H_
