@@ -1,6 +1,7 @@
 #include "model/decoder.h"
 
 #include <algorithm>
+#include <cmath>
 #include <numeric>
 #include <utility>
 
@@ -11,7 +12,8 @@
 namespace liquid {
 
 struct Decoder::DeviceBatch {
-  // kI32 [8,N]: tokens, targets, positions, document_start, tokens with a gradient, thirds (3 N).
+  // kI32 [5+num_parts,N]: tokens, targets, positions, document_start, tokens with a gradient,
+  // parts.
   PooledTensor integers;
   PooledTensor loss_scale;  // kF32 [1]
   const int32_t* Row(int64_t i) const {
@@ -40,8 +42,11 @@ int Decoder::AddParameter(std::string name, const Shape& shape, const Partition&
   const int index = static_cast<int>(parameters_.size());
   absl::StatusOr<TensorPart> part = PartOf(name, shape, partition, tensor_.rank(), tensor_.size());
   status_.Update(part.status());
-  parameters_.push_back({std::move(name), shape, shape.rank() >= 2, partition,
-                         part.ok() ? *std::move(part) : TensorPart(), TensorView()});
+  parameters_.push_back({.name = std::move(name),
+                         .shape = shape,
+                         .decays = shape.rank() >= 2,
+                         .partition = partition,
+                         .part = part.ok() ? *std::move(part) : TensorPart()});
   return index;
 }
 
@@ -69,20 +74,28 @@ absl::Status Decoder::AllocateWeights() {
   return absl::OkStatus();
 }
 
-int Decoder::AddTable(std::string name) {
-  return AddParameter(std::move(name), {config_.vocab_size, config_.hidden_size},
+int Decoder::AddConstant(std::string name) {
+  const int index = AddParameter(std::move(name), {1});
+  parameters_[index].trains = false;
+  return index;
+}
+
+int Decoder::AddTable(std::string name, int64_t width) {
+  return AddParameter(std::move(name), {config_.vocab_size, width},
                       {.kind = Partition::Kind::kRows,
                        .unit = "tokens of the vocabulary",
                        .num_units = config_.vocab_size,
                        .may_be_uneven = true});
 }
 
-void Decoder::UseRotary(const RopeConfig& rope) { rotary_.emplace(rope, config_.head_dim); }
+void Decoder::UseRotary(const RopeConfig& rope, int64_t head_dim) {
+  rotaries_.emplace_back(rope, head_dim);
+}
 
 Decoder::~Decoder() = default;
 
 Decoder::DeviceBatch Decoder::AllocateBatch(int64_t num_tokens) {
-  return {pool_.Allocate(DType::kI32, {8, num_tokens}), pool_.AllocateF32({1})};
+  return {pool_.Allocate(DType::kI32, {5 + num_parts_, num_tokens}), pool_.AllocateF32({1})};
 }
 
 Decoder::DeviceBatch Decoder::Upload(const TokenBatch& batch, float loss_scale) {
@@ -114,7 +127,7 @@ void Decoder::Upload(const TokenBatch& batch, float loss_scale, const DeviceBatc
   };
   std::vector<int32_t>& host = host_integers_;
   host.clear();
-  host.reserve(8 * n);
+  host.reserve((5 + num_parts_) * n);
   for (const int32_t token : batch.tokens) host.push_back(local(token));
   for (const int32_t target : batch.targets) host.push_back(local(target));
   for (const auto& part : {batch.positions, batch.document_start}) {
@@ -124,8 +137,8 @@ void Decoder::Upload(const TokenBatch& batch, float loss_scale, const DeviceBatc
   for (const int32_t token : batch.tokens) {
     host.push_back(token == config_.pad_token_id ? kElsewhere : local(token));
   }
-  for (int32_t j = 0; j < 3; ++j) {
-    for (int32_t i = 0; i < n; ++i) host.push_back(3 * i + j);
+  for (int64_t j = 0; j < num_parts_; ++j) {
+    for (int64_t i = 0; i < n; ++i) host.push_back(static_cast<int32_t>(num_parts_ * i + j));
   }
   stream_.CopyFromHost(device.integers.view().data, host.data(), host.size() * sizeof(int32_t));
   stream_.CopyFromHost(device.loss_scale.view().data, &loss_scale, sizeof(loss_scale));
@@ -135,13 +148,15 @@ void Decoder::Upload(const TokenBatch& batch, float loss_scale, const DeviceBatc
 
 void Decoder::ReservePositions(const TokenBatch& batch) {
   const int64_t last = *std::max_element(batch.positions.begin(), batch.positions.end());
-  if (!rotary_.has_value()) {
+  if (rotaries_.empty()) {
     LIQUID_CHECK(last < config_.max_position_embeddings, "position ", last);
     return;
   }
-  const void* const before = rotary_->cos().data;
-  rotary_->Reserve(std::max(last + 1, batch.sequence_length), pool_, stream_);
-  if (rotary_->cos().data == before) return;
+  const void* const before = rotaries_[0].cos().data;
+  for (RotaryTable& table : rotaries_) {
+    table.Reserve(std::max(last + 1, batch.sequence_length), pool_, stream_);
+  }
+  if (rotaries_[0].cos().data == before) return;
   for (const auto& [shape, pass] : recorded_) pass->recording = nullptr;  // of the old table
 }
 
@@ -154,10 +169,27 @@ Pass Decoder::MakePass(Tape& tape, const TokenBatch& batch, const DeviceBatch& d
   pass.positions = device.Row(2);
   pass.document_start = device.Row(3);
   pass.tokens_with_gradient = device.Row(4);
-  pass.thirds = device.Row(5);
+  pass.parts = device.Row(5);
+  pass.num_parts = num_parts_;
   pass.loss_scale = device.loss_scale.view().f32();
-  if (rotary_.has_value()) pass.rotary = &*rotary_;
+  pass.rotaries = absl::MakeSpan(rotaries_);
   return pass;
+}
+
+Variable Decoder::RunBlock(Pass& pass, int layer, Variable x, Recompute recompute) {
+  if (recompute == Recompute::kNone) return Block(pass, layer, std::move(x));
+  // With what it hands to later layers, which is not computed again for them.
+  const auto run = [this, &pass, layer](Variable in) {
+    std::vector<Variable> results = {Block(pass, layer, std::move(in))};
+    if (const auto shared = pass.shared.find(layer); shared != pass.shared.end()) {
+      results.push_back(shared->second.keys);
+      results.push_back(shared->second.values);
+    }
+    return results;
+  };
+  std::vector<Variable> results = pass.tape.Recomputed(std::move(x), run);
+  if (results.size() > 1) pass.shared[layer] = {results[1], results[2]};
+  return std::move(results[0]);
 }
 
 Variable Decoder::Forward(Pass& pass, Recompute recompute,
@@ -165,13 +197,7 @@ Variable Decoder::Forward(Pass& pass, Recompute recompute,
   Variable x = Embed(pass);
   probe(x);
   for (int layer = 0; layer < config_.num_layers; ++layer) {
-    if (recompute == Recompute::kBlock) {
-      x = pass.tape.Recomputed(std::move(x), [this, &pass, layer](Variable in) {
-        return Block(pass, layer, std::move(in));
-      });
-    } else {
-      x = Block(pass, layer, std::move(x));
-    }
+    x = RunBlock(pass, layer, std::move(x), recompute);
     probe(x);
   }
   x = FinalNorm(pass, std::move(x));
@@ -211,7 +237,8 @@ void Decoder::EnqueueForwardBackward(const TokenBatch& batch, const DeviceBatch&
   Tape tape(ops_, activations_, parameters_, &mine);
   Pass pass = MakePass(tape, batch, device);
   LIQUID_CHECK(losses.NumElements() == pass.num_tokens(), losses.NumElements());
-  LinearCrossEntropy(pass, Forward(pass, recompute, [](const Variable&) {}), head_, losses);
+  LinearCrossEntropy(pass, Forward(pass, recompute, [](const Variable&) {}), head_,
+                     config_.logit_cap, losses);
   tape.Backward();
 }
 
@@ -264,7 +291,7 @@ void Decoder::Evaluate(const TokenBatch& batch, absl::Span<float> nll) {
   Pass pass = MakePass(tape, batch, device);
   LIQUID_CHECK(static_cast<int64_t>(nll.size()) == pass.num_tokens(), nll.size());
   LinearCrossEntropy(pass, Forward(pass, Recompute::kNone, [](const Variable&) {}), head_,
-                     losses.view());
+                     config_.logit_cap, losses.view());
   const std::vector<float> host = ToHost(losses.view());
   std::copy(host.begin(), host.end(), nll.begin());
 }
@@ -279,6 +306,7 @@ Model::Activations Decoder::Inspect(const TokenBatch& batch) {
     activations.hidden.push_back(ResidualToHost(value.view()));
   });
   activations.logits = LogitsToHost(Linear(pass, Gather(pass, x), head_).view());
+  CapLogits(activations.logits);
   return activations;
 }
 
@@ -325,12 +353,39 @@ std::vector<float> Decoder::Extend(KeyValueCache& cache, absl::Span<const int32_
   Tape tape(ops_, activations_, parameters_, nullptr);
   Pass pass = MakePass(tape, batch, device);
   pass.cache = &cache;
+  const PooledTensor cached_positions = PositionsWithCache(cache.length(), length);
+  if (cached_positions) {
+    pass.cached_positions = static_cast<const int32_t*>(cached_positions.view().data);
+  }
   const Variable x = Forward(pass, Recompute::kNone, [](const Variable&) {});
   cache.Advance(length);
   Variable last = tape.NewVariable({1, config_.hidden_size});
   const int64_t end = length * config_.hidden_size;
   ops_.Copy(last.view(), Elements(x.view(), end - config_.hidden_size, end));
-  return ToHost(Linear(pass, last, head_).view());
+  std::vector<float> logits = ToHost(Linear(pass, last, head_).view());
+  CapLogits(logits);
+  return logits;
+}
+
+// As a short convolution takes positions, for the last taps before `length` new tokens and those.
+PooledTensor Decoder::PositionsWithCache(int64_t num_cached, int64_t length) {
+  if (config_.convolution_taps == 0) return PooledTensor();
+  const int64_t before = config_.convolution_taps - 1;
+  std::vector<int32_t> positions;
+  for (int64_t i = 0; i < before + length; ++i) {
+    positions.push_back(static_cast<int32_t>(std::clamp<int64_t>(num_cached - before + i, 0, i)));
+  }
+  PooledTensor on_device = pool_.Allocate(DType::kI32, {before + length});
+  stream_.CopyFromHost(on_device.view().data, positions.data(), positions.size() * sizeof(int32_t));
+  const absl::Status done = stream_.Synchronize();
+  LIQUID_CHECK(done.ok(), done.ToString());
+  return on_device;
+}
+
+void Decoder::CapLogits(std::vector<float>& logits) const {
+  const float cap = config_.logit_cap;
+  if (cap == 0) return;
+  for (float& logit : logits) logit = cap * std::tanh(logit / cap);
 }
 
 }  // namespace liquid

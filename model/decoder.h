@@ -45,7 +45,9 @@ class Decoder : public Model {
 
   // Called by a family's constructor, in the order of the checkpoint. The index of the parameter.
   int AddParameter(std::string name, const Shape& shape, const Partition& partition = {});
-  int AddTable(std::string name);  // [V,D], by its rows
+  int AddTable(std::string name) { return AddTable(std::move(name), config_.hidden_size); }
+  int AddTable(std::string name, int64_t width);  // [V,width], by its rows
+  int AddConstant(std::string name);              // [1], which is not trained
   static Partition ByRows(const char* unit, int64_t num_units, int64_t sections = 1) {
     return {Partition::Kind::kRows, unit, num_units, sections};
   }
@@ -53,7 +55,11 @@ class Decoder : public Model {
     by_rows.kind = Partition::Kind::kColumns;
     return by_rows;
   }
-  void UseRotary(const RopeConfig& rope);
+  // The family's next table, by the number that Rotary(..) is given.
+  void UseRotary(const RopeConfig& rope, int64_t head_dim);
+  // Rows are cut into so many parts by Part(..).
+  void set_num_parts(int64_t num_parts) { num_parts_ = num_parts; }
+  DType dtype() const { return dtype_; }
   void set_head(int parameter) { head_ = parameter; }  // [V,D]; the token table if tied
 
   virtual Variable Embed(Pass& pass) = 0;                         // [N,D]
@@ -76,11 +82,15 @@ class Decoder : public Model {
   void ReservePositions(const TokenBatch& batch);
   Pass MakePass(Tape& tape, const TokenBatch& batch, const DeviceBatch& device);
   // Embedding to last norm. `probe`, if given, sees the residual streams and the result.
+  // Block, of which a differentiating pass keeps what `recompute` says.
+  Variable RunBlock(Pass& pass, int layer, Variable x, Recompute recompute);
   Variable Forward(Pass& pass, Recompute recompute, absl::FunctionRef<void(const Variable&)> probe);
   bool IsOthersToGive(const Parameter& parameter) const;
   std::vector<float> ToHost(ConstTensorView tensor);        // kF32 or kBF16
   std::vector<float> ResidualToHost(ConstTensorView x);     // all tokens
   std::vector<float> LogitsToHost(ConstTensorView logits);  // the whole vocabulary
+  PooledTensor PositionsWithCache(int64_t num_cached, int64_t length);
+  void CapLogits(std::vector<float>& logits) const;
 
   ModelConfig config_;
   Ops& ops_;
@@ -95,7 +105,8 @@ class Decoder : public Model {
   std::optional<FlatLayout> layout_;
   PooledTensor weights_;
   std::vector<int32_t> host_integers_;  // of the latest Upload
-  std::optional<RotaryTable> rotary_;
+  std::vector<RotaryTable> rotaries_;
+  int64_t num_parts_ = 0;
   // By rows, length, recompute.
   std::map<std::tuple<int64_t, int64_t, Recompute>, std::unique_ptr<RecordedPass>> recorded_;
   int head_ = -1;

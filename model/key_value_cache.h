@@ -27,17 +27,22 @@ class KeyValueCache {
   };
   // Stores the keys and values [T,G*K] of the next T tokens for `layer`; what it holds with them.
   // REQUIRES: length() + T <= max_tokens().
-  Entry Append(Ops& ops, int layer, ConstTensorView keys, ConstTensorView values);
+  Entry Append(Ops& ops, int64_t layer, ConstTensorView keys, ConstTensorView values);
+  // What `layer` holds, with `num_added` tokens that were appended to it.
+  Entry Seen(int64_t layer, int64_t num_added) const;
+  // For a short convolution: the inputs [T,3D] of the next T tokens behind those of the last
+  // num_taps - 1 (anything, where there are none): [num_taps-1+T,3D].
+  ConstTensorView AppendInputs(Ops& ops, int64_t layer, ConstTensorView inputs);
   // All layers have stored the next `num_tokens` tokens.
   void Advance(int64_t num_tokens) { length_ += num_tokens; }
 
  private:
   struct Layer {
-    PooledTensor keys;  // [S,G,K] with S = max_tokens
+    PooledTensor keys;  // [S,G,K] with S = max_tokens; none if the layer has none of its own
     PooledTensor values;
+    PooledTensor inputs;  // [num_taps-1+S,3D]: of a convolution
   };
-  int64_t num_kv_heads_;
-  int64_t head_dim_;
+  int64_t num_taps_;
   int64_t max_tokens_;
   int64_t length_ = 0;
   std::vector<Layer> layers_;

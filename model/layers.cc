@@ -6,6 +6,7 @@
 
 #include "base/check.h"
 #include "model/spread.h"
+#include "parallel/flat_layout.h"
 
 namespace liquid {
 
@@ -119,6 +120,27 @@ Variable RmsNorm(Pass& pass, const Variable& x, int weight, float epsilon, float
   return out;
 }
 
+// As with a weight of zeros and an offset of one, whose gradient nobody reads.
+Variable RmsNormWithoutWeight(Pass& pass, const Variable& x, float epsilon) {
+  Tape& tape = pass.tape;
+  const SharedTensor zeros = tape.Allocate({x.view().shape.back()});
+  tape.ops().Fill(zeros.view, 0.0f);
+  Variable out = tape.NewVariable(x.view().shape);
+  const SharedTensor rstd = tape.AllocateF32({x.view().NumRows()});
+  tape.ops().RmsNorm(out.view(), rstd.view, x.view(), zeros.view, epsilon, /*offset=*/1);
+  if (!tape.recording()) return out;
+  tape.Record([&pass, x, rstd, zeros, slot = out.slot] {
+    const SharedTensor dout = pass.tape.Take(slot, x.view().shape);
+    SharedTensor dx = pass.tape.Allocate(x.view().shape);
+    const SharedTensor unread = pass.tape.AllocateF32(zeros.view.shape);
+    pass.tape.ops().Fill(unread.view, 0.0f);
+    pass.tape.ops().RmsNormBackward(dx.view, unread.view, dout.view, x.view(), zeros.view,
+                                    rstd.view, /*offset=*/1);
+    pass.tape.Give(x.slot, std::move(dx));
+  });
+  return out;
+}
+
 Variable LayerNorm(Pass& pass, const Variable& x, int weight, int bias, float epsilon) {
   Tape& tape = pass.tape;
   const ConstTensorView w = tape.Use(weight);
@@ -154,6 +176,39 @@ Variable Add(Pass& pass, Variable x, Variable y) {
   return out;
 }
 
+namespace {
+
+// `scale` (out, x) multiplies; of a gradient likewise.
+template <typename ScaleFn>
+Variable Scaled(Pass& pass, Variable x, const ScaleFn& scale) {
+  Tape& tape = pass.tape;
+  Variable out = tape.Overwrite(x);
+  scale(out.view(), x.view());
+  if (!tape.recording()) return out;
+  tape.Record([&pass, scale, in = x.slot, slot = out.slot, shape = out.view().shape] {
+    const SharedTensor dout = pass.tape.Take(slot, shape);
+    SharedTensor dx = dout.HasOneHolder() ? dout : pass.tape.Allocate(shape);
+    scale(dx.view, dout.view);
+    pass.tape.Give(in, std::move(dx));
+  });
+  return out;
+}
+
+}  // namespace
+
+Variable Scale(Pass& pass, Variable x, float factor) {
+  Ops& ops = pass.tape.ops();
+  return Scaled(pass, std::move(x),
+                [&ops, factor](TensorView out, ConstTensorView in) { ops.Scale(out, in, factor); });
+}
+
+Variable ScaleByConstant(Pass& pass, Variable x, int factor) {
+  Ops& ops = pass.tape.ops();
+  const ConstTensorView value = pass.tape.parameter(factor).value;
+  return Scaled(pass, std::move(x),
+                [&ops, value](TensorView out, ConstTensorView in) { ops.ScaleBy(out, in, value); });
+}
+
 Variable Activate(Pass& pass, const Variable& x, Activation activation) {
   Tape& tape = pass.tape;
   Variable out = tape.NewVariable(x.view().shape);
@@ -186,59 +241,56 @@ Variable GatedActivate(Pass& pass, const Variable& gate, const Variable& up,
   return out;
 }
 
-std::array<Variable, 3> SplitInThree(Pass& pass, const Variable& x) {
+Variable Part(Pass& pass, const Variable& x, int64_t j) {
   Tape& tape = pass.tape;
   const int64_t n = x.view().NumRows();
-  const int64_t width = x.view().shape.back() / 3;
-  // Seen as [3N,D], part j of row i is row 3i + j: splitting is looking up rows.
-  const ConstTensorView rows = ConstTensorView(x.view()).Reshape({3 * n, width});
-  std::array<Variable, 3> out;
-  for (int j = 0; j < 3; ++j) {
-    out[j] = tape.NewVariable({n, width});
-    tape.ops().Embedding(out[j].view(), pass.thirds + j * n, rows);
-  }
+  const int64_t width = x.view().shape.back() / pass.num_parts;
+  // Seen as [num_parts*N,D], part j of row i is row num_parts*i + j: a part is looking up rows.
+  const Shape rows = {pass.num_parts * n, width};
+  const int32_t* const ids = pass.parts + j * pass.num_tokens();
+  Variable out = tape.NewVariable({n, width});
+  tape.ops().Embedding(out.view(), ids, ConstTensorView(x.view()).Reshape(rows));
   if (!tape.recording()) return out;
-  const std::array<GradientSlot, 3> slots = {out[0].slot, out[1].slot, out[2].slot};
-  tape.Record([&pass, slots, n, width, slot = x.slot] {
-    SharedTensor dx = pass.tape.Allocate({3 * n, width});
-    pass.tape.ops().Fill(dx.view, 0.0f);
-    for (int j = 0; j < 3; ++j) {
-      const SharedTensor part = pass.tape.Take(slots[j], {n, width});
-      pass.tape.ops().EmbeddingBackward(dx.view, pass.thirds + j * n, part.view);
-    }
-    pass.tape.Give(slot, std::move(dx));
+  tape.Record([&pass, ids, rows, to = x.slot, slot = out.slot, shape = out.view().shape] {
+    Ops& ops = pass.tape.ops();
+    const SharedTensor dout = pass.tape.Take(slot, shape);
+    pass.tape.Contribute(to, rows, [&](TensorView dx, bool accumulate) {
+      if (!accumulate) ops.Fill(dx, 0.0f);
+      ops.EmbeddingBackward(dx, ids, dout.view);
+    });
   });
   return out;
 }
 
-Variable Rotary(Pass& pass, Variable x, int64_t head_dim) {
+Variable Rotary(Pass& pass, Variable x, int64_t head_dim, int rotary) {
   Tape& tape = pass.tape;
+  const RotaryTable& table = pass.rotaries[static_cast<size_t>(rotary)];
   const Shape heads = {pass.num_tokens(), x.view().NumElements() / pass.num_tokens() / head_dim,
                        head_dim};
   Variable out = tape.Overwrite(x);
-  tape.ops().Rotary(out.view().Reshape(heads), x.view().Reshape(heads), pass.rotary->cos(),
-                    pass.rotary->sin(), pass.positions, /*inverse=*/false);
+  tape.ops().Rotary(out.view().Reshape(heads), x.view().Reshape(heads), table.cos(), table.sin(),
+                    pass.positions, /*inverse=*/false);
   if (!tape.recording()) return out;
-  tape.Record([&pass, heads, in = x.slot, slot = out.slot] {
+  tape.Record([&pass, &table, heads, in = x.slot, slot = out.slot] {
     const SharedTensor dout = pass.tape.Take(slot, heads);
     SharedTensor dx = dout.HasOneHolder() ? dout : pass.tape.Allocate(heads);
-    pass.tape.ops().Rotary(dx.view, dout.view, pass.rotary->cos(), pass.rotary->sin(),
-                           pass.positions, /*inverse=*/true);
+    pass.tape.ops().Rotary(dx.view, dout.view, table.cos(), table.sin(), pass.positions,
+                           /*inverse=*/true);
     pass.tape.Give(in, std::move(dx));
   });
   return out;
 }
 
 Variable Attention(Pass& pass, const Variable& q, const Variable& k, const Variable& v,
-                   const AttentionShape& a, int layer) {
+                   const AttentionShape& a) {
   Tape& tape = pass.tape;
   const int64_t rows = pass.num_rows;
   const int64_t length = pass.sequence_length;
   const int64_t num_heads = q.view().shape.back() / a.head_dim;
   const Shape query_shape = {rows, length, num_heads, a.head_dim};
-  const Shape key_shape = {rows, length, k.view().shape.back() / a.head_dim, a.head_dim};
   AttentionOptions options;
-  options.scale = static_cast<float>(1.0 / std::sqrt(static_cast<double>(a.head_dim)));
+  options.scale = static_cast<float>(
+      a.query_scale > 0 ? a.query_scale : 1.0 / std::sqrt(static_cast<double>(a.head_dim)));
   options.window = a.window;
   Variable out = tape.NewVariable(q.view().shape);
   const SharedTensor lse = tape.AllocateF32({rows, num_heads, length});
@@ -247,10 +299,13 @@ Variable Attention(Pass& pass, const Variable& q, const Variable& k, const Varia
   if (pass.cache != nullptr) {
     LIQUID_CHECK(!tape.recording() && rows == 1);
     options.query_offset = static_cast<int32_t>(pass.cache->length());
-    const KeyValueCache::Entry seen = pass.cache->Append(tape.ops(), layer, k.view(), v.view());
+    const KeyValueCache::Entry seen =
+        a.has_own_keys ? pass.cache->Append(tape.ops(), a.layer, k.view(), v.view())
+                       : pass.cache->Seen(a.layer, length);
     tape.ops().Attention(target, lse.view, query, seen.keys, seen.values, nullptr, options);
     return out;
   }
+  const Shape key_shape = {rows, length, k.view().shape.back() / a.head_dim, a.head_dim};
   tape.ops().Attention(target, lse.view, query, k.view().Reshape(key_shape),
                        v.view().Reshape(key_shape), pass.document_start, options);
   if (!tape.recording()) return out;
@@ -270,7 +325,36 @@ Variable Attention(Pass& pass, const Variable& q, const Variable& k, const Varia
   return out;
 }
 
-void LinearCrossEntropy(Pass& pass, const Variable& x, int weight, TensorView nll) {
+Variable ShortConvolution(Pass& pass, const Variable& x, int weight, int64_t layer) {
+  Tape& tape = pass.tape;
+  const int64_t width = x.view().shape.back() / 3;
+  const ConstTensorView w = tape.Use(weight);
+  const ConstTensorView taps = w.Reshape({width, w.shape.back()});
+  if (pass.cache != nullptr) {
+    const ConstTensorView inputs = pass.cache->AppendInputs(tape.ops(), layer, x.view());
+    const int64_t before = inputs.NumRows() - pass.num_tokens();
+    const SharedTensor all = tape.Allocate({inputs.NumRows(), width});
+    tape.ops().ShortConvolution(all.view, inputs, taps, pass.cached_positions);
+    Variable out = tape.NewVariable({pass.num_tokens(), width});
+    tape.ops().Copy(out.view(), Elements(all.view, before * width, inputs.NumRows() * width));
+    return out;
+  }
+  Variable out = tape.NewVariable({x.view().NumRows(), width});
+  tape.ops().ShortConvolution(out.view(), x.view(), taps, pass.positions);
+  if (!tape.recording()) return out;
+  tape.Record([&pass, x, taps, weight, slot = out.slot, shape = out.view().shape] {
+    const SharedTensor dout = pass.tape.Take(slot, shape);
+    SharedTensor dx = pass.tape.Allocate(x.view().shape);
+    pass.tape.AddToParameter(weight, [&](TensorView dw) {
+      pass.tape.ops().ShortConvolutionBackward(dx.view, dw.Reshape(taps.shape), dout.view, x.view(),
+                                               taps, pass.positions);
+    });
+    pass.tape.Give(x.slot, std::move(dx));
+  });
+  return out;
+}
+
+void LinearCrossEntropy(Pass& pass, const Variable& x, int weight, float cap, TensorView nll) {
   Tape& tape = pass.tape;
   const ConstTensorView w = tape.Use(weight);
   const VocabularyPart part = {
@@ -283,12 +367,12 @@ void LinearCrossEntropy(Pass& pass, const Variable& x, int weight, TensorView nl
   const VocabularyPart* spread = pass.tensor.size() > 1 ? &part : nullptr;
   const Variable all = Gather(pass, x);
   if (!tape.recording()) {
-    tape.ops().LinearCrossEntropy(nll, all.view(), w, pass.targets, spread);
+    tape.ops().LinearCrossEntropy(nll, all.view(), w, pass.targets, cap, spread);
     return;
   }
   SharedTensor dx = tape.Allocate(all.view().shape);
   tape.AddToParameter(weight, [&](TensorView dw) {
-    tape.ops().LinearCrossEntropyWithGradient(nll, dx.view, dw, all.view(), w, pass.targets,
+    tape.ops().LinearCrossEntropyWithGradient(nll, dx.view, dw, all.view(), w, pass.targets, cap,
                                               pass.loss_scale, spread);
   });
   tape.Give(all.slot, std::move(dx));

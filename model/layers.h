@@ -7,8 +7,8 @@
 #ifndef LIQUID_MODEL_LAYERS_H_
 #define LIQUID_MODEL_LAYERS_H_
 
-#include <array>
 #include <cstdint>
+#include <map>
 
 #include "absl/types/span.h"
 #include "kernels/ops.h"
@@ -30,11 +30,21 @@ struct Pass {
   const int32_t* positions = nullptr;             // [N]
   const int32_t* targets = nullptr;               // [N], as tokens; null if nothing is scored
   const int32_t* document_start = nullptr;        // [N]; null: each row is one document
-  const int32_t* thirds = nullptr;                // [3,N]: 3n + j, for SplitInThree
+  const int32_t* parts = nullptr;                 // [num_parts,N]: num_parts n + j, for Part
+  int64_t num_parts = 0;                          // what the family cuts rows into
   const int32_t* tokens_with_gradient = nullptr;  // [N]: kElsewhere where there is none
   const float* loss_scale = nullptr;              // [1]: of the gradient of the loss
-  const RotaryTable* rotary = nullptr;            // null for families without
+  absl::Span<RotaryTable> rotaries = {};               // those of the family, by its numbers
   KeyValueCache* cache = nullptr;                 // generation: keys and values before these tokens
+  const int32_t* cached_positions = nullptr;      // [W-1+N]: of KeyValueCache::AppendInputs
+
+  // What a layer hands to later ones, by its number: the keys and values that they use too.
+  struct Shared {
+    Variable keys;    // [N,G*K]
+    Variable values;  // [N,G*K]
+  };
+  std::map<int64_t, Shared> shared = {};
+  Variable per_layer_input = {};  // [N,L*P] of the residual stream: Gemma 4's
 
   int64_t num_tokens() const { return num_rows * sequence_length; }  // N
   // The tokens of the residual stream on this rank: all, or its share of them.
@@ -60,31 +70,42 @@ Variable LinearInputMajor(Pass& pass, const Variable& x, int weight, int bias);
 
 // Over the last axis. out = x rstd (offset + weight).
 Variable RmsNorm(Pass& pass, const Variable& x, int weight, float epsilon, float offset = 0);
+Variable RmsNormWithoutWeight(Pass& pass, const Variable& x, float epsilon);
 Variable LayerNorm(Pass& pass, const Variable& x, int weight, int bias, float epsilon);
 
 Variable Add(Pass& pass, Variable x, Variable y);
+Variable Scale(Pass& pass, Variable x, float factor);
+// By a parameter of one element, which is not trained.
+Variable ScaleByConstant(Pass& pass, Variable x, int factor);
 Variable Activate(Pass& pass, const Variable& x, Activation activation);
 // activation(gate) * up
 Variable GatedActivate(Pass& pass, const Variable& gate, const Variable& up, Activation activation);
 
-// [N,3D] -> three of [N,D].
-std::array<Variable, 3> SplitInThree(Pass& pass, const Variable& x);
+// [N,num_parts*D] -> its j-th [N,D].
+Variable Part(Pass& pass, const Variable& x, int64_t j);
 
-// x [N,heads*K], turned by the positions.
-Variable Rotary(Pass& pass, Variable x, int64_t head_dim);
+// x [N,heads*K], turned by the positions as table `rotary` of the family says.
+Variable Rotary(Pass& pass, Variable x, int64_t head_dim, int rotary = 0);
 
 struct AttentionShape {
-  int64_t head_dim = 0;  // K
-  int32_t window = 0;    // 0: full
+  int64_t head_dim = 0;      // K
+  int32_t window = 0;        // 0: full
+  double query_scale = 0;    // of the scores; 0: K^-1/2
+  int64_t layer = 0;         // with a cache: k and v are stored there as those of this layer,
+  bool has_own_keys = true;  // or are those that the layer holds; the queries see all it holds
 };
-// q [N,H*K], k and v [N,G*K] -> [N,H*K]; scores scaled by K^-1/2. With a cache, k and v are stored
-// there as those of `layer`, and the queries see what it already holds.
+// q [N,H*K], k and v [N,G*K] -> [N,H*K].
 Variable Attention(Pass& pass, const Variable& q, const Variable& k, const Variable& v,
-                   const AttentionShape& shape, int layer);
+                   const AttentionShape& shape);
+
+// x [N,3D], weight [D,1,W] -> [N,D]: gated by b and c, along the tokens of a document. Of `layer`,
+// for a cache.
+Variable ShortConvolution(Pass& pass, const Variable& x, int weight, int64_t layer);
 
 // nll [N] of the targets under logits x weight^T, weight [V,D], x [N,D] of the residual stream. A
-// differentiating pass is seeded with the gradient of *pass.loss_scale * sum(nll).
-void LinearCrossEntropy(Pass& pass, const Variable& x, int weight, TensorView nll);
+// differentiating pass is seeded with the gradient of *pass.loss_scale * sum(nll). `cap` of the
+// logits: 0 for none.
+void LinearCrossEntropy(Pass& pass, const Variable& x, int weight, float cap, TensorView nll);
 
 }  // namespace liquid
 

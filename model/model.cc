@@ -5,6 +5,7 @@
 #include <string_view>
 #include <utility>
 
+#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "base/check.h"
@@ -13,22 +14,57 @@
 #include "base/status.h"
 #include "checkpoint/hf_directory.h"
 #include "checkpoint/parallel_loop.h"
+#include "model/families/gemma.h"
 #include "model/families/gpt2.h"
+#include "model/families/lfm2.h"
 #include "model/families/llama.h"
 
 namespace liquid {
 namespace {
 
-constexpr std::string_view kGpt2Prefix = "transformer.";
+// How names begin, and how they begin in other files of the same family.
+struct Spelling {
+  std::string_view ours;
+  std::string_view theirs;
+};
+constexpr Spelling kSpellings[] = {
+    {"transformer.", ""},                                // GPT-2 from the hub
+    {"model.language_model.", "language_model.model."},  // Gemma 3 as it was released
+};
 
 // The name under which `source` holds parameter `name`.
 std::string StoredName(const WeightSource& source, const std::string& name) {
-  if (!source.Find(name).ok()) {
-    if (!name.starts_with(kGpt2Prefix)) return name;
-    std::string bare = name.substr(kGpt2Prefix.size());
-    if (source.Find(bare).ok()) return bare;
+  if (source.Find(name).ok()) return name;
+  for (const auto& [ours, theirs] : kSpellings) {
+    if (!name.starts_with(ours)) continue;
+    std::string other = std::string(theirs) + name.substr(ours.size());
+    if (source.Find(other).ok()) return other;
   }
   return name;
+}
+
+// Of layers that share another's keys and values, in files as Gemma 4 was released.
+bool IsUnusedKeyOrValue(std::string_view name, const ModelConfig& config) {
+  const size_t begin = name.find("layers.");
+  int64_t layer = 0;
+  if (begin == std::string_view::npos || name.find(".self_attn.") == std::string_view::npos)
+    return false;
+  const std::string_view rest = name.substr(begin + std::string_view("layers.").size());
+  const std::string_view number = rest.substr(0, rest.find('.'));
+  if (!absl::SimpleAtoi(absl::string_view(number.data(), number.size()), &layer)) return false;
+  return layer >= 0 && layer < config.num_layers && config.Layer(layer).key_source != layer;
+}
+
+// Of the parts of a multimodal model that are not its text model.
+bool IsOfAnotherModality(std::string_view name) {
+  if (constexpr std::string_view kModel = "model."; name.starts_with(kModel)) {
+    name.remove_prefix(kModel.size());
+  }
+  for (const std::string_view part : {"vision_tower.", "audio_tower.", "embed_vision.",
+                                      "embed_audio.", "multi_modal_projector."}) {
+    if (name.starts_with(part)) return true;
+  }
+  return false;
 }
 
 // Tensors that files hold beside the weights, and that nobody misses.
@@ -37,7 +73,8 @@ bool IsKnownExtra(std::string_view name, const ModelConfig& config) {
   if (config.family == Family::kGpt2) {
     return name.ends_with(".attn.bias") || name.ends_with(".attn.masked_bias");
   }
-  return name.ends_with(".rotary_emb.inv_freq");
+  if (config.is_nested && IsOfAnotherModality(name)) return true;
+  return name.ends_with(".rotary_emb.inv_freq") || IsUnusedKeyOrValue(name, config);
 }
 
 absl::Status CheckFloats(const TensorSpec& spec, const std::string& directory) {
@@ -73,6 +110,11 @@ absl::StatusOr<std::unique_ptr<Model>> CreateModel(const ModelConfig& config, Op
     case Family::kQwen2:
     case Family::kQwen3:
       return CreateLlama(config, ops, stream, pool, tensor_parallel, dtype);
+    case Family::kGemma3:
+    case Family::kGemma4:
+      return CreateGemma(config, ops, stream, pool, tensor_parallel, dtype);
+    case Family::kLfm2:
+      return CreateLfm2(config, ops, stream, pool, tensor_parallel, dtype);
     case Family::kGpt2:
       return CreateGpt2(config, ops, stream, pool, tensor_parallel, dtype);
   }
@@ -129,8 +171,10 @@ void InitializeWeights(uint64_t seed, Model& model) {
         for (float& value : pieces[i].second) value *= deviation;
       });
     } else {
+      // Norms begin as plain ones, whatever they add to their weights.
       const bool is_bias = parameter.name.ends_with(".bias");
-      std::fill(values.begin(), values.end(), is_bias ? 0.0f : 1.0f);
+      const float one = parameter.trains ? 1.0f - model.config().norm_offset : 1.0f;
+      std::fill(values.begin(), values.end(), is_bias ? 0.0f : one);
     }
     CopyToParameter(model, parameter, values);
   }
@@ -142,22 +186,27 @@ double TrainingFlops(const Model& model, const TokenBatch& batch) {
   for (const Parameter& parameter : model.parameters()) {
     const bool only_looked_up =
         parameter.name.ends_with(".wpe.weight") ||
+        parameter.name.ends_with(".embed_tokens_per_layer.weight") ||
         (!config.tie_word_embeddings && (parameter.name.ends_with(".wte.weight") ||
                                          parameter.name.ends_with(".embed_tokens.weight")));
     if (parameter.shape.rank() >= 2 && !only_looked_up) {
       product_weights += static_cast<double>(parameter.shape.NumElements());
     }
   }
-  double pairs = 0;  // of a query and a key it sees, over all layers
-  for (const int32_t window : config.windows) {
+  double pairs = 0;  // of a query's element and a key that it sees, over all layers and heads
+  for (int64_t layer = 0; layer < config.num_layers; ++layer) {
+    const LayerConfig own = config.Layer(layer);
+    if (own.is_convolution) continue;
+    const int32_t window = config.windows[layer];
+    double of_head = 0;
     for (size_t i = 0; i < batch.tokens.size(); ++i) {
       const int64_t row_index = static_cast<int64_t>(i) % batch.sequence_length;
       const int64_t seen = row_index - batch.document_start[i] + 1;
-      pairs += static_cast<double>(window > 0 ? std::min<int64_t>(seen, window) : seen);
+      of_head += static_cast<double>(window > 0 ? std::min<int64_t>(seen, window) : seen);
     }
+    pairs += of_head * static_cast<double>(config.num_heads * own.head_dim);
   }
-  return 6 * product_weights * static_cast<double>(batch.tokens.size()) +
-         12 * pairs * static_cast<double>(config.num_heads * config.head_dim);
+  return 6 * product_weights * static_cast<double>(batch.tokens.size()) + 12 * pairs;
 }
 
 }  // namespace liquid

@@ -26,8 +26,9 @@ struct Parameter {
   Shape shape;       // as in the checkpoint
   bool decays;       // weight decay applies: tensors of two and more axes
   Partition partition;
-  TensorPart part;   // what this rank holds; all of it unless the model is tensor-parallel
-  TensorView value;  // of part.shape and the model's dtype, owned by the model
+  TensorPart part;        // what this rank holds; all of it unless the model is tensor-parallel
+  bool trains = true;     // false: it never has a gradient, and so stays as it is
+  TensorView value = {};  // of part.shape and the model's dtype, owned by the model
 };
 
 // What is kept of a block's forward for its backward.
@@ -118,8 +119,8 @@ absl::StatusOr<std::unique_ptr<Model>> CreateModel(const ModelConfig& config, Op
 // Reads all weights from a Hugging Face directory (one file or an index). Tensors that the model
 // does not know are listed in `ignored` if given, but for those that such files are known to hold
 // beside the weights (the tied head, mask and frequency buffers). A missing one is NotFound, a
-// wrong shape InvalidArgument with both shapes. They are rounded to the model's dtype. GPT-2 names
-// may lack the prefix `transformer.`.
+// wrong shape InvalidArgument with both shapes. They are rounded to the model's dtype. Names may
+// begin as they do in other files of the family (GPT-2 without `transformer.`).
 absl::Status LoadWeights(const std::string& directory, Model& model,
                          std::vector<std::string>* ignored);
 

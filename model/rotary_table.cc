@@ -23,11 +23,16 @@ double ScaleForLlama3(double frequency, const RopeConfig& rope) {
 
 std::vector<double> RotaryFrequencies(const RopeConfig& rope, int64_t head_dim) {
   LIQUID_CHECK(head_dim > 0 && head_dim % 2 == 0, head_dim);
+  const auto num_turning =
+      static_cast<int64_t>(rope.rotated_part * static_cast<double>(head_dim) / 2);
   std::vector<double> frequencies;
   for (int64_t i = 0; i < head_dim / 2; ++i) {
     double frequency =
         std::pow(rope.theta, -2.0 * static_cast<double>(i) / static_cast<double>(head_dim));
     if (rope.scaling == RopeConfig::Scaling::kLinear) frequency /= rope.factor;
+    if (rope.scaling == RopeConfig::Scaling::kProportional) {
+      frequency = i < num_turning ? frequency / rope.factor : 0;
+    }
     if (rope.scaling == RopeConfig::Scaling::kLlama3) frequency = ScaleForLlama3(frequency, rope);
     frequencies.push_back(frequency);
   }

@@ -14,7 +14,8 @@ namespace liquid {
 
 // The angle per position of each of the head_dim/2 pairs: theta^(-2i/head_dim), scaled as `rope`
 // says. Source: Su et al. 2021, arXiv:2104.09864; linear: Chen et al. 2023, arXiv:2306.15595;
-// llama3: the wavelength bands of Llama 3.1 as Hugging Face computes them.
+// llama3: the wavelength bands of Llama 3.1 as Hugging Face computes them; proportional: Gemma 4's,
+// of whose pairs only the first turn.
 std::vector<double> RotaryFrequencies(const RopeConfig& rope, int64_t head_dim);
 
 // Tables for positions 0 .. P-1, in kF32. Angles are computed in float64: Hugging Face's float32

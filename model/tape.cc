@@ -37,19 +37,25 @@ ConstTensorView Tape::Use(int index) {
   return parameters_[index].value;
 }
 
-Variable Tape::Recomputed(Variable x, absl::AnyInvocable<Variable(Variable)> block) {
+std::vector<Variable> Tape::Recomputed(Variable x,
+                                       absl::AnyInvocable<std::vector<Variable>(Variable)> block) {
   if (!recording_) return block(std::move(x));
   recording_ = false;
-  Variable out = block(x);
+  std::vector<Variable> results = block(x);
   recording_ = true;
-  out.slot = NewSlot();
-  Record([this, slot = out.slot, x = std::move(x), block = std::move(block)]() mutable {
+  std::vector<GradientSlot> slots;
+  for (Variable& result : results) slots.push_back(result.slot = NewSlot());
+  Record([this, slots = std::move(slots), x = std::move(x), block = std::move(block)]() mutable {
     recording_ = replaying_ = true;
-    const Variable again = block(std::move(x));  // its closures are now last on the tape
+    const std::vector<Variable> again =
+        block(std::move(x));  // its closures are now last on the tape
     recording_ = replaying_ = false;
-    gradients_[again.slot] = std::move(gradients_[slot]);
+    for (size_t i = 0; i < slots.size(); ++i) {
+      gradients_[again[i].slot] = std::move(gradients_[slots[i]]);
+      gradients_[slots[i]] = {};
+    }
   });
-  return out;
+  return results;
 }
 
 SharedTensor Tape::Take(GradientSlot slot, const Shape& shape) {

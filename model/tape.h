@@ -81,9 +81,11 @@ class Tape {
 
   // ---- Recording (only while recording()) ----
   void Record(absl::AnyInvocable<void()> backward) { nodes_.push_back(std::move(backward)); }
-  // Runs `block` on `x`. In a differentiating pass nothing of it is kept but `x`: the backward runs
-  // it again. `block` must compute the same each time, and outlive nothing it refers to by then.
-  Variable Recomputed(Variable x, absl::AnyInvocable<Variable(Variable)> block);
+  // Runs `block` on `x`. In a differentiating pass nothing of it is kept but `x` and the results:
+  // the backward runs it again. `block` must compute the same each time, and outlive nothing it
+  // refers to by then.
+  std::vector<Variable> Recomputed(Variable x,
+                                   absl::AnyInvocable<std::vector<Variable>(Variable)> block);
 
   // ---- Gradients (from within recorded closures, and to seed the backward) ----
   // The gradient of a recorded output: complete by now, since all its readers ran. Leaves the slot.

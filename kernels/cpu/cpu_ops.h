@@ -31,6 +31,7 @@ class CpuOps final : public Ops {
   void Copy(TensorView out, ConstTensorView x) override;
   void Add(TensorView out, ConstTensorView a, ConstTensorView b) override;
   void Scale(TensorView out, ConstTensorView x, float factor) override;
+  void ScaleBy(TensorView out, ConstTensorView x, ConstTensorView factor) override;
 
   // kernels/cpu/embedding.cc
   void Embedding(TensorView out, const int32_t* ids, ConstTensorView table) override;
@@ -71,12 +72,20 @@ class CpuOps final : public Ops {
                              ConstTensorView gate, ConstTensorView up,
                              Activation activation) override;
 
+  // kernels/cpu/short_convolution.cc
+  void ShortConvolution(TensorView out, ConstTensorView in, ConstTensorView weight,
+                        const int32_t* positions) override;
+  void ShortConvolutionBackward(TensorView din, TensorView dweight, ConstTensorView dout,
+                                ConstTensorView in, ConstTensorView weight,
+                                const int32_t* positions) override;
+
   // kernels/cpu/cross_entropy.cc
   void LinearCrossEntropy(TensorView nll, ConstTensorView x, ConstTensorView weight,
-                          const int32_t* targets, const VocabularyPart* part) override;
+                          const int32_t* targets, float cap, const VocabularyPart* part) override;
   void LinearCrossEntropyWithGradient(TensorView nll, TensorView dx, TensorView dweight,
                                       ConstTensorView x, ConstTensorView weight,
-                                      const int32_t* targets, const float* gradient_scale,
+                                      const int32_t* targets, float cap,
+                                      const float* gradient_scale,
                                       const VocabularyPart* part) override;
 
   // kernels/cpu/optimizer.cc
@@ -94,12 +103,13 @@ class CpuOps final : public Ops {
                MatMulOptions options);
   void CrossEntropy(const TensorView& nll, const TensorView& dx, const TensorView& dweight,
                     const ConstTensorView& x, const ConstTensorView& weight, const int32_t* targets,
-                    float gradient_scale, const VocabularyPart* part);
+                    float cap, float gradient_scale, const VocabularyPart* part);
   // `weight` is of type T, x of any.
   template <typename T>
   void CrossEntropyBy(const TensorView& nll, const TensorView& dx, const TensorView& dweight,
                       const ConstTensorView& x, const ConstTensorView& weight,
-                      const int32_t* targets, float gradient_scale, const VocabularyPart* part);
+                      const int32_t* targets, float cap, float gradient_scale,
+                      const VocabularyPart* part);
 
   const SimdLoops& loops_;
   const bool has_bf16_products_;  // otherwise they are products of converted floats

@@ -48,6 +48,7 @@ struct Chunk {
   const int32_t* targets;  // [count]
   int64_t count;
   int64_t width;
+  float cap;  // of logits; 0: none
   float* logits;
   float* tops;    // [blocks,R]: maximum of each row in each block
   float* sums;    // [blocks,R]: sum of e^(logit - top)
@@ -72,7 +73,7 @@ void ComputeLogits(const Chunk<BFloat16>& c, const BFloat16* weight, int64_t col
        {c.count, columns, c.width}, false);
 }
 
-// Leaves e^(logit - top) in `terms`.
+// Leaves e^(logit - top) in `terms`; capped logits as they are, of which the slope is still needed.
 template <typename T>
 void ComputeBlock(const Chunk<T>& c, const Cut& cut, const T* weight, int64_t block, float* terms,
                   float* panel, const SimdLoops& loops) {
@@ -81,8 +82,11 @@ void ComputeBlock(const Chunk<T>& c, const Cut& cut, const T* weight, int64_t bl
   ComputeLogits(c, weight + first * c.width, columns, terms, panel, loops);
   for (int64_t r = 0; r < c.count; ++r) {
     float* row = terms + r * kStride;
+    if (c.cap > 0) loops.soft_cap(row, c.cap, columns);
     const int64_t at = c.targets[r] - first;
     if (at >= 0 && at < columns) c.target[r] = row[at];
+    float copy[kBlock];
+    if (c.cap > 0) row = std::copy_n(row, columns, copy) - columns;
     c.sums[block * cut.rows + r] = loops.softmax_terms(row, &c.tops[block * cut.rows + r], columns);
   }
 }
@@ -114,28 +118,45 @@ void FindEnds(const Chunk<T>& c, const Cut& cut, const TensorView& ends) {
   });
 }
 
+// Of the cap at the logit of row r's target.
+template <typename T>
+float TargetSlope(const Chunk<T>& c, int64_t r) {
+  const float part = c.cap > 0 ? c.target[r] / c.cap : 0.0f;
+  return 1.0f - part * part;
+}
+
+// What the terms of row r in a block are to be multiplied by to be probabilities times `scale` and
+// the cap's slope. Capped logits become all of that here.
+template <typename T>
+float FactorOf(const Chunk<T>& c, const Cut& cut, int64_t block, int64_t r, float scale, float* row,
+               const SimdLoops& loops) {
+  if (c.cap == 0) return scale * std::exp(c.tops[block * cut.rows + r] - c.lse[r]);
+  loops.capped_gradients(row, c.lse[r], scale, c.cap, cut.Columns(block));
+  return 1.0f;
+}
+
 // A block's terms become gradients of its logits: in place as floats, otherwise rounded in
 // `rounded`. Where they are then.
 float* LogitGradients(const Chunk<float>& c, const Cut& cut, int64_t block, float scale,
                       float* terms, float* /*rounded*/, const SimdLoops& loops) {
   for (int64_t r = 0; r < c.count; ++r) {
     float* row = terms + r * kStride;
-    const float factor = scale * std::exp(c.tops[block * cut.rows + r] - c.lse[r]);
+    const float factor = FactorOf(c, cut, block, r, scale, row, loops);
     loops.over_f32.scale(row, row, factor, cut.Columns(block));
     const int64_t at = c.targets[r] - block * kBlock;
-    if (at >= 0 && at < cut.Columns(block)) row[at] -= scale;
+    if (at >= 0 && at < cut.Columns(block)) row[at] -= scale * TargetSlope(c, r);
   }
   return terms;
 }
 BFloat16* LogitGradients(const Chunk<BFloat16>& c, const Cut& cut, int64_t block, float scale,
                          float* terms, BFloat16* rounded, const SimdLoops& loops) {
   for (int64_t r = 0; r < c.count; ++r) {
-    const float* row = terms + r * kStride;
-    const float factor = scale * std::exp(c.tops[block * cut.rows + r] - c.lse[r]);
+    float* row = terms + r * kStride;
+    const float factor = FactorOf(c, cut, block, r, scale, row, loops);
     loops.over_bf16.write(rounded + r * kStride, row, factor, cut.Columns(block));
     const int64_t at = c.targets[r] - block * kBlock;
     if (at >= 0 && at < cut.Columns(block)) {
-      rounded[r * kStride + at] = ToBFloat16(row[at] * factor - scale);
+      rounded[r * kStride + at] = ToBFloat16(row[at] * factor - scale * TargetSlope(c, r));
     }
   }
   return rounded;
@@ -199,35 +220,37 @@ std::vector<int64_t> ScoredRows(const int32_t* targets, int64_t rows, int64_t vo
 }  // namespace
 
 void CpuOps::LinearCrossEntropy(TensorView nll, ConstTensorView x, ConstTensorView weight,
-                                const int32_t* targets, const VocabularyPart* part) {
-  CrossEntropy(nll, TensorView(), TensorView(), x, weight, targets, 1.0f, part);
+                                const int32_t* targets, float cap, const VocabularyPart* part) {
+  CrossEntropy(nll, TensorView(), TensorView(), x, weight, targets, cap, 1.0f, part);
 }
 
 void CpuOps::LinearCrossEntropyWithGradient(TensorView nll, TensorView dx, TensorView dweight,
                                             ConstTensorView x, ConstTensorView weight,
-                                            const int32_t* targets, const float* gradient_scale,
+                                            const int32_t* targets, float cap,
+                                            const float* gradient_scale,
                                             const VocabularyPart* part) {
   LIQUID_CHECK(dx.NumElements() == x.NumElements() &&
                dweight.NumElements() == weight.NumElements());
   Fill(dx, 0.0f);
-  CrossEntropy(nll, dx, dweight, x, weight, targets, *gradient_scale, part);
+  CrossEntropy(nll, dx, dweight, x, weight, targets, cap, *gradient_scale, part);
 }
 
 // dx and dweight without data: the loss alone.
 void CpuOps::CrossEntropy(const TensorView& nll, const TensorView& dx, const TensorView& dweight,
                           const ConstTensorView& x, const ConstTensorView& weight,
-                          const int32_t* targets, float gradient_scale,
+                          const int32_t* targets, float cap, float gradient_scale,
                           const VocabularyPart* part) {
   LIQUID_CHECK(weight.shape.rank() == 2 && weight.shape[1] == x.shape.back() &&
                nll.NumElements() == x.NumRows() && weight.dtype == x.dtype);
   if (x.dtype == DType::kF32) {
-    CrossEntropyBy<float>(nll, dx, dweight, x, weight, targets, gradient_scale, part);
+    CrossEntropyBy<float>(nll, dx, dweight, x, weight, targets, cap, gradient_scale, part);
   } else if (has_bf16_products_) {
-    CrossEntropyBy<BFloat16>(nll, dx, dweight, x, weight, targets, gradient_scale, part);
+    CrossEntropyBy<BFloat16>(nll, dx, dweight, x, weight, targets, cap, gradient_scale, part);
   } else {
     const PooledTensor converted = scratch_.AllocateF32(weight.shape);
     Copy(converted.view(), weight);
-    CrossEntropyBy<float>(nll, dx, dweight, x, converted.view(), targets, gradient_scale, part);
+    CrossEntropyBy<float>(nll, dx, dweight, x, converted.view(), targets, cap, gradient_scale,
+                          part);
   }
 }
 
@@ -273,7 +296,7 @@ void StoreRows(const TensorView& dx, const int64_t* row_ids, int64_t count, floa
 template <typename T>
 void CpuOps::CrossEntropyBy(const TensorView& nll, const TensorView& dx, const TensorView& dweight,
                             const ConstTensorView& x, const ConstTensorView& weight,
-                            const int32_t* targets, float gradient_scale,
+                            const int32_t* targets, float cap, float gradient_scale,
                             const VocabularyPart* part) {
   const int64_t width = x.shape.back();
   const Cut cut(weight.shape[0], part == nullptr ? weight.shape[0] : part->largest_part);
@@ -302,6 +325,7 @@ void CpuOps::CrossEntropyBy(const TensorView& nll, const TensorView& dx, const T
                         .targets = target_ids,
                         .count = std::min(cut.rows, num_scored - first),
                         .width = width,
+                        .cap = cap,
                         .logits = logits.view().f32(),
                         .tops = statistics,
                         .sums = statistics + cut.blocks * cut.rows,

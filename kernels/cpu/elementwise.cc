@@ -110,4 +110,13 @@ void CpuOps::Scale(TensorView out, ConstTensorView x, float factor) {
   });
 }
 
+void CpuOps::ScaleBy(TensorView out, ConstTensorView x, ConstTensorView factor) {
+  LIQUID_CHECK(factor.NumElements() == 1 && factor.dtype == x.dtype);
+  float value = 0;
+  WithElementType(x.dtype, [&](auto type) {
+    loops_.Over(type).read(&value, DataOf<decltype(type)>(factor), 1);
+  });
+  Scale(out, x, value);
+}
+
 }  // namespace liquid

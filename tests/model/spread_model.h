@@ -58,6 +58,7 @@ class SpreadModel final : public Model {
     std::copy(losses[0].begin(), losses[0].end(), nll.begin());
     order_.clear();
     for (size_t p = 0; p < parameters().size(); ++p) {
+      if (!parameters()[p].trains) continue;
       order_.push_back(static_cast<int>(p));
       std::vector<float> sum(parameters()[p].shape.NumElements());
       for (size_t rank = 0; rank < ranks_.size(); ++rank) {

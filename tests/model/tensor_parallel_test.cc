@@ -139,19 +139,20 @@ TEST_P(TensorParallelTest, HasTheSameBitsEachTime) {
   }
 }
 
-std::string NameOf(const ::testing::TestParamInfo<Spread>& instance) {
+std::string NameOfSpread(const ::testing::TestParamInfo<Spread>& instance) {
   const auto [family, size, sequence, recompute] = instance.param;
-  constexpr std::array<const char*, 4> kFamilies = {"Llama", "Qwen2", "Qwen3", "Gpt2"};
-  return absl::StrCat(kFamilies[static_cast<size_t>(family)], size, sequence ? "Sequence" : "Whole",
+  return absl::StrCat(testing::NameOf(family), size, sequence ? "Sequence" : "Whole",
                       recompute == Recompute::kBlock ? "Recomputed" : "");
 }
 
 INSTANTIATE_TEST_SUITE_P(Families, TensorParallelTest,
                          ::testing::Combine(::testing::Values(Family::kLlama, Family::kQwen2,
-                                                              Family::kQwen3, Family::kGpt2),
+                                                              Family::kQwen3, Family::kGpt2,
+                                                              Family::kGemma3, Family::kGemma4,
+                                                              Family::kLfm2),
                                             ::testing::Values(2, 4), ::testing::Bool(),
                                             ::testing::Values(Recompute::kNone, Recompute::kBlock)),
-                         NameOf);
+                         NameOfSpread);
 
 TEST(PartitionTest, OnlyKeyAndValueHeadsAreShared) {
   const Partition heads = {Partition::Kind::kRows, "attention heads", 2};

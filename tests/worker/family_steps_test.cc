@@ -51,7 +51,8 @@ TEST_P(FamilyStepsTest, AnyDegreeReplicasAndGangsComeToTheWeightsOfOneRank) {
 
 INSTANTIATE_TEST_SUITE_P(Families, FamilyStepsTest,
                          ::testing::Values(Family::kLlama, Family::kQwen2, Family::kQwen3,
-                                           Family::kGpt2));
+                                           Family::kGpt2, Family::kGemma3, Family::kGemma4,
+                                           Family::kLfm2));
 
 }  // namespace
 }  // namespace liquid

@@ -10,6 +10,8 @@ namespace liquid::LIQUID_ISA {
 template <typename T>
 void SetElementwise(LoopsOver<T>& loops);  // kernels/cpu/simd/elementwise.cc
 template <typename T>
+void SetConvolutions(LoopsOver<T>& loops);  // kernels/cpu/simd/convolution.cc
+template <typename T>
 void SetActivations(LoopsOver<T>& loops);  // kernels/cpu/simd/activation.cc
 template <typename T>
 void SetNorms(LoopsOver<T>& loops);  // kernels/cpu/simd/norm.cc
@@ -22,6 +24,8 @@ void Transpose(float* out, int64_t out_stride, const float* in, int64_t in_strid
 
 // kernels/cpu/simd/cross_entropy.cc
 float SoftmaxTerms(float* x, float* top, int64_t count);
+void SoftCap(float* x, float cap, int64_t count);
+void CappedGradients(float* x, float top, float factor, float cap, int64_t count);
 
 // kernels/cpu/simd/optimizer.cc
 bool AccumulateFixed(int64_t* __restrict sum, const float* __restrict gradient, int64_t limit,

@@ -26,6 +26,15 @@ struct LoopsOver {
   void (*rotate)(T* out, const T* x, const float* cos, const float* sin, float sign, int64_t heads,
                  int64_t width);
 
+  // One token of a short convolution over rows b, c, u of `width` each, which lie behind each
+  // other; `in`, `din`, `dout`: that token's. taps [W,width], by lag; it sees num_seen tokens,
+  // itself first, and is seen by num_seen_by. dtaps += its share.
+  void (*short_convolution)(T* out, const T* in, const float* taps, int64_t num_seen,
+                            int64_t width);
+  void (*short_convolution_backward)(T* din, float* dtaps, const T* dout, const T* in,
+                                     const float* taps, int64_t num_seen, int64_t num_seen_by,
+                                     int64_t width);
+
   void (*activate)(T* out, const T* x, int64_t count, bool gelu);
   void (*activate_backward)(T* dx, const T* dout, const T* x, int64_t count, bool gelu);
   void (*gated_activate)(T* out, const T* gate, const T* up, int64_t count, bool gelu);
@@ -65,6 +74,10 @@ struct SimdLoops {
 
   // x becomes e^(x - top), top its maximum, which is stored; the result is their sum.
   float (*softmax_terms)(float* x, float* top, int64_t count);
+  // x becomes cap tanh(x / cap).
+  void (*soft_cap)(float* x, float cap, int64_t count);
+  // Capped logits become factor e^(x - top), times the slope of the cap there.
+  void (*capped_gradients)(float* x, float top, float factor, float cap, int64_t count);
 
   // Returns whether an element was clamped or not finite.
   bool (*accumulate_fixed)(int64_t* sum, const float* gradient, int64_t limit, int64_t count);

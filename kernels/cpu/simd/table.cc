@@ -7,6 +7,7 @@ template <typename T>
 LoopsOver<T> MakeLoopsOver() {
   LoopsOver<T> loops = {};
   SetElementwise(loops);
+  SetConvolutions(loops);
   SetActivations(loops);
   SetNorms(loops);
   SetAttention(loops);
@@ -22,6 +23,8 @@ const SimdLoops& Loops() {
       .over_bf16 = MakeLoopsOver<BFloat16>(),
       .transpose = Transpose,
       .softmax_terms = SoftmaxTerms,
+      .soft_cap = SoftCap,
+      .capped_gradients = CappedGradients,
       .accumulate_fixed = AccumulateFixed,
       .accumulate_float = AccumulateFloat,
       .sum_of_squares_fixed = SumOfSquaresFixed,
