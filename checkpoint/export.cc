@@ -48,8 +48,10 @@ void Cast(const TensorRef& source, DType dtype, int64_t begin, int64_t end, std:
 
 class Exporter {
  public:
-  Exporter(const WeightSource& source, const CheckpointPlan& plan, std::string directory)
-      : source_(source), plan_(plan), directory_(std::move(directory)) {}
+  // `base`: where tensors are that `source` has not; or null.
+  Exporter(const WeightSource& source, const WeightSource* base, const CheckpointPlan& plan,
+           std::string directory)
+      : source_(source), base_(base), plan_(plan), directory_(std::move(directory)) {}
 
   absl::Status WriteWeights(int num_threads) {
     std::vector<File> files;
@@ -93,7 +95,9 @@ class Exporter {
  private:
   absl::Status WritePiece(const Piece& piece, File& file) const {
     const StoredTensor& tensor = plan_.TensorOf(piece);
-    LIQUID_ASSIGN_OR_RETURN(const TensorRef source, source_.Find(tensor.spec.name));
+    auto found = source_.Find(tensor.spec.name);
+    if (!found.ok() && base_ != nullptr) found = base_->Find(tensor.spec.name);
+    LIQUID_ASSIGN_OR_RETURN(const TensorRef source, std::move(found));
     const int64_t first = plan_.FirstByte(piece);
     const int64_t num_bytes = plan_.NumBytes(piece);
     const int64_t element = SizeOf(tensor.spec.dtype);
@@ -103,9 +107,26 @@ class Exporter {
   }
 
   const WeightSource& source_;
+  const WeightSource* const base_;
   const CheckpointPlan& plan_;
   const std::string directory_;
 };
+
+// Of the tensors of `source`, and of those of `base`, if there is one, that `source` lacks.
+std::vector<TensorSpec> SpecsOf(const WeightSource& source, const std::optional<WeightSource>& base,
+                                std::optional<DType> dtype) {
+  std::vector<TensorSpec> specs;
+  for (const TensorRef& tensor : source.tensors()) specs.push_back(tensor.spec());
+  if (base.has_value()) {
+    for (const TensorRef& tensor : base->tensors()) {
+      if (!source.Find(tensor.spec().name).ok()) specs.push_back(tensor.spec());
+    }
+  }
+  for (TensorSpec& spec : specs) {
+    if (dtype.has_value() && IsWeightDType(spec.dtype)) spec.dtype = *dtype;
+  }
+  return specs;
+}
 
 absl::Status RefuseDamage(const std::string& directory, int num_threads) {
   if (!FileExists(JoinPath(directory, kManifestName))) return absl::OkStatus();
@@ -139,13 +160,11 @@ absl::StatusOr<ExportReport> ExportModel(const std::string& directory, const std
   }
   LIQUID_RETURN_IF_ERROR(RefuseDamage(directory, options.num_threads));
   LIQUID_ASSIGN_OR_RETURN(const WeightSource source, WeightSource::Open(directory));
-  std::vector<TensorSpec> specs;
-  for (const TensorRef& tensor : source.tensors()) {
-    specs.push_back(tensor.spec());
-    if (options.dtype.has_value() && IsWeightDType(specs.back().dtype)) {
-      specs.back().dtype = *options.dtype;
-    }
+  std::optional<WeightSource> base;
+  if (!options.base.empty()) {
+    LIQUID_ASSIGN_OR_RETURN(base, WeightSource::Open(options.base));
   }
+  const std::vector<TensorSpec> specs = SpecsOf(source, base, options.dtype);
   LIQUID_ASSIGN_OR_RETURN(const CheckpointPlan plan,
                           MakeCheckpointPlan(specs, {}, options.max_shard_bytes));
   const std::string absolute = AbsolutePath(out);
@@ -155,7 +174,7 @@ absl::StatusOr<ExportReport> ExportModel(const std::string& directory, const std
   const std::string temporary = absl::StrCat(absolute, ".tmp-", getpid());
   const auto write = [&]() -> absl::Status {
     LIQUID_RETURN_IF_ERROR(MakeDirectories(temporary));
-    Exporter exporter(source, plan, temporary);
+    Exporter exporter(source, base.has_value() ? &*base : nullptr, plan, temporary);
     LIQUID_RETURN_IF_ERROR(exporter.WriteWeights(options.num_threads));
     LIQUID_RETURN_IF_ERROR(exporter.CopyCompanions(directory, options.dtype));
     LIQUID_RETURN_IF_ERROR(Rename(temporary, absolute));

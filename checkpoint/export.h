@@ -12,8 +12,12 @@
 namespace liquid {
 
 struct ExportOptions {
-  std::optional<DType> dtype;   // kF32 or kBF16, of all floating-point weights; nothing: as stored
+  std::optional<DType> dtype =
+      {};                       // kF32 or kBF16, of all floating-point weights; nothing: as stored
   int64_t max_shard_bytes = 0;  // as MakeCheckpointPlan
+  // The directory of a model: what it holds that the exported one does not is carried through, such
+  // as the towers of a multimodal model whose text model was trained. Empty: nothing.
+  std::string base = {};
   int num_threads = 1;
 };
 

@@ -18,12 +18,14 @@ struct ExportFlags {
   std::string out;
   std::string dtype;
   std::string max_shard_bytes = "5GB";
+  std::string base;
   bool json = false;
 };
 
 absl::StatusOr<ExitCode> Export(const ExportFlags& flags) {
   ExportOptions options;
   options.num_threads = NumUsableCpus();
+  options.base = flags.base;
   if (!flags.dtype.empty()) options.dtype = flags.dtype == "bf16" ? DType::kBF16 : DType::kF32;
   if (!ParseBytes(flags.max_shard_bytes, &options.max_shard_bytes)) {
     return WithExitCode(
@@ -60,6 +62,9 @@ Verb AddExportVerb(CLI::App& liquid) {
       ->check(CLI::IsMember({"bf16", "f32"}));
   app->add_option("--max-shard-bytes", flags->max_shard_bytes, "the most bytes in one file")
       ->capture_default_str();
+  app->add_option("--base", flags->base,
+                  "model directory whose other tensors are carried through (a multimodal model's "
+                  "towers)");
   app->add_flag("--json", flags->json, "answer in JSON");
   return {app, [flags] { return Export(*flags); }};
 }

@@ -20,8 +20,8 @@ namespace liquid {
 class Decoder : public Model {
  public:
   ~Decoder() override;
-  // To be called once after the constructor. The error of the first parameter that cannot be spread
-  // as asked; such a model cannot be used.
+  // To be called once after the constructor, if more is wanted than parameters' shapes. The error
+  // of the first parameter that cannot be spread as asked; such a model cannot be used.
   absl::Status AllocateWeights();
   const ModelConfig& config() const override { return config_; }
   absl::Span<const Parameter> parameters() const override { return parameters_; }

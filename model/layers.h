@@ -34,7 +34,7 @@ struct Pass {
   int64_t num_parts = 0;                          // what the family cuts rows into
   const int32_t* tokens_with_gradient = nullptr;  // [N]: kElsewhere where there is none
   const float* loss_scale = nullptr;              // [1]: of the gradient of the loss
-  absl::Span<RotaryTable> rotaries = {};               // those of the family, by its numbers
+  absl::Span<RotaryTable> rotaries = {};          // those of the family, by its numbers
   KeyValueCache* cache = nullptr;                 // generation: keys and values before these tokens
   const int32_t* cached_positions = nullptr;      // [W-1+N]: of KeyValueCache::AppendInputs
 

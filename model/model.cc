@@ -99,12 +99,10 @@ void CopyToParameter(Model& model, const Parameter& parameter, const std::vector
   LIQUID_CHECK(done.ok(), done.ToString());
 }
 
-}  // namespace
-
-absl::StatusOr<std::unique_ptr<Model>> CreateModel(const ModelConfig& config, Ops& ops,
-                                                   Stream& stream, TensorPool& pool,
-                                                   const TensorParallel& tensor_parallel,
-                                                   DType dtype) {
+// Without weights.
+std::unique_ptr<Decoder> CreateDecoder(const ModelConfig& config, Ops& ops, Stream& stream,
+                                       TensorPool& pool, const TensorParallel& tensor_parallel,
+                                       DType dtype) {
   switch (config.family) {
     case Family::kLlama:
     case Family::kQwen2:
@@ -118,8 +116,27 @@ absl::StatusOr<std::unique_ptr<Model>> CreateModel(const ModelConfig& config, Op
     case Family::kGpt2:
       return CreateGpt2(config, ops, stream, pool, tensor_parallel, dtype);
   }
-  return absl::InvalidArgumentError(
-      absl::StrCat("model family ", static_cast<int>(config.family), " is not supported"));
+  LIQUID_CHECK(false, "model family ", static_cast<int>(config.family));
+}
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<Model>> CreateModel(const ModelConfig& config, Ops& ops,
+                                                   Stream& stream, TensorPool& pool,
+                                                   const TensorParallel& tensor_parallel,
+                                                   DType dtype) {
+  auto model = CreateDecoder(config, ops, stream, pool, tensor_parallel, dtype);
+  LIQUID_RETURN_IF_ERROR(model->AllocateWeights());
+  return model;
+}
+
+std::vector<Parameter> ParametersOf(const ModelConfig& config) {
+  const std::unique_ptr<Device> cpu = CreateCpuDevice();
+  const std::unique_ptr<Stream> stream = cpu->CreateStream().value();
+  const std::unique_ptr<Ops> ops = CreateOps(*stream);
+  TensorPool pool(*cpu);
+  const auto model = CreateDecoder(config, *ops, *stream, pool, {}, DType::kF32);
+  return {model->parameters().begin(), model->parameters().end()};
 }
 
 absl::Status LoadWeights(const std::string& directory, Model& model,

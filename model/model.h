@@ -116,6 +116,9 @@ absl::StatusOr<std::unique_ptr<Model>> CreateModel(const ModelConfig& config, Op
                                                    const TensorParallel& tensor_parallel = {},
                                                    DType dtype = DType::kF32);
 
+// The parameters of a model of `config` that is not spread: names and shapes, without values.
+std::vector<Parameter> ParametersOf(const ModelConfig& config);
+
 // Reads all weights from a Hugging Face directory (one file or an index). Tensors that the model
 // does not know are listed in `ignored` if given, but for those that such files are known to hold
 // beside the weights (the tied head, mask and frequency buffers). A missing one is NotFound, a

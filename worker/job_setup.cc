@@ -145,7 +145,9 @@ absl::Status SetStartingWeights(const Job& job, Communicator& world, Model& mode
 
 int64_t NumParameters(const Model& model) {
   int64_t total = 0;
-  for (const Parameter& parameter : model.parameters()) total += parameter.shape.NumElements();
+  for (const Parameter& parameter : model.parameters()) {
+    if (parameter.trains) total += parameter.shape.NumElements();
+  }
   return total;
 }
 

@@ -6,8 +6,6 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
-#include "base/status.h"
-#include "model/decoder.h"
 #include "model/layers.h"
 #include "model/spread.h"
 #include "tensor/dtype.h"
@@ -216,13 +214,10 @@ class Gemma final : public Decoder {
 
 }  // namespace
 
-absl::StatusOr<std::unique_ptr<Model>> CreateGemma(const ModelConfig& config, Ops& ops,
-                                                   Stream& stream, TensorPool& pool,
-                                                   const TensorParallel& tensor_parallel,
-                                                   DType dtype) {
-  auto model = std::make_unique<Gemma>(config, ops, stream, pool, tensor_parallel, dtype);
-  LIQUID_RETURN_IF_ERROR(model->AllocateWeights());
-  return model;
+std::unique_ptr<Decoder> CreateGemma(const ModelConfig& config, Ops& ops, Stream& stream,
+                                     TensorPool& pool, const TensorParallel& tensor_parallel,
+                                     DType dtype) {
+  return std::make_unique<Gemma>(config, ops, stream, pool, tensor_parallel, dtype);
 }
 
 }  // namespace liquid

@@ -4,16 +4,14 @@
 
 #include <memory>
 
-#include "absl/status/statusor.h"
-#include "model/model.h"
+#include "model/decoder.h"
 
 namespace liquid {
 
 // Source: Gemma 3, arXiv:2503.19786; Gemma 4 as transformers 5.15 computes it (docs/models.md).
-absl::StatusOr<std::unique_ptr<Model>> CreateGemma(const ModelConfig& config, Ops& ops,
-                                                   Stream& stream, TensorPool& pool,
-                                                   const TensorParallel& tensor_parallel,
-                                                   DType dtype);
+std::unique_ptr<Decoder> CreateGemma(const ModelConfig& config, Ops& ops, Stream& stream,
+                                     TensorPool& pool, const TensorParallel& tensor_parallel,
+                                     DType dtype);
 
 }  // namespace liquid
 

@@ -5,8 +5,6 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
-#include "base/status.h"
-#include "model/decoder.h"
 #include "model/layers.h"
 #include "model/spread.h"
 
@@ -105,13 +103,10 @@ class Gpt2 final : public Decoder {
 
 }  // namespace
 
-absl::StatusOr<std::unique_ptr<Model>> CreateGpt2(const ModelConfig& config, Ops& ops,
-                                                  Stream& stream, TensorPool& pool,
-                                                  const TensorParallel& tensor_parallel,
-                                                  DType dtype) {
-  auto model = std::make_unique<Gpt2>(config, ops, stream, pool, tensor_parallel, dtype);
-  LIQUID_RETURN_IF_ERROR(model->AllocateWeights());
-  return model;
+std::unique_ptr<Decoder> CreateGpt2(const ModelConfig& config, Ops& ops, Stream& stream,
+                                    TensorPool& pool, const TensorParallel& tensor_parallel,
+                                    DType dtype) {
+  return std::make_unique<Gpt2>(config, ops, stream, pool, tensor_parallel, dtype);
 }
 
 }  // namespace liquid

@@ -4,16 +4,14 @@
 
 #include <memory>
 
-#include "absl/status/statusor.h"
-#include "model/model.h"
+#include "model/decoder.h"
 
 namespace liquid {
 
 // Source: Radford et al. 2019, "Language Models are Unsupervised Multitask Learners", section 2.3.
-absl::StatusOr<std::unique_ptr<Model>> CreateGpt2(const ModelConfig& config, Ops& ops,
-                                                  Stream& stream, TensorPool& pool,
-                                                  const TensorParallel& tensor_parallel,
-                                                  DType dtype);
+std::unique_ptr<Decoder> CreateGpt2(const ModelConfig& config, Ops& ops, Stream& stream,
+                                    TensorPool& pool, const TensorParallel& tensor_parallel,
+                                    DType dtype);
 
 }  // namespace liquid
 

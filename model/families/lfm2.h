@@ -4,17 +4,15 @@
 
 #include <memory>
 
-#include "absl/status/statusor.h"
-#include "model/model.h"
+#include "model/decoder.h"
 
 namespace liquid {
 
 // Source: LFM2, arXiv:2511.23404; as transformers computes it, but that documents in one row are
 // apart from each other.
-absl::StatusOr<std::unique_ptr<Model>> CreateLfm2(const ModelConfig& config, Ops& ops,
-                                                  Stream& stream, TensorPool& pool,
-                                                  const TensorParallel& tensor_parallel,
-                                                  DType dtype);
+std::unique_ptr<Decoder> CreateLfm2(const ModelConfig& config, Ops& ops, Stream& stream,
+                                    TensorPool& pool, const TensorParallel& tensor_parallel,
+                                    DType dtype);
 
 }  // namespace liquid
 

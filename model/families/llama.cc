@@ -5,8 +5,6 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
-#include "base/status.h"
-#include "model/decoder.h"
 #include "model/layers.h"
 #include "model/spread.h"
 
@@ -127,13 +125,10 @@ class Llama final : public Decoder {
 
 }  // namespace
 
-absl::StatusOr<std::unique_ptr<Model>> CreateLlama(const ModelConfig& config, Ops& ops,
-                                                   Stream& stream, TensorPool& pool,
-                                                   const TensorParallel& tensor_parallel,
-                                                   DType dtype) {
-  auto model = std::make_unique<Llama>(config, ops, stream, pool, tensor_parallel, dtype);
-  LIQUID_RETURN_IF_ERROR(model->AllocateWeights());
-  return model;
+std::unique_ptr<Decoder> CreateLlama(const ModelConfig& config, Ops& ops, Stream& stream,
+                                     TensorPool& pool, const TensorParallel& tensor_parallel,
+                                     DType dtype) {
+  return std::make_unique<Llama>(config, ops, stream, pool, tensor_parallel, dtype);
 }
 
 }  // namespace liquid

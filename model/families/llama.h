@@ -4,17 +4,15 @@
 
 #include <memory>
 
-#include "absl/status/statusor.h"
-#include "model/model.h"
+#include "model/decoder.h"
 
 namespace liquid {
 
 // Source: Touvron et al. 2023, arXiv:2302.13971, section 2.2; Ainslie et al. 2023,
 // arXiv:2305.13245 (grouped heads); Qwen2, arXiv:2407.10671; Qwen3, arXiv:2505.09388.
-absl::StatusOr<std::unique_ptr<Model>> CreateLlama(const ModelConfig& config, Ops& ops,
-                                                   Stream& stream, TensorPool& pool,
-                                                   const TensorParallel& tensor_parallel,
-                                                   DType dtype);
+std::unique_ptr<Decoder> CreateLlama(const ModelConfig& config, Ops& ops, Stream& stream,
+                                     TensorPool& pool, const TensorParallel& tensor_parallel,
+                                     DType dtype);
 
 }  // namespace liquid
 

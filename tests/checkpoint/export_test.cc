@@ -91,6 +91,29 @@ TEST_F(ExportTest, CastsAndCuts) {
   EXPECT_EQ(ContentsOf(out_ + "3"), ContentsOf(out_));
 }
 
+// The golden directory stands for a model with more than what was trained: 0-d tensors too.
+TEST_F(ExportTest, CarriesThroughWhatOnlyTheBaseHas) {
+  const std::string base = "tests/model/golden/gemma4";
+  ASSERT_THAT(ExportModel(from_, out_, {.dtype = DType::kBF16, .base = base}), IsOk());
+  const auto trained = WeightSource::Open(from_);
+  const auto carried = WeightSource::Open(base);
+  const auto after = WeightSource::Open(out_);
+  ASSERT_THAT(after, IsOk());
+  EXPECT_EQ(after->tensors().size(), trained->tensors().size() + carried->tensors().size());
+  bool has_scalar = false;
+  for (const TensorRef& tensor : carried->tensors()) {
+    const auto found = after->Find(tensor.spec().name);
+    ASSERT_THAT(found, IsOk());
+    EXPECT_EQ(found->spec().shape, tensor.spec().shape);
+    has_scalar |= tensor.spec().shape.empty();
+  }
+  EXPECT_TRUE(has_scalar);
+  // Exported over itself: nothing is taken from the base that is there already.
+  const std::string again = root_.path() + "/again";
+  ASSERT_THAT(ExportModel(from_, again, {.base = from_}), IsOk());
+  EXPECT_EQ(*FingerprintDirectory(again, 1), SampleModel(1).Fingerprint());
+}
+
 TEST_F(ExportTest, RoundsToTheNearestTiesToEven) {
   const auto of = [](uint32_t bits) { return RoundToBf16(std::bit_cast<float>(bits)); };
   EXPECT_EQ(of(0x3f808000), 0x3f80);  // a tie, even below

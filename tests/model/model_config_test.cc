@@ -6,6 +6,7 @@
 #include "absl/strings/str_cat.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+#include "model/model.h"
 #include "tests/testing/status_matchers.h"
 
 namespace liquid {
@@ -127,6 +128,91 @@ TEST(ModelConfigTest, StopTokensAreOneOrSeveral) {
   EXPECT_EQ(Parse("llama", R"("pad_token_id":2)").value().pad_token_id, 2);
 }
 
+TEST(ModelConfigTest, LayersOfGemma3SlideByPatternOrByName) {
+  const ModelConfig old = Parse("gemma3_text", R"("num_hidden_layers":7,"sliding_window":9,
+      "query_pre_attn_scalar":64,"rope_scaling":{"rope_type":"linear","factor":8})")
+                              .value();
+  EXPECT_THAT(old.windows, ElementsAre(9, 9, 9, 9, 9, 0, 9));
+  EXPECT_EQ(old.vocab_size, 262208);
+  EXPECT_EQ(old.norm_offset, 1);
+  EXPECT_DOUBLE_EQ(old.query_scale, 1.0 / 8);
+  EXPECT_EQ(old.rope.factor, 8);
+  EXPECT_EQ(old.sliding_rope.theta, 1e4);
+  EXPECT_EQ(old.sliding_rope.scaling, RopeConfig::Scaling::kNone);
+  const ModelConfig named = Parse("gemma3", R"("text_config":{"num_hidden_layers":2,
+      "layer_types":["full_attention","sliding_attention"],"eos_token_id":1,"rope_parameters":
+      {"full_attention":{"rope_theta":5e5},"sliding_attention":{"rope_theta":7e3}}},
+      "eos_token_id":[1,106])")
+                                .value();
+  EXPECT_THAT(named.windows, ElementsAre(0, 4096));
+  EXPECT_TRUE(named.is_nested);
+  EXPECT_EQ(named.rope.theta, 5e5);
+  EXPECT_EQ(named.sliding_rope.theta, 7e3);
+  EXPECT_THAT(named.eos_token_ids, ElementsAre(1, 106));
+}
+
+// gemma-4-E4B, as its config.json has it.
+TEST(ModelConfigTest, Gemma4E4BHasItsPublishedNumberOfParameters) {
+  std::string types;
+  for (int i = 0; i < 42; ++i) {
+    absl::StrAppend(&types, i == 0 ? "" : ",",
+                    i % 6 == 5 ? "\"full_attention\"" : "\"sliding_attention\"");
+  }
+  const ModelConfig config =
+      Parse("gemma4", absl::StrCat(R"("text_config":{"vocab_size":262144,"hidden_size":2560,
+          "intermediate_size":10240,"num_hidden_layers":42,"num_attention_heads":8,
+          "num_key_value_heads":2,"head_dim":256,"global_head_dim":512,"sliding_window":512,
+          "hidden_size_per_layer_input":256,"vocab_size_per_layer_input":262144,
+          "num_kv_shared_layers":18,"final_logit_softcapping":30.0,"layer_types":[)",
+                                   types, "]}"))
+          .value();
+  EXPECT_EQ(config.Layer(41).key_source, 23);
+  EXPECT_EQ(config.Layer(40).key_source, 22);
+  EXPECT_EQ(config.Layer(23).key_source, 23);
+  EXPECT_EQ(config.Layer(5).head_dim, 512);
+  EXPECT_EQ(config.logit_cap, 30);
+  int64_t num_elements = 0;
+  int num_trained = 0;
+  for (const Parameter& parameter : ParametersOf(config)) {
+    if (!parameter.trains) continue;
+    num_elements += parameter.shape.NumElements();
+    ++num_trained;
+  }
+  EXPECT_EQ(num_elements, 7463013376);
+  EXPECT_EQ(num_trained, 623);
+}
+
+TEST(ModelConfigTest, BothSpellingsOfGemma4sHeadsMeanTheSame) {
+  const std::string common = R"("num_hidden_layers":6,"num_attention_heads":4,"head_dim":8,
+                                "hidden_size_per_layer_input":0,)";
+  const ModelConfig old = Parse("gemma4_text", common + R"("global_head_dim":16)").value();
+  const ModelConfig late =
+      Parse("gemma4_text", common + R"("per_layer_config":{"05":{"head_dim":16}})").value();
+  for (int i = 0; i < 6; ++i) {
+    EXPECT_EQ(old.Layer(i).head_dim, i == 5 ? 16 : 8);
+    EXPECT_EQ(late.Layer(i).head_dim, old.Layer(i).head_dim);
+    EXPECT_EQ(late.Layer(i).num_kv_heads, 4);
+  }
+  const ModelConfig shared = Parse("gemma4_text", common + R"("attention_k_eq_v":true,
+      "num_global_key_value_heads":1,"num_kv_shared_layers":0)")
+                                 .value();
+  EXPECT_EQ(shared.Layer(5).num_kv_heads, 1);
+  EXPECT_EQ(shared.Layer(0).num_kv_heads, 4);
+}
+
+TEST(ModelConfigTest, TheMlpOfLfm2IsRoundedUpUnlessTheFileSaysOtherwise) {
+  EXPECT_EQ(Parse("lfm2", R"("block_ff_dim":6656)").value().intermediate_size, 4608);
+  EXPECT_EQ(Parse("lfm2", R"("intermediate_size":12288)").value().intermediate_size, 8192);
+  EXPECT_EQ(Parse("lfm2", R"("block_ff_dim":10752,"block_auto_adjust_ff_dim":false)")
+                .value()
+                .intermediate_size,
+            10752);
+  const ModelConfig listed = Parse("lfm2", R"("num_hidden_layers":3,"full_attn_idxs":[1])").value();
+  EXPECT_TRUE(listed.Layer(0).is_convolution);
+  EXPECT_FALSE(listed.Layer(1).is_convolution);
+  EXPECT_EQ(listed.rope.theta, 1e6);
+}
+
 struct Refusal {
   std::string type, keys, message;
 };
@@ -157,6 +243,15 @@ TEST(ModelConfigTest, RefusesByNameWhatItCannotDo) {
       {"llama", R"("tie_word_embeddings":1)", "tie_word_embeddings must be true or false"},
       {"llama", R"("eos_token_id":"</s>")", "eos_token_id"},
       {"qwen2", R"("use_sliding_window":true,"layer_types":["full_attention"])", "layer_types"},
+      {"gemma3_text", R"("hidden_activation":"gelu")", "hidden_activation \"gelu\""},
+      {"gemma3_text", R"("num_hidden_layers":1,"layer_types":["conv"])", "entry \"conv\""},
+      {"gemma4_text", R"("enable_moe_block":true)", "enable_moe_block"},
+      {"gemma4_text", R"("num_kv_shared_layers":29)", "without keys of its kind"},
+      {"gemma4_text", R"("vocab_size_per_layer_input":7)", "vocab_size_per_layer_input"},
+      {"gemma4_text", R"("per_layer_config":{"05":{"head_dim":7}})", "layer 5"},
+      {"lfm2", R"("conv_bias":true)", "conv_bias"},
+      {"lfm2", R"("conv_L_cache":99)", "conv_L_cache"},
+      {"lfm2", R"("full_attn_idxs":[40])", "full_attn_idxs has no layer 40"},
   };
   for (const Refusal& refusal : refusals) {
     EXPECT_THAT(Parse(refusal.type, refusal.keys),

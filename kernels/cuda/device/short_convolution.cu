@@ -8,12 +8,13 @@ namespace {
 
 constexpr int kThreads = 128;
 
-// A thread walks through a chunk of tokens with a pack of channels: 16 bytes of each, but no more
-// than its registers hold for `kTaps` taps. What taps reach beside a chunk is read a second time.
+// Channels that a thread has in each token of a chunk, through which it walks: 16 bytes, but no
+// more than its registers hold for so many taps. What taps reach beside a chunk is read a second
+// time.
 template <typename T, int kTaps>
 constexpr int kChannels = kTaps <= 4 ? 16 / static_cast<int>(sizeof(T)) : 4;
 
-// The same for a window of tokens: [0] is the token at hand.
+// Those of tokens in a row; [0] is the token at hand.
 template <int kTaps, int kCount>
 using Window = float[kTaps][kCount];
 
@@ -186,6 +187,36 @@ __device__ __forceinline__ void Proceed(Following<kTaps, kCount>& following, con
               in + (last * 3 + 1) * walk.width + place.channel, place.count, walk.aligned);
 }
 
+// dweights += dsum z, as far as `reach`.
+template <int kTaps, int kCount>
+__device__ __forceinline__ void AddProducts(Window<kTaps, kCount>& dweights,
+                                            const float (&dsum)[kCount],
+                                            const Window<kTaps, kCount>& z, int reach) {
+#pragma unroll
+  for (int lag = 0; lag < kTaps; ++lag) {
+    if (lag > reach) continue;
+#pragma unroll
+    for (int i = 0; i < kCount; ++i) dweights[lag][i] = fmaf(dsum[i], z[lag][i], dweights[lag][i]);
+  }
+}
+
+// dz of the token at hand, from those tokens that see it.
+template <int kTaps, int kCount>
+__device__ __forceinline__ void ConvolveBack(float (&dz)[kCount],
+                                             const Window<kTaps, kCount>& weights,
+                                             const Following<kTaps, kCount>& following) {
+#pragma unroll
+  for (int i = 0; i < kCount; ++i) dz[i] = 0;
+#pragma unroll
+  for (int lag = 0; lag < kTaps; ++lag) {
+    if (lag > following.reach[lag]) continue;
+#pragma unroll
+    for (int i = 0; i < kCount; ++i) {
+      dz[i] = fmaf(weights[lag][i], following.dsum[lag][i], dz[i]);
+    }
+  }
+}
+
 template <typename T, int kTaps>
 __global__ void __launch_bounds__(kThreads)
     ShortConvolutionBackwardKernel(T* din, float* chunks, const T* dout, const T* in,
@@ -214,23 +245,12 @@ __global__ void __launch_bounds__(kThreads)
     float dy[kCount];
     Convolve(dc, weights, z, following.reach[0]);
     Load(dy, dout + token * walk.width + place.channel, place.count, walk.aligned);
-    float dz[kCount] = {};
-#pragma unroll
-    for (int i = 0; i < kCount; ++i) dc[i] *= dy[i];
-#pragma unroll
-    for (int lag = 0; lag < kTaps; ++lag) {
-#pragma unroll
-      for (int i = 0; i < kCount; ++i) {
-        if (lag <= following.reach[0]) {
-          dweights[lag][i] = fmaf(following.dsum[0][i], z[lag][i], dweights[lag][i]);
-        }
-        if (lag <= following.reach[lag]) {
-          dz[i] = fmaf(weights[lag][i], following.dsum[lag][i], dz[i]);
-        }
-      }
-    }
+    AddProducts(dweights, following.dsum[0], z, following.reach[0]);
+    float dz[kCount];
+    ConvolveBack(dz, weights, following);
 #pragma unroll
     for (int i = 0; i < kCount; ++i) {
+      dc[i] *= dy[i];
       u[i] *= dz[i];
       b[i] *= dz[i];
     }
