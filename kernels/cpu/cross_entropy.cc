@@ -118,11 +118,13 @@ void FindEnds(const Chunk<T>& c, const Cut& cut, const TensorView& ends) {
   });
 }
 
-// Of the cap at the logit of row r's target.
+// The gradient of the logit of row r's target, of whose probability, times `scale` and the cap's
+// slope, `probability` is this.
 template <typename T>
-float TargetSlope(const Chunk<T>& c, int64_t r) {
-  const float part = c.cap > 0 ? c.target[r] / c.cap : 0.0f;
-  return 1.0f - part * part;
+float TargetGradient(const Chunk<T>& c, int64_t r, float scale, float probability) {
+  if (c.cap == 0) return probability - scale;
+  const float part = c.target[r] / c.cap;
+  return scale * (std::exp(c.target[r] - c.lse[r]) - 1.0f) * (1.0f - part * part);
 }
 
 // What the terms of row r in a block are to be multiplied by to be probabilities times `scale` and
@@ -144,7 +146,9 @@ float* LogitGradients(const Chunk<float>& c, const Cut& cut, int64_t block, floa
     const float factor = FactorOf(c, cut, block, r, scale, row, loops);
     loops.over_f32.scale(row, row, factor, cut.Columns(block));
     const int64_t at = c.targets[r] - block * kBlock;
-    if (at >= 0 && at < cut.Columns(block)) row[at] -= scale * TargetSlope(c, r);
+    if (at >= 0 && at < cut.Columns(block)) {
+      row[at] = TargetGradient(c, r, scale, row[at]);
+    }
   }
   return terms;
 }
@@ -156,7 +160,7 @@ BFloat16* LogitGradients(const Chunk<BFloat16>& c, const Cut& cut, int64_t block
     loops.over_bf16.write(rounded + r * kStride, row, factor, cut.Columns(block));
     const int64_t at = c.targets[r] - block * kBlock;
     if (at >= 0 && at < cut.Columns(block)) {
-      rounded[r * kStride + at] = ToBFloat16(row[at] * factor - scale * TargetSlope(c, r));
+      rounded[r * kStride + at] = ToBFloat16(TargetGradient(c, r, scale, row[at] * factor));
     }
   }
   return rounded;

@@ -88,8 +88,13 @@ Computed ComputeSpread(const ModelConfig& config, int size, bool sequence, Recom
   return whole;
 }
 
-void ExpectNear(const std::vector<float>& actual, const std::vector<float>& expected,
+// `expected`: empty for what is not trained.
+void ExpectNear(const std::vector<float>& actual, const std::vector<float>& expected, double bound,
                 const std::string& what) {
+  if (expected.empty()) {
+    EXPECT_EQ(actual, std::vector<float>(actual.size())) << what;
+    return;
+  }
   ASSERT_EQ(actual.size(), expected.size()) << what;
   double norm = 0;
   double difference = 0;
@@ -97,7 +102,7 @@ void ExpectNear(const std::vector<float>& actual, const std::vector<float>& expe
     norm += std::pow(double{expected[i]}, 2);
     difference += std::pow(double{actual[i]} - double{expected[i]}, 2);
   }
-  EXPECT_LE(std::sqrt(difference), 3e-6 * std::sqrt(norm) + 1e-9) << what;
+  EXPECT_LE(std::sqrt(difference), bound * std::sqrt(norm) + 1e-9) << what;
 }
 
 using Spread = std::tuple<Family, int, bool, Recompute>;
@@ -111,14 +116,15 @@ TEST_P(TensorParallelTest, ComputesWhatOneRankDoes) {
   const Computed expected = Compute(*alone.model, recompute);
   std::vector<Computed> on_rank;
   const Computed actual = ComputeSpread(config, size, sequence, recompute, &on_rank);
-  ExpectNear(actual.result.nll, expected.result.nll, "nll");
-  ExpectNear(actual.activations.logits, expected.activations.logits, "logits");
+  const double bound = family == Family::kGemma4 ? 1e-5 : 3e-6;  // it has twice as many norms
+  ExpectNear(actual.result.nll, expected.result.nll, bound, "nll");
+  ExpectNear(actual.activations.logits, expected.activations.logits, bound, "logits");
   for (size_t i = 0; i < expected.activations.hidden.size(); ++i) {
-    ExpectNear(actual.activations.hidden[i], expected.activations.hidden[i],
+    ExpectNear(actual.activations.hidden[i], expected.activations.hidden[i], bound,
                "hidden " + std::to_string(i));
   }
   for (size_t p = 0; p < expected.result.gradients.size(); ++p) {
-    ExpectNear(actual.result.gradients[p], expected.result.gradients[p],
+    ExpectNear(actual.result.gradients[p], expected.result.gradients[p], bound,
                alone.model->parameters()[p].name);
   }
   for (const Computed& rank : on_rank) {
