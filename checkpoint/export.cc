@@ -19,6 +19,7 @@
 #include "checkpoint/parallel_loop.h"
 #include "checkpoint/plan.h"
 #include "checkpoint/verify.h"
+#include "checkpoint/weight_names.h"
 #include "checkpoint/writer.h"
 #include "nlohmann/json.hpp"
 
@@ -112,6 +113,14 @@ class Exporter {
   const std::string directory_;
 };
 
+// Whether a tensor of a base is one that `source` has too, or does without: a tied head.
+bool IsKnown(const WeightSource& source, const std::string& name) {
+  if (source.Find(name).ok() || name.ends_with("lm_head.weight")) return true;
+  const std::vector<std::string> others = OtherSpellings(name);
+  return std::any_of(others.begin(), others.end(),
+                     [&](const std::string& other) { return source.Find(other).ok(); });
+}
+
 // Of the tensors of `source`, and of those of `base`, if there is one, that `source` lacks.
 std::vector<TensorSpec> SpecsOf(const WeightSource& source, const std::optional<WeightSource>& base,
                                 std::optional<DType> dtype) {
@@ -119,7 +128,7 @@ std::vector<TensorSpec> SpecsOf(const WeightSource& source, const std::optional<
   for (const TensorRef& tensor : source.tensors()) specs.push_back(tensor.spec());
   if (base.has_value()) {
     for (const TensorRef& tensor : base->tensors()) {
-      if (!source.Find(tensor.spec().name).ok()) specs.push_back(tensor.spec());
+      if (!IsKnown(source, tensor.spec().name)) specs.push_back(tensor.spec());
     }
   }
   for (TensorSpec& spec : specs) {

@@ -24,6 +24,7 @@ class ConfigReader {
 
   const absl::Status& status() const { return status_; }
   const std::string& path() const { return path_; }
+  const nlohmann::json& object() const { return object_; }
 
   // Null if absent.
   const nlohmann::json* Find(const std::string& key) const {

@@ -81,9 +81,9 @@ class Decoder : public Model {
   // To be called before a pass over `batch`: tables reach as far as its positions.
   void ReservePositions(const TokenBatch& batch);
   Pass MakePass(Tape& tape, const TokenBatch& batch, const DeviceBatch& device);
-  // Embedding to last norm. `probe`, if given, sees the residual streams and the result.
   // Block, of which a differentiating pass keeps what `recompute` says.
   Variable RunBlock(Pass& pass, int layer, Variable x, Recompute recompute);
+  // Embedding to last norm. `probe`, if given, sees the residual streams and the result.
   Variable Forward(Pass& pass, Recompute recompute, absl::FunctionRef<void(const Variable&)> probe);
   bool IsOthersToGive(const Parameter& parameter) const;
   std::vector<float> ToHost(ConstTensorView tensor);        // kF32 or kBF16

@@ -14,6 +14,7 @@
 #include "base/status.h"
 #include "checkpoint/hf_directory.h"
 #include "checkpoint/parallel_loop.h"
+#include "checkpoint/weight_names.h"
 #include "model/families/gemma.h"
 #include "model/families/gpt2.h"
 #include "model/families/lfm2.h"
@@ -22,22 +23,10 @@
 namespace liquid {
 namespace {
 
-// How names begin, and how they begin in other files of the same family.
-struct Spelling {
-  std::string_view ours;
-  std::string_view theirs;
-};
-constexpr Spelling kSpellings[] = {
-    {"transformer.", ""},                                // GPT-2 from the hub
-    {"model.language_model.", "language_model.model."},  // Gemma 3 as it was released
-};
-
 // The name under which `source` holds parameter `name`.
 std::string StoredName(const WeightSource& source, const std::string& name) {
   if (source.Find(name).ok()) return name;
-  for (const auto& [ours, theirs] : kSpellings) {
-    if (!name.starts_with(ours)) continue;
-    std::string other = std::string(theirs) + name.substr(ours.size());
+  for (const std::string& other : OtherSpellings(name)) {
     if (source.Find(other).ok()) return other;
   }
   return name;

@@ -88,13 +88,18 @@ struct FamilyReader {
   const char* model_type;
   Family family;
   void (*read)(ConfigReader& reader, ModelConfig& config);
+  bool pads_with_0 = false;  // unless the file says otherwise
 };
 
 constexpr FamilyReader kFamilies[] = {
-    {"gemma3", Family::kGemma3, ReadGemma3},    {"gemma3_text", Family::kGemma3, ReadGemma3},
-    {"gemma4", Family::kGemma4, ReadGemma4},    {"gemma4_text", Family::kGemma4, ReadGemma4},
-    {"gpt2", Family::kGpt2, ReadGpt2},          {"lfm2", Family::kLfm2, ReadLfm2},
-    {"llama", Family::kLlama, ReadLlamaOrQwen}, {"qwen2", Family::kQwen2, ReadLlamaOrQwen},
+    {"gemma3", Family::kGemma3, ReadGemma3, true},
+    {"gemma3_text", Family::kGemma3, ReadGemma3, true},
+    {"gemma4", Family::kGemma4, ReadGemma4, true},
+    {"gemma4_text", Family::kGemma4, ReadGemma4, true},
+    {"gpt2", Family::kGpt2, ReadGpt2},
+    {"lfm2", Family::kLfm2, ReadLfm2, true},
+    {"llama", Family::kLlama, ReadLlamaOrQwen},
+    {"qwen2", Family::kQwen2, ReadLlamaOrQwen},
     {"qwen3", Family::kQwen3, ReadLlamaOrQwen},
 };
 
@@ -130,7 +135,10 @@ absl::StatusOr<ModelConfig> ParseModelConfig(std::string_view json, const std::s
   ConfigReader reader(config.is_nested ? *text : document,
                       config.is_nested ? path + ": text_config" : path);
   config.initializer_range = reader.Positive("initializer_range", 0.02, 100);
-  config.pad_token_id = static_cast<int32_t>(reader.Integer("pad_token_id", -1, -1, kMaxVocab));
+  // An absent key is not the same as null here.
+  const bool pads_with_0 = family->pads_with_0 && !reader.object().contains("pad_token_id");
+  config.pad_token_id =
+      static_cast<int32_t>(reader.Integer("pad_token_id", pads_with_0 ? 0 : -1, -1, kMaxVocab));
   ReadEndOfSequence(reader, config);
   if (config.is_nested) ReadEndOfSequence(whole, config);
   family->read(reader, config);

@@ -2,6 +2,7 @@
 
 #include <unistd.h>
 
+#include <atomic>
 #include <memory>
 #include <optional>
 #include <utility>
@@ -215,7 +216,7 @@ class GangRun {
                                absl::FormatDuration(timeout), ": it is frozen or cut off"));
               const auto code = static_cast<int>(ExitCodeOf(why));
               LogError(why.message(), " (exit code ", code, ")");
-              SayGoodbye(client(), why, /*applied_step=*/-1);
+              if (has_joined_) SayGoodbye(client(), why, /*applied_step=*/-1);
               MpiSession::AbortAll(code);
             }};
   }
@@ -225,8 +226,8 @@ class GangRun {
     LIQUID_ASSIGN_OR_RETURN(ports_, OpenDataPorts(options_, world_));
     LIQUID_ASSIGN_OR_RETURN(data_, PrepareJobData(job(), world_));
     const int64_t program_bytes = ResidentBytes();
-    LIQUID_ASSIGN_OR_RETURN(bench_, CreateWorkbench(job(), *data_, options_.rank_on_machine,
-                                                    world_));
+    LIQUID_ASSIGN_OR_RETURN(bench_,
+                            CreateWorkbench(job(), *data_, options_.rank_on_machine, world_));
     stream_.emplace(JobStreamOf(job(), data_->train));
     origin_ = OriginOf(entrance_.opened, *data_);
     state_.emplace(*bench_.model, *bench_.mesh, *bench_.ops, *bench_.pool);
@@ -272,6 +273,7 @@ class GangRun {
         peak_flops_,
         SumOverRanks(world_, MeasurePeakFlops(PrecisionOf(job()), *bench_.ops, *bench_.stream)));
     LIQUID_ASSIGN_OR_RETURN(const Welcome welcome, JoinJob(join, job(), client(), world_));
+    has_joined_ = true;
     checkpointing_->set_ledger_head(welcome.ledger_head());
     progress_.emplace(is_leader() ? options_.progress : ProgressStyle::kNone, stdout,
                       stream_->num_steps(), data_->train.num_rows(), job().training().epochs());
@@ -332,6 +334,7 @@ class GangRun {
   const GangRunOptions& options_;
   const int threads_;
   Entrance entrance_;
+  std::atomic<bool> has_joined_ = false;
   DataPorts ports_;
   std::optional<JobData> data_;
   Workbench bench_;

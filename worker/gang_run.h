@@ -29,8 +29,9 @@ struct GangRunOptions {
   TestFaults faults;
 };
 
-// Collective; the same options on every rank. REQUIRES: an MpiSession, whose world `world` is. How the process is to end; an error is the same on
-// every rank, unless the communicator itself has failed.
+// Collective; the same options on every rank. How the process is to end; an error is the same on
+// every rank, unless the communicator itself has failed. REQUIRES: an MpiSession, all of whose
+// ranks `world` has.
 absl::StatusOr<ExitCode> RunGang(GangCommunicator& world, const GangRunOptions& options);
 
 }  // namespace liquid

@@ -1,5 +1,6 @@
 #include "worker/workbench.h"
 
+#include <algorithm>
 #include <map>
 #include <string>
 #include <utility>
@@ -55,7 +56,10 @@ absl::StatusOr<std::unique_ptr<Device>> CreateDevice(const Job& job, int rank_on
   if (job.training().device() == "cuda") {
     return WithExitCode(Annotate(gpu.status(), "training.device: cuda"), ExitCode::kNoDevice);
   }
-  if (world.rank() == 0 && CountCudaDevices().ok()) {
+  const bool has_one = CountCudaDevices().ok();
+  LIQUID_ASSIGN_OR_RETURN(const std::vector<std::string> have_one,
+                          world.AllGatherMessages(has_one ? "yes" : ""));
+  if (world.rank() == 0 && std::count(have_one.begin(), have_one.end(), "yes") > 0) {
     LogWarning("training.device: auto: computing on CPUs, since ", gpu.status().message());
   }
   return CreateCpuDevice();

@@ -1,8 +1,8 @@
 #include <cmath>
 #include <string>
 
+#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
-#include "absl/strings/str_format.h"
 #include "model/config_reader.h"
 
 namespace liquid {
@@ -25,6 +25,12 @@ void ReadSizes(ConfigReader& reader, ModelConfig& config, int64_t vocab_size) {
   if (reader.Bool("attention_bias", false)) {
     reader.Fail("attention_bias", "true is not supported", 0);
   }
+  const nlohmann::json* bidirectional = reader.Find("use_bidirectional_attention");
+  if (bidirectional != nullptr && *bidirectional != false && *bidirectional != "vision") {
+    reader.Fail("use_bidirectional_attention",
+                absl::StrCat("is ", bidirectional->dump(), ", which is not supported: \"vision\""),
+                0);
+  }
   CheckActivation(reader, "hidden_activation", "gelu_pytorch_tanh", {"gelu_pytorch_tanh"});
   CheckHeads(reader, config);
 }
@@ -43,28 +49,60 @@ void ReadSlidingLayers(ConfigReader& reader, ModelConfig& config, int64_t defaul
   }
 }
 
-// rope_parameters by kind of layer, as newer files have them. False if there are none.
-bool ReadRopeByKind(ConfigReader& reader, ModelConfig& config) {
+// rope_parameters by kind of layer, as newer files have them, if there are any.
+void ReadRopeByKind(ConfigReader& reader, ModelConfig& config) {
   const nlohmann::json* by_kind = reader.Find("rope_parameters");
-  if (by_kind == nullptr || !by_kind->is_object()) return false;
+  if (by_kind == nullptr) return;
+  if (!by_kind->is_object() ||
+      !(by_kind->contains("full_attention") || by_kind->contains("sliding_attention"))) {
+    reader.Fail("rope_parameters", "must hold full_attention and sliding_attention", 0);
+    return;
+  }
   ConfigReader kinds(*by_kind, reader.path() + ": rope_parameters");
   ReadRopeObject(kinds, "full_attention", config, config.rope);
   ReadRopeObject(kinds, "sliding_attention", config, config.sliding_rope);
   if (!kinds.status().ok()) {
     reader.Fail("rope_parameters", std::string(kinds.status().message()), 0);
   }
-  return true;
 }
 
-// What per_layer_config, of later files, says of a layer: {"05": {"head_dim": 512}}.
-void ReadLayerOverrides(ConfigReader& reader, const nlohmann::json& overrides, int64_t layer,
-                        LayerConfig& out) {
-  const auto found = overrides.find(absl::StrFormat("%02d", layer));
-  if (found == overrides.end() || !found->is_object()) return;
-  ConfigReader own(*found, absl::StrCat(reader.path(), ": per_layer_config: layer ", layer));
-  out.head_dim = own.Integer("head_dim", out.head_dim, 2, kMaxHeads);
-  out.num_kv_heads = own.Integer("num_key_value_heads", out.num_kv_heads, 1, kMaxHeads);
-  if (!own.status().ok()) reader.Fail("per_layer_config", std::string(own.status().message()), 0);
+// What per_layer_config, of later files, says of layers: {"05": {"head_dim": 512}}, with as many
+// zeros before a number as the file likes.
+void ReadLayerOverrides(ConfigReader& reader, const nlohmann::json& overrides,
+                        ModelConfig& config) {
+  for (const auto& [key, value] : overrides.items()) {
+    int64_t layer = -1;
+    if (!absl::SimpleAtoi(key, &layer) || layer < 0 || layer >= config.num_layers ||
+        !value.is_object()) {
+      reader.Fail("per_layer_config", absl::StrCat("has \"", key, "\", which is no layer"), 0);
+      return;
+    }
+    LayerConfig& out = config.layers[static_cast<size_t>(layer)];
+    ConfigReader own(value, absl::StrCat(reader.path(), ": per_layer_config: layer ", layer));
+    out.head_dim = own.Integer("head_dim", out.head_dim, 2, kMaxHeads);
+    out.num_kv_heads = own.Integer("num_key_value_heads", out.num_kv_heads, 1, kMaxHeads);
+    if (!own.status().ok()) {
+      reader.Fail("per_layer_config", std::string(own.status().message()), 0);
+    }
+  }
+}
+
+// There is one rotation for each kind of layer.
+void CheckHeadsOfLayers(ConfigReader& reader, const ModelConfig& config) {
+  int64_t dim_of_kind[2] = {0, 0};  // without and with a window
+  for (int64_t i = 0; i < config.num_layers; ++i) {
+    const LayerConfig& layer = config.layers[static_cast<size_t>(i)];
+    int64_t& dim = dim_of_kind[config.windows[i] > 0 ? 1 : 0];
+    if (dim == 0) dim = layer.head_dim;
+    if (config.num_heads % layer.num_kv_heads == 0 && layer.head_dim % 2 == 0 &&
+        layer.head_dim == dim) {
+      continue;
+    }
+    reader.Fail("num_attention_heads",
+                absl::StrCat("or the heads of layer ", i, " do not fit: ", layer.num_kv_heads,
+                             " key/value heads of ", layer.head_dim),
+                0);
+  }
 }
 
 void ReadHeadsOfLayers(ConfigReader& reader, ModelConfig& config) {
@@ -83,15 +121,10 @@ void ReadHeadsOfLayers(ConfigReader& reader, ModelConfig& config) {
       layer.head_dim = global_dim;
       if (config.keys_are_values && overrides == nullptr) layer.num_kv_heads = global_kv;
     }
-    if (overrides != nullptr) ReadLayerOverrides(reader, *overrides, i, layer);
-    if (config.num_heads % layer.num_kv_heads != 0 || layer.head_dim % 2 != 0) {
-      reader.Fail("num_attention_heads",
-                  absl::StrCat("or the heads of layer ", i, " do not fit: ", layer.num_kv_heads,
-                               " key/value heads of ", layer.head_dim),
-                  0);
-    }
     config.layers.push_back(layer);
   }
+  if (overrides != nullptr) ReadLayerOverrides(reader, *overrides, config);
+  CheckHeadsOfLayers(reader, config);
 }
 
 // The last num_kv_shared_layers use the keys and values of the last layer before them of their
@@ -125,9 +158,8 @@ void ReadGemma3(ConfigReader& reader, ModelConfig& config) {
   ReadSlidingLayers(reader, config, 4096, [pattern](int64_t i) { return (i + 1) % pattern == 0; });
   config.rope.theta = reader.Positive("rope_theta", 1e6, 1e12);
   config.sliding_rope.theta = reader.Positive("rope_local_base_freq", 1e4, 1e12);
-  if (reader.Has("rope_scaling") || !ReadRopeByKind(reader, config)) {
-    ReadRopeObject(reader, "rope_scaling", config, config.rope);
-  }
+  ReadRopeByKind(reader, config);
+  ReadRopeObject(reader, "rope_scaling", config, config.rope);
 }
 
 void ReadGemma4(ConfigReader& reader, ModelConfig& config) {

@@ -17,7 +17,12 @@ int64_t MlpWidth(ConfigReader& reader) {
   const int64_t multiple = reader.Integer("block_multiple_of", 256, 1, kMaxWidth);
   const double factor = reader.Positive("block_ffn_dim_multiplier", 1.0, 1024);
   const auto wanted = static_cast<int64_t>(factor * static_cast<double>(2 * given / 3));
-  return (wanted + multiple - 1) / multiple * multiple;
+  const int64_t width = (wanted + multiple - 1) / multiple * multiple;
+  if (width < 1 || width > kMaxWidth) {
+    return reader.Fail("intermediate_size", absl::StrCat("makes an MLP of ", width, " features"),
+                       int64_t{1});
+  }
+  return width;
 }
 
 // "conv" or "full_attention" by layer_types; else attention where full_attn_idxs has the layer, or

@@ -3,6 +3,7 @@
 #include <mpi.h>
 
 #include <algorithm>
+#include <chrono>
 #include <utility>
 
 #include "absl/time/clock.h"
@@ -26,7 +27,8 @@ struct RankWatch::Peer {
   int rank = 0;
   int num_silent = 0;  // intervals
   bool has_left = false;
-  char word = kAlive;  // on its way, by `sent`
+  // On its way, by `sent`; kept until the process ends, as MPI may be slower than the watch.
+  char* word = new char(kAlive);
   MPI_Request sent = MPI_REQUEST_NULL;
 };
 
@@ -62,7 +64,7 @@ void RankWatch::Run() {
 
   const absl::Time deadline = absl::Now() + kFarewellPatience;
   const auto has_ended = [](const Peer& peer) {
-    return peer.has_left && peer.word == kFarewell && peer.sent == MPI_REQUEST_NULL;
+    return peer.has_left && *peer.word == kFarewell && peer.sent == MPI_REQUEST_NULL;
   };
   while (!std::all_of(peers_.begin(), peers_.end(), has_ended) && absl::Now() < deadline) {
     for (Peer& peer : peers_) Send(peer, kFarewell);
@@ -75,9 +77,9 @@ void RankWatch::Run() {
 void RankWatch::Send(Peer& peer, char word) {
   int is_sent = 0;
   MPI_Test(&peer.sent, &is_sent, MPI_STATUS_IGNORE);
-  if (is_sent == 0 || peer.word == kFarewell || (peer.has_left && word == kAlive)) return;
-  peer.word = word;
-  MPI_Isend(&peer.word, 1, MPI_CHAR, peer.rank, kTag, comm_->all, &peer.sent);
+  if (is_sent == 0 || *peer.word == kFarewell || (peer.has_left && word == kAlive)) return;
+  *peer.word = word;
+  MPI_Isend(peer.word, 1, MPI_CHAR, peer.rank, kTag, comm_->all, &peer.sent);
 }
 
 void RankWatch::Receive() {
@@ -110,9 +112,12 @@ void RankWatch::Count() {
 
 // False if the watch is to end.
 bool RankWatch::WaitForInterval() {
-  const absl::Time end = absl::Now() + options_.interval;
+  using Clock = std::chrono::steady_clock;  // nobody shall be missed because the time was set
+  const auto end = Clock::now() + absl::ToChronoNanoseconds(options_.interval);
   MutexLock lock(mutex_);
-  while (!is_ending_ && absl::Now() < end) changed_.WaitFor(mutex_, end - absl::Now());
+  while (!is_ending_ && Clock::now() < end) {
+    changed_.WaitFor(mutex_, absl::FromChrono(end - Clock::now()));
+  }
   return !is_ending_;
 }
 

@@ -28,9 +28,10 @@ class RankWatch {
     // others for rank 0, on rank 1 first, elsewhere when half a timeout more has not ended it all.
     std::function<void(int rank)> on_silence;
   };
-  // Collective among all ranks of the mpirun; REQUIRES an MpiSession that outlives it.
+  // Collective among all ranks of the mpirun; REQUIRES an MpiSession that outlives it, and threads
+  // that MPI serves. A rank that freezes before or after is not missed.
   explicit RankWatch(Options options);
-  // Says farewell, so that this rank is not missed; not collective.
+  // Says farewell, so that this rank is not missed; waits a second for the others' at most.
   ~RankWatch();
   RankWatch(const RankWatch&) = delete;
   RankWatch& operator=(const RankWatch&) = delete;

@@ -7,6 +7,7 @@
 
 #include "checkpoint/fingerprint.h"
 #include "checkpoint/hf_directory.h"
+#include "checkpoint/weight_names.h"
 #include "gmock/gmock.h"
 #include "tests/checkpoint/sample_checkpoint.h"
 #include "tests/testing/status_matchers.h"
@@ -24,6 +25,7 @@ using ::liquid::testing::StatusIs;
 using ::liquid::testing::TemporaryDirectory;
 using ::liquid::testing::WriteBytes;
 using ::testing::AllOf;
+using ::testing::Contains;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::Key;
@@ -112,6 +114,15 @@ TEST_F(ExportTest, CarriesThroughWhatOnlyTheBaseHas) {
   const std::string again = root_.path() + "/again";
   ASSERT_THAT(ExportModel(from_, again, {.base = from_}), IsOk());
   EXPECT_EQ(*FingerprintDirectory(again, 1), SampleModel(1).Fingerprint());
+}
+
+TEST(WeightNamesTest, OtherFilesSpellThemInAnotherWay) {
+  EXPECT_THAT(OtherSpellings("model.language_model.norm.weight"),
+              Contains("language_model.model.norm.weight"));
+  EXPECT_THAT(OtherSpellings("language_model.model.norm.weight"),
+              Contains("model.language_model.norm.weight"));
+  EXPECT_THAT(OtherSpellings("transformer.wte.weight"), Contains("wte.weight"));
+  EXPECT_THAT(OtherSpellings("wte.weight"), Contains("transformer.wte.weight"));
 }
 
 TEST_F(ExportTest, RoundsToTheNearestTiesToEven) {

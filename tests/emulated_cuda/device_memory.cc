@@ -11,7 +11,6 @@
 #include "tests/emulated_cuda/fault.h"
 #include "tests/emulated_cuda/options.h"
 #include "tests/emulated_cuda/sanitizer.h"
-#include "tests/emulated_cuda/scheduler.h"
 
 namespace liquid::emulated {
 namespace {
@@ -36,8 +35,11 @@ struct Memory {
 };
 
 // A window need not open all that there is: a fault tells what work of the device comes to.
-// Sanitizers have handlers of their own.
-constexpr bool kOpensOnFault = !kAsan && !kTsan;
+// Sanitizers have handlers of their own, and racing blocks would race there.
+bool OpensOnFault() {
+  static const bool opens = !kAsan && !kTsan && !GetOptions().race_blocks;
+  return opens;
+}
 thread_local int num_own_windows = 0;  // of this thread
 
 Memory& TheMemory() {
@@ -146,7 +148,7 @@ cudaError_t Allocate(void** result, size_t bytes, int device) {
   memset(allocation.begin, kUnset, bytes);
   if (memory.num_windows == 0) {
     SetAccessible(allocation, false);
-  } else if (kOpensOnFault) {
+  } else if (OpensOnFault()) {
     memory.opened.push_back(allocation);
   }
   memory.live[reinterpret_cast<uintptr_t>(allocation.begin)] = allocation;
@@ -228,7 +230,7 @@ bool IsPinned(const void* address) {
 DeviceMemoryWindow::DeviceMemoryWindow() {
   Memory& memory = TheMemory();
   ++num_own_windows;
-  if (memory.num_windows++ > 0 || kOpensOnFault) return;
+  if (memory.num_windows++ > 0 || OpensOnFault()) return;
   for (const auto& [begin, allocation] : memory.live) SetAccessible(allocation, true);
 }
 
@@ -236,7 +238,7 @@ DeviceMemoryWindow::~DeviceMemoryWindow() {
   Memory& memory = TheMemory();
   --num_own_windows;
   if (--memory.num_windows > 0) return;
-  if (kOpensOnFault) {
+  if (OpensOnFault()) {
     for (const Allocation& allocation : memory.opened) SetAccessible(allocation, false);
     memory.opened.clear();
     return;
@@ -246,8 +248,7 @@ DeviceMemoryWindow::~DeviceMemoryWindow() {
 
 bool OpenInWindow(const void* address) {
   Memory& memory = TheMemory();
-  const bool is_work = num_own_windows > 0 || (memory.num_windows > 0 && IsInKernel());
-  if (!kOpensOnFault || !is_work || !GetOptions().host_guard) return false;
+  if (!OpensOnFault() || num_own_windows == 0 || !GetOptions().host_guard) return false;
   const auto* at = static_cast<const char*>(address);
   // The body begins up to a page before the allocation, and a guard page is between two of them.
   const Allocation* allocation = LastAtOrBefore(memory.live, at + kPage);
@@ -260,7 +261,7 @@ bool OpenInWindow(const void* address) {
 // What was not opened was not written to.
 void CheckCanaries() {
   const Memory& memory = TheMemory();
-  if (kOpensOnFault && GetOptions().host_guard) {
+  if (OpensOnFault() && GetOptions().host_guard) {
     for (const Allocation& allocation : memory.opened) CheckCanary(allocation);
     return;
   }

@@ -139,6 +139,8 @@ TEST(ModelConfigTest, LayersOfGemma3SlideByPatternOrByName) {
   EXPECT_EQ(old.rope.factor, 8);
   EXPECT_EQ(old.sliding_rope.theta, 1e4);
   EXPECT_EQ(old.sliding_rope.scaling, RopeConfig::Scaling::kNone);
+  EXPECT_EQ(old.pad_token_id, 0);
+  EXPECT_EQ(Parse("gemma3_text", R"("pad_token_id":null)").value().pad_token_id, -1);
   const ModelConfig named = Parse("gemma3", R"("text_config":{"num_hidden_layers":2,
       "layer_types":["full_attention","sliding_attention"],"eos_token_id":1,"rope_parameters":
       {"full_attention":{"rope_theta":5e5},"sliding_attention":{"rope_theta":7e3}}},
@@ -187,7 +189,7 @@ TEST(ModelConfigTest, BothSpellingsOfGemma4sHeadsMeanTheSame) {
                                 "hidden_size_per_layer_input":0,)";
   const ModelConfig old = Parse("gemma4_text", common + R"("global_head_dim":16)").value();
   const ModelConfig late =
-      Parse("gemma4_text", common + R"("per_layer_config":{"05":{"head_dim":16}})").value();
+      Parse("gemma4_text", common + R"("per_layer_config":{"5":{"head_dim":16}})").value();
   for (int i = 0; i < 6; ++i) {
     EXPECT_EQ(old.Layer(i).head_dim, i == 5 ? 16 : 8);
     EXPECT_EQ(late.Layer(i).head_dim, old.Layer(i).head_dim);
@@ -249,6 +251,11 @@ TEST(ModelConfigTest, RefusesByNameWhatItCannotDo) {
       {"gemma4_text", R"("num_kv_shared_layers":29)", "without keys of its kind"},
       {"gemma4_text", R"("vocab_size_per_layer_input":7)", "vocab_size_per_layer_input"},
       {"gemma4_text", R"("per_layer_config":{"05":{"head_dim":7}})", "layer 5"},
+      {"gemma4_text", R"("per_layer_config":{"05":{"head_dim":8}})", "heads of layer 11"},
+      {"gemma4_text", R"("per_layer_config":{"x":{}})", "per_layer_config has \"x\""},
+      {"gemma4_text", R"("rope_parameters":{"rope_theta":1e4})", "rope_parameters must hold"},
+      {"gemma3_text", R"("use_bidirectional_attention":true)", "use_bidirectional_attention"},
+      {"lfm2", R"("intermediate_size":1)", "makes an MLP of 0 features"},
       {"lfm2", R"("conv_bias":true)", "conv_bias"},
       {"lfm2", R"("conv_L_cache":99)", "conv_L_cache"},
       {"lfm2", R"("full_attn_idxs":[40])", "full_attn_idxs has no layer 40"},
