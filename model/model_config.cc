@@ -70,6 +70,7 @@ void ReadGpt2(ConfigReader& reader, ModelConfig& config) {
   config.norm_epsilon = static_cast<float>(reader.Positive("layer_norm_epsilon", 1e-5, 1));
   config.tie_word_embeddings = reader.Bool("tie_word_embeddings", true);
   config.attention_bias = config.mlp_bias = true;
+  config.pad_token_id = -1;  // GPT-2's table has no row that is left out
   config.windows.assign(config.num_layers, 0);
   if (config.hidden_size % config.num_heads != 0) {
     reader.Fail("n_embd", "must be a multiple of n_head", 0);

@@ -50,6 +50,7 @@ TEST(ModelConfigTest, DefaultsAreThoseOfTheFamily) {
   EXPECT_EQ(gpt2.max_position_embeddings, 1024);
   EXPECT_FLOAT_EQ(gpt2.norm_epsilon, 1e-5f);
   EXPECT_TRUE(gpt2.tie_word_embeddings);
+  EXPECT_EQ(Parse("gpt2", R"("pad_token_id":50256)").value().pad_token_id, -1);
 }
 
 TEST(ModelConfigTest, NullIsAbsent) {
