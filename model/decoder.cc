@@ -12,8 +12,7 @@
 namespace liquid {
 
 struct Decoder::DeviceBatch {
-  // kI32 [5+num_parts,N]: tokens, targets, positions, document_start, tokens with a gradient,
-  // parts.
+  // kI32 [5,N]: tokens, targets, positions, document_start, tokens with a gradient.
   PooledTensor integers;
   PooledTensor loss_scale;  // kF32 [1]
   const int32_t* Row(int64_t i) const {
@@ -95,7 +94,7 @@ void Decoder::UseRotary(const RopeConfig& rope, int64_t head_dim) {
 Decoder::~Decoder() = default;
 
 Decoder::DeviceBatch Decoder::AllocateBatch(int64_t num_tokens) {
-  return {pool_.Allocate(DType::kI32, {5 + num_parts_, num_tokens}), pool_.AllocateF32({1})};
+  return {pool_.Allocate(DType::kI32, {5, num_tokens}), pool_.AllocateF32({1})};
 }
 
 Decoder::DeviceBatch Decoder::Upload(const TokenBatch& batch, float loss_scale) {
@@ -127,7 +126,7 @@ void Decoder::Upload(const TokenBatch& batch, float loss_scale, const DeviceBatc
   };
   std::vector<int32_t>& host = host_integers_;
   host.clear();
-  host.reserve((5 + num_parts_) * n);
+  host.reserve(5 * n);
   for (const int32_t token : batch.tokens) host.push_back(local(token));
   for (const int32_t target : batch.targets) host.push_back(local(target));
   for (const auto& part : {batch.positions, batch.document_start}) {
@@ -137,9 +136,6 @@ void Decoder::Upload(const TokenBatch& batch, float loss_scale, const DeviceBatc
   for (const int32_t token : batch.tokens) {
     host.push_back(token == config_.pad_token_id ? kElsewhere : local(token));
   }
-  for (int64_t j = 0; j < num_parts_; ++j) {
-    for (int64_t i = 0; i < n; ++i) host.push_back(static_cast<int32_t>(num_parts_ * i + j));
-  }
   stream_.CopyFromHost(device.integers.view().data, host.data(), host.size() * sizeof(int32_t));
   stream_.CopyFromHost(device.loss_scale.view().data, &loss_scale, sizeof(loss_scale));
   const absl::Status done = stream_.Synchronize();  // the host's copies change
@@ -147,6 +143,7 @@ void Decoder::Upload(const TokenBatch& batch, float loss_scale, const DeviceBatc
 }
 
 void Decoder::ReservePositions(const TokenBatch& batch) {
+  ReserveParts(batch.num_rows * batch.sequence_length);
   const int64_t last = *std::max_element(batch.positions.begin(), batch.positions.end());
   if (rotaries_.empty()) {
     LIQUID_CHECK(last < config_.max_position_embeddings, "position ", last);
@@ -156,8 +153,31 @@ void Decoder::ReservePositions(const TokenBatch& batch) {
   for (RotaryTable& table : rotaries_) {
     table.Reserve(std::max(last + 1, batch.sequence_length), pool_, stream_);
   }
-  if (rotaries_[0].cos().data == before) return;
-  for (const auto& [shape, pass] : recorded_) pass->recording = nullptr;  // of the old table
+  if (rotaries_[0].cos().data != before) DropRecordings();
+}
+
+void Decoder::ReserveParts(int64_t num_tokens) {
+  if (num_parts_ == 0 || (parts_ && parts_.view().shape[1] >= num_tokens)) return;
+  std::vector<int32_t> parts;
+  for (int64_t j = 0; j < num_parts_; ++j) {
+    for (int64_t i = 0; i < num_tokens; ++i) {
+      parts.push_back(static_cast<int32_t>(num_parts_ * i + j));
+    }
+  }
+  parts_ = IntegersOnDevice({num_parts_, num_tokens}, parts);
+  DropRecordings();
+}
+
+void Decoder::DropRecordings() {
+  for (const auto& [shape, pass] : recorded_) pass->recording = nullptr;
+}
+
+PooledTensor Decoder::IntegersOnDevice(const Shape& shape, const std::vector<int32_t>& values) {
+  PooledTensor integers = pool_.Allocate(DType::kI32, shape);
+  stream_.CopyFromHost(integers.view().data, values.data(), values.size() * sizeof(int32_t));
+  const absl::Status done = stream_.Synchronize();  // the host's copy goes
+  LIQUID_CHECK(done.ok(), done.ToString());
+  return integers;
 }
 
 Pass Decoder::MakePass(Tape& tape, const TokenBatch& batch, const DeviceBatch& device) {
@@ -169,8 +189,11 @@ Pass Decoder::MakePass(Tape& tape, const TokenBatch& batch, const DeviceBatch& d
   pass.positions = device.Row(2);
   pass.document_start = device.Row(3);
   pass.tokens_with_gradient = device.Row(4);
-  pass.parts = device.Row(5);
-  pass.num_parts = num_parts_;
+  if (parts_) {
+    pass.parts = static_cast<const int32_t*>(parts_.view().data);
+    pass.num_parts = num_parts_;
+    pass.parts_stride = parts_.view().shape[1];
+  }
   pass.loss_scale = device.loss_scale.view().f32();
   pass.rotaries = absl::MakeSpan(rotaries_);
   return pass;
@@ -375,11 +398,7 @@ PooledTensor Decoder::PositionsWithCache(int64_t num_cached, int64_t length) {
   for (int64_t i = 0; i < before + length; ++i) {
     positions.push_back(static_cast<int32_t>(std::clamp<int64_t>(num_cached - before + i, 0, i)));
   }
-  PooledTensor on_device = pool_.Allocate(DType::kI32, {before + length});
-  stream_.CopyFromHost(on_device.view().data, positions.data(), positions.size() * sizeof(int32_t));
-  const absl::Status done = stream_.Synchronize();
-  LIQUID_CHECK(done.ok(), done.ToString());
-  return on_device;
+  return IntegersOnDevice({before + length}, positions);
 }
 
 void Decoder::CapLogits(std::vector<float>& logits) const {

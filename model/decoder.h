@@ -55,6 +55,13 @@ class Decoder : public Model {
     by_rows.kind = Partition::Kind::kColumns;
     return by_rows;
   }
+  Partition AttentionHeads() const { return ByRows("attention heads", config_.num_heads); }
+  static Partition KeyValueHeads(int64_t num_kv_heads) {
+    Partition heads = ByRows("key/value heads", num_kv_heads);
+    heads.may_be_shared = true;
+    return heads;
+  }
+  static Partition PerHead() { return {.kind = Partition::Kind::kPerHead}; }
   // The family's next table, by the number that Rotary(..) is given.
   void UseRotary(const RopeConfig& rope, int64_t head_dim);
   // Rows are cut into so many parts by Part(..).
@@ -78,8 +85,11 @@ class Decoder : public Model {
   // As ForwardBackward with Repetition::kOfShape: the losses.
   std::vector<float> Repeat(const TokenBatch& batch, float loss_scale, Recompute recompute,
                             const GradientSink& sink);
-  // To be called before a pass over `batch`: tables reach as far as its positions.
+  // To be called before a pass over `batch`: tables reach as far as its positions and tokens.
   void ReservePositions(const TokenBatch& batch);
+  void ReserveParts(int64_t num_tokens);
+  // What was recorded has read from tables that are gone.
+  void DropRecordings();
   Pass MakePass(Tape& tape, const TokenBatch& batch, const DeviceBatch& device);
   // Block, of which a differentiating pass keeps what `recompute` says.
   Variable RunBlock(Pass& pass, int layer, Variable x, Recompute recompute);
@@ -89,6 +99,7 @@ class Decoder : public Model {
   std::vector<float> ToHost(ConstTensorView tensor);        // kF32 or kBF16
   std::vector<float> ResidualToHost(ConstTensorView x);     // all tokens
   std::vector<float> LogitsToHost(ConstTensorView logits);  // the whole vocabulary
+  PooledTensor IntegersOnDevice(const Shape& shape, const std::vector<int32_t>& values);
   PooledTensor PositionsWithCache(int64_t num_cached, int64_t length);
   void CapLogits(std::vector<float>& logits) const;
 
@@ -107,6 +118,7 @@ class Decoder : public Model {
   std::vector<int32_t> host_integers_;  // of the latest Upload
   std::vector<RotaryTable> rotaries_;
   int64_t num_parts_ = 0;
+  PooledTensor parts_;  // kI32 [num_parts,stride]; none if the family cuts no rows
   // By rows, length, recompute.
   std::map<std::tuple<int64_t, int64_t, Recompute>, std::unique_ptr<RecordedPass>> recorded_;
   int head_ = -1;

@@ -104,41 +104,40 @@ Variable LinearInputMajor(Pass& pass, const Variable& x, int weight, int bias) {
 
 Variable RmsNorm(Pass& pass, const Variable& x, int weight, float epsilon, float offset) {
   Tape& tape = pass.tape;
-  const ConstTensorView w = tape.Use(weight);
+  SharedTensor zeros;  // which an offset of one is added to where there is no weight
+  if (weight < 0) {
+    zeros = tape.Allocate({x.view().shape.back()});
+    tape.ops().Fill(zeros.view, 0.0f);
+    offset = 1;
+  }
+  const ConstTensorView w = weight < 0 ? ConstTensorView(zeros.view) : tape.Use(weight);
   Variable out = tape.NewVariable(x.view().shape);
   const SharedTensor rstd = tape.AllocateF32({x.view().NumRows()});
   tape.ops().RmsNorm(out.view(), rstd.view, x.view(), w, epsilon, offset);
   if (!tape.recording()) return out;
-  tape.Record([&pass, x, rstd, w, weight, offset, slot = out.slot] {
+  tape.Record([&pass, x, rstd, zeros, w, weight, offset, slot = out.slot] {
     const SharedTensor dout = pass.tape.Take(slot, x.view().shape);
     SharedTensor dx = pass.tape.Allocate(x.view().shape);
-    pass.tape.AddToParameter(weight, [&](TensorView dw) {
+    const auto backward = [&](TensorView dw) {
       pass.tape.ops().RmsNormBackward(dx.view, dw, dout.view, x.view(), w, rstd.view, offset);
-    });
+    };
+    if (weight < 0) {
+      const SharedTensor unread = pass.tape.AllocateF32(w.shape);
+      pass.tape.ops().Fill(unread.view, 0.0f);
+      backward(unread.view);
+    } else {
+      pass.tape.AddToParameter(weight, backward);
+    }
     pass.tape.Give(x.slot, std::move(dx));
   });
   return out;
 }
 
-// As with a weight of zeros and an offset of one, whose gradient nobody reads.
-Variable RmsNormWithoutWeight(Pass& pass, const Variable& x, float epsilon) {
-  Tape& tape = pass.tape;
-  const SharedTensor zeros = tape.Allocate({x.view().shape.back()});
-  tape.ops().Fill(zeros.view, 0.0f);
-  Variable out = tape.NewVariable(x.view().shape);
-  const SharedTensor rstd = tape.AllocateF32({x.view().NumRows()});
-  tape.ops().RmsNorm(out.view(), rstd.view, x.view(), zeros.view, epsilon, /*offset=*/1);
-  if (!tape.recording()) return out;
-  tape.Record([&pass, x, rstd, zeros, slot = out.slot] {
-    const SharedTensor dout = pass.tape.Take(slot, x.view().shape);
-    SharedTensor dx = pass.tape.Allocate(x.view().shape);
-    const SharedTensor unread = pass.tape.AllocateF32(zeros.view.shape);
-    pass.tape.ops().Fill(unread.view, 0.0f);
-    pass.tape.ops().RmsNormBackward(dx.view, unread.view, dout.view, x.view(), zeros.view,
-                                    rstd.view, /*offset=*/1);
-    pass.tape.Give(x.slot, std::move(dx));
-  });
-  return out;
+Variable RmsNormOfHeads(Pass& pass, Variable x, int64_t head_dim, int weight, float epsilon,
+                        float offset) {
+  const Shape flat = x.view().shape;
+  x = std::move(x).Reshape({flat.NumElements() / head_dim, head_dim});
+  return RmsNorm(pass, x, weight, epsilon, offset).Reshape(flat);
 }
 
 Variable LayerNorm(Pass& pass, const Variable& x, int weight, int bias, float epsilon) {
@@ -247,7 +246,7 @@ Variable Part(Pass& pass, const Variable& x, int64_t j) {
   const int64_t width = x.view().shape.back() / pass.num_parts;
   // Seen as [num_parts*N,D], part j of row i is row num_parts*i + j: a part is looking up rows.
   const Shape rows = {pass.num_parts * n, width};
-  const int32_t* const ids = pass.parts + j * pass.num_tokens();
+  const int32_t* const ids = pass.parts + j * pass.parts_stride;
   Variable out = tape.NewVariable({n, width});
   tape.ops().Embedding(out.view(), ids, ConstTensorView(x.view()).Reshape(rows));
   if (!tape.recording()) return out;

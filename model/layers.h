@@ -30,8 +30,9 @@ struct Pass {
   const int32_t* positions = nullptr;             // [N]
   const int32_t* targets = nullptr;               // [N], as tokens; null if nothing is scored
   const int32_t* document_start = nullptr;        // [N]; null: each row is one document
-  const int32_t* parts = nullptr;                 // [num_parts,N]: num_parts n + j, for Part
+  const int32_t* parts = nullptr;                 // [num_parts,stride]: num_parts n + j, for Part
   int64_t num_parts = 0;                          // what the family cuts rows into
+  int64_t parts_stride = 0;                       // at least N
   const int32_t* tokens_with_gradient = nullptr;  // [N]: kElsewhere where there is none
   const float* loss_scale = nullptr;              // [1]: of the gradient of the loss
   absl::Span<RotaryTable> rotaries = {};          // those of the family, by its numbers
@@ -68,9 +69,11 @@ Variable Linear(Pass& pass, const Variable& x, int weight, int bias = -1);
 // The same with weight [I,O], as GPT-2 stores it.
 Variable LinearInputMajor(Pass& pass, const Variable& x, int weight, int bias);
 
-// Over the last axis. out = x rstd (offset + weight).
+// Over the last axis. out = x rstd (offset + weight); x rstd if `weight` is -1.
 Variable RmsNorm(Pass& pass, const Variable& x, int weight, float epsilon, float offset = 0);
-Variable RmsNormWithoutWeight(Pass& pass, const Variable& x, float epsilon);
+// The same of each head of x [N,heads*K].
+Variable RmsNormOfHeads(Pass& pass, Variable x, int64_t head_dim, int weight, float epsilon,
+                        float offset = 0);
 Variable LayerNorm(Pass& pass, const Variable& x, int weight, int bias, float epsilon);
 
 Variable Add(Pass& pass, Variable x, Variable y);

@@ -122,20 +122,16 @@ class Gemma final : public Decoder {
     const Variable raw = Linear(pass, h, l.k);
     Variable v = l.v >= 0 ? Linear(pass, h, l.v) : raw;
     if (is_gemma4()) {
-      const Shape flat = v.view().shape;
-      const int64_t head_dim = c_.Layer(layer).head_dim;
-      v = std::move(v).Reshape({flat.NumElements() / head_dim, head_dim});
-      v = RmsNormWithoutWeight(pass, v, c_.norm_epsilon).Reshape(flat);
+      v = RmsNormOfHeads(pass, std::move(v), c_.Layer(layer).head_dim, /*weight=*/-1,
+                         c_.norm_epsilon);
     }
     return {Heads(pass, raw, l.k_norm, layer), std::move(v)};
   }
 
   // Queries or keys [N,heads*K]: normed by head, then turned.
   Variable Heads(Pass& pass, Variable x, int norm, int layer) {
-    const Shape flat = x.view().shape;
     const int64_t head_dim = c_.Layer(layer).head_dim;
-    x = std::move(x).Reshape({flat.NumElements() / head_dim, head_dim});
-    x = Norm(pass, x, norm).Reshape(flat);
+    x = RmsNormOfHeads(pass, std::move(x), head_dim, norm, c_.norm_epsilon, c_.norm_offset);
     return Rotary(pass, std::move(x), head_dim, c_.windows[layer] > 0 ? kSliding : kGlobal);
   }
 
@@ -188,18 +184,16 @@ class Gemma final : public Decoder {
   void AddAttention(int64_t i, const std::string& prefix, Layer& l) {
     const int64_t d = c_.hidden_size;
     const LayerConfig own = c_.Layer(i);
-    const Partition heads = ByRows("attention heads", c_.num_heads);
-    Partition kv_heads = ByRows("key/value heads", own.num_kv_heads);
-    kv_heads.may_be_shared = true;
-    const Partition per_head = {.kind = Partition::Kind::kPerHead};
+    const Partition heads = AttentionHeads();
+    const Partition kv_heads = KeyValueHeads(own.num_kv_heads);
     const int64_t q = c_.num_heads * own.head_dim;
     const Shape kv = {own.num_kv_heads * own.head_dim, d};
     l.q = AddParameter(prefix + "q_proj.weight", {q, d}, heads);
-    l.q_norm = AddParameter(prefix + "q_norm.weight", {own.head_dim}, per_head);
+    l.q_norm = AddParameter(prefix + "q_norm.weight", {own.head_dim}, PerHead());
     if (own.key_source == i) {
       const bool has_values = !(c_.keys_are_values && c_.windows[i] == 0);
       l.k = AddParameter(prefix + "k_proj.weight", kv, kv_heads);
-      l.k_norm = AddParameter(prefix + "k_norm.weight", {own.head_dim}, per_head);
+      l.k_norm = AddParameter(prefix + "k_norm.weight", {own.head_dim}, PerHead());
       if (has_values) l.v = AddParameter(prefix + "v_proj.weight", kv, kv_heads);
     }
     l.o = AddParameter(prefix + "o_proj.weight", {d, q}, ByColumns(heads));

@@ -68,9 +68,8 @@ class Lfm2 final : public Decoder {
 
   // Queries or keys [N,heads*K]: normed by head, then turned.
   Variable Heads(Pass& pass, Variable x, int norm) {
-    const Shape flat = x.view().shape;
-    x = std::move(x).Reshape({flat.NumElements() / c_.head_dim, c_.head_dim});
-    return Rotary(pass, Norm(pass, x, norm).Reshape(flat), c_.head_dim);
+    x = RmsNormOfHeads(pass, std::move(x), c_.head_dim, norm, c_.norm_epsilon);
+    return Rotary(pass, std::move(x), c_.head_dim);
   }
 
   void AddLayer(int64_t i, const std::string& prefix) {
@@ -103,16 +102,14 @@ class Lfm2 final : public Decoder {
     const int64_t d = c_.hidden_size;
     const int64_t q = c_.num_heads * c_.head_dim;
     const int64_t kv = c_.num_kv_heads * c_.head_dim;
-    const Partition heads = ByRows("attention heads", c_.num_heads);
-    Partition kv_heads = ByRows("key/value heads", c_.num_kv_heads);
-    kv_heads.may_be_shared = true;
-    const Partition per_head = {.kind = Partition::Kind::kPerHead};
+    const Partition heads = AttentionHeads();
+    const Partition kv_heads = KeyValueHeads(c_.num_kv_heads);
     l.q = AddParameter(prefix + "q_proj.weight", {q, d}, heads);
     l.k = AddParameter(prefix + "k_proj.weight", {kv, d}, kv_heads);
     l.v = AddParameter(prefix + "v_proj.weight", {kv, d}, kv_heads);
     l.out = AddParameter(prefix + "out_proj.weight", {d, q}, ByColumns(heads));
-    l.q_norm = AddParameter(prefix + "q_layernorm.weight", {c_.head_dim}, per_head);
-    l.k_norm = AddParameter(prefix + "k_layernorm.weight", {c_.head_dim}, per_head);
+    l.q_norm = AddParameter(prefix + "q_layernorm.weight", {c_.head_dim}, PerHead());
+    l.k_norm = AddParameter(prefix + "k_layernorm.weight", {c_.head_dim}, PerHead());
   }
 
   const ModelConfig c_;

@@ -61,11 +61,7 @@ class Llama final : public Decoder {
 
   // Queries or keys [N,heads*K]: normed by head in Qwen3, then turned.
   Variable Heads(Pass& pass, Variable x, int norm) {
-    const Shape flat = x.view().shape;
-    if (norm >= 0) {
-      x = std::move(x).Reshape({flat.NumElements() / c_.head_dim, c_.head_dim});
-      x = RmsNorm(pass, x, norm, c_.norm_epsilon).Reshape(flat);
-    }
+    if (norm >= 0) x = RmsNormOfHeads(pass, std::move(x), c_.head_dim, norm, c_.norm_epsilon);
     return Rotary(pass, std::move(x), c_.head_dim);
   }
 
@@ -88,17 +84,15 @@ class Llama final : public Decoder {
     const bool output_bias = c_.attention_bias && c_.family != Family::kQwen2;
     Layer l;
     l.input_norm = AddParameter(prefix + "input_layernorm.weight", {d});
-    const Partition heads = ByRows("attention heads", c_.num_heads);
-    Partition kv_heads = ByRows("key/value heads", c_.num_kv_heads);
-    kv_heads.may_be_shared = true;
+    const Partition heads = AttentionHeads();
+    const Partition kv_heads = KeyValueHeads(c_.num_kv_heads);
     l.q = AddProjection(prefix + "self_attn.q_proj", q, d, c_.attention_bias, heads);
     l.k = AddProjection(prefix + "self_attn.k_proj", kv, d, c_.attention_bias, kv_heads);
     l.v = AddProjection(prefix + "self_attn.v_proj", kv, d, c_.attention_bias, kv_heads);
     l.o = AddProjection(prefix + "self_attn.o_proj", d, q, output_bias, ByColumns(heads));
     if (c_.family == Family::kQwen3) {
-      const Partition per_head = {.kind = Partition::Kind::kPerHead};
-      l.q_norm = AddParameter(prefix + "self_attn.q_norm.weight", {c_.head_dim}, per_head);
-      l.k_norm = AddParameter(prefix + "self_attn.k_norm.weight", {c_.head_dim}, per_head);
+      l.q_norm = AddParameter(prefix + "self_attn.q_norm.weight", {c_.head_dim}, PerHead());
+      l.k_norm = AddParameter(prefix + "self_attn.k_norm.weight", {c_.head_dim}, PerHead());
     }
     l.post_attention_norm = AddParameter(prefix + "post_attention_layernorm.weight", {d});
     const Partition features = ByRows("MLP features", f);
