@@ -54,6 +54,19 @@ struct AdamWOptions {
   float gradient_scale = 1;  // multiplies the gradient before everything else (clipping)
 };
 
+// What is random about an element of a tensor [N,C] of tokens: a function of the batch's row that
+// it is of, and of its place there. So it does not depend on how rows are put into slots, nor on
+// what part of the tensor a rank holds. The bits of token t of its row and channel c are word c % 4
+// of Philox4x32(counter (c / 4, t, stream, 0), the row's key) (base/random.h).
+struct RandomPlace {
+  const int32_t* row_keys =
+      nullptr;                 // [B,2] in the device's memory: the halves of a key, low first
+  uint32_t stream = 0;         // another one for each use in a pass
+  int64_t tokens_per_row = 0;  // T
+  int64_t first_token = 0;     // where the tensor begins in the batch's tokens, B*T
+  int64_t first_channel = 0;   // and in the whole tensor's channels
+};
+
 // Fixed point of exact gradient sums: a gradient g is held as llrint(g * 2^50) in int64.
 inline constexpr int kFixedPointBits = 50;
 // Targets with this value are not scored.
@@ -100,6 +113,15 @@ class Ops {
   virtual void Scale(TensorView out, ConstTensorView x, float factor) = 0;
   // The same by factor [1] in the device's memory, of the dtype of x.
   virtual void ScaleBy(TensorView out, ConstTensorView x, ConstTensorView factor) = 0;
+
+  // ---- Random; x, out [N,C]; `out` may be `x` ----
+  // Each element is 0 with the given probability (in [0, 1): bits / 2^32 below it), or else
+  // x / (1 - probability). It is its own backward. Source: Srivastava et al. 2014, JMLR 15.
+  virtual void Dropout(TensorView out, ConstTensorView x, float probability,
+                       const RandomPlace& place) = 0;
+  // out = x + magnitude * u, u uniform in (-1, 1): (bits / 2^9, rounded down, + 1/2) / 2^22 - 1.
+  virtual void AddNoise(TensorView out, ConstTensorView x, float magnitude,
+                        const RandomPlace& place) = 0;
 
   // ---- Embedding ----
   // out [N,D] = table [V,D] rows at ids [N]; 0 <= ids < V, or kElsewhere: zeros. Backward: dtable

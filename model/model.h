@@ -46,6 +46,9 @@ struct TokenBatch {
   absl::Span<const int32_t> targets;         // kIgnoredTarget: not scored
   absl::Span<const int32_t> positions;       // restart at 0 in each document
   absl::Span<const int32_t> document_start;  // row index of the first token of each one's document
+  // [B]: what decides all that is random about a row (kernels/ops.h, RandomPlace). Empty: nothing
+  // is, there is neither dropout nor noise.
+  absl::Span<const uint64_t> row_keys = {};
 };
 
 // Called once per parameter and slot, as soon as its gradient is final. `gradient` (kF32, of the

@@ -84,6 +84,14 @@ const std::vector<JobField>& JobFields() {
       {"training.seed", kNumber, "42"},
       {"training.eval_every_steps", kNumber, "50", "[0, inf)"},
       {"training.on_non_finite", kChoice, "stop", "", {"stop", "skip"}},
+      {"training.freeze", kText, "null"},
+      {"training.neftune_alpha", kNumber, "0", "[0, 1000]"},
+
+      {"adapter.rank", kNumber, "0", "[0, 65536]"},
+      {"adapter.alpha", kNumber, "16", "(0, 1e6]"},
+      {"adapter.target_modules", kText, "[all-linear]"},
+      {"adapter.use_rslora", kSwitch, "false"},
+      {"adapter.dropout", kNumber, "0", "[0, 1)"},
 
       {"optimizer.name", kChoice, "adamw", "", {"adamw"}, kNotYet},
       {"optimizer.learning_rate", kNumber, "1.0e-3", "(0, 100]"},

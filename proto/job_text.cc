@@ -71,15 +71,25 @@ std::vector<std::string> ValuesOf(const Message& message, const FieldDescriptor*
   }
 }
 
-template <typename Quote>
-std::vector<std::string> ValuesAt(const Job& job, std::string_view path, const Quote& quote) {
+// The field of that path, and the message that it is of.
+std::pair<const Message*, const FieldDescriptor*> FieldAt(const Job& job, std::string_view path) {
   const std::vector<std::string> names = absl::StrSplit(std::string(path), '.');
   const Message* message = &job;
   for (size_t i = 0; i + 1 < names.size(); ++i) {
     message = &message->GetReflection()->GetMessage(
         *message, message->GetDescriptor()->FindFieldByName(names[i]));
   }
-  return ValuesOf(*message, message->GetDescriptor()->FindFieldByName(names.back()), quote);
+  return {message, message->GetDescriptor()->FindFieldByName(names.back())};
+}
+
+bool IsList(const Job& job, std::string_view path) {
+  return FieldAt(job, path).second->is_repeated();
+}
+
+template <typename Quote>
+std::vector<std::string> ValuesAt(const Job& job, std::string_view path, const Quote& quote) {
+  const auto [message, field] = FieldAt(job, path);
+  return ValuesOf(*message, field, quote);
 }
 
 // "0.1" where %.17g says 0.10000000000000001: the shortest digits that give the number back.
@@ -99,8 +109,7 @@ std::vector<std::pair<std::string, std::string>> DecisiveValues(const Job& job) 
   static const auto& excluded = *new std::set<std::string_view>{
       "job", "model.recompute", "data.max_bad_rows", "training.eval_every_steps",
       // They change bits, but not what is computed: a checkpoint of one layout is one of any other.
-      "model.tensor_parallel", "model.sequence_parallel", "training.shard",
-      "training.device"};
+      "model.tensor_parallel", "model.sequence_parallel", "training.shard", "training.device"};
   const auto as_it_is = [](const std::string& value) { return value; };
   std::vector<std::pair<std::string, std::string>> values;
   for (const JobField& field : JobFields()) {
@@ -127,8 +136,7 @@ std::string EffectiveYaml(const Job& job) {
       absl::StrAppend(&yaml, section, ":\n");
     }
     std::vector<std::string> values = ValuesAt(job, field.path, QuoteForYaml);
-    const bool is_list =
-        field.path == "data.train" || field.path == "data.eval" || field.path == "optimizer.betas";
+    const bool is_list = IsList(job, field.path);
     const bool is_unset = (!is_list && values[0] == "\"\"") ||
                           (field.path == "model.init_seed" && job.model().config().empty());
     if (field.kind == FieldKind::kNumber) {

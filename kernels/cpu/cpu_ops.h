@@ -33,6 +33,12 @@ class CpuOps final : public Ops {
   void Scale(TensorView out, ConstTensorView x, float factor) override;
   void ScaleBy(TensorView out, ConstTensorView x, ConstTensorView factor) override;
 
+  // kernels/cpu/random.cc
+  void Dropout(TensorView out, ConstTensorView x, float probability,
+               const RandomPlace& place) override;
+  void AddNoise(TensorView out, ConstTensorView x, float magnitude,
+                const RandomPlace& place) override;
+
   // kernels/cpu/embedding.cc
   void Embedding(TensorView out, const int32_t* ids, ConstTensorView table) override;
   void EmbeddingBackward(TensorView dtable, const int32_t* ids, ConstTensorView dout) override;
