@@ -14,7 +14,9 @@
 #include "absl/strings/str_cat.h"
 #include "base/file.h"
 #include "base/status.h"
+#include "checkpoint/adapter_deltas.h"
 #include "checkpoint/hf_directory.h"
+#include "checkpoint/json_document.h"
 #include "checkpoint/manifest.h"
 #include "checkpoint/parallel_loop.h"
 #include "checkpoint/plan.h"
@@ -26,17 +28,24 @@
 namespace liquid {
 namespace {
 
-// Elements [begin, end) of `source`, cast to `dtype`, at `out`.
-void Cast(const TensorRef& source, DType dtype, int64_t begin, int64_t end, std::byte* out) {
+// Elements [begin, end) of `source`, and what `deltas` (or null) adds to them, cast to `dtype`, at
+// `out`.
+void Cast(const TensorRef& source, const AdapterDeltas* deltas, DType dtype, int64_t begin,
+          int64_t end, std::byte* out) {
   const DType stored = source.spec().dtype;
   const std::byte* bytes = source.bytes().data() + begin * SizeOf(stored);
   const int64_t count = end - begin;
-  if (stored == dtype) {
+  const bool is_adapted = deltas != nullptr && deltas->Has(source.spec().name);
+  if (stored == dtype && !is_adapted) {
     std::memcpy(out, bytes, static_cast<size_t>(count * SizeOf(dtype)));
     return;
   }
   std::vector<float> values(static_cast<size_t>(count));
   ConvertToF32(stored, bytes, count, values.data());
+  if (is_adapted) {
+    deltas->AddTo(source.spec().name, source.spec().shape.back(), begin, end,
+                  absl::MakeSpan(values));
+  }
   if (dtype == DType::kF32) {
     std::memcpy(out, values.data(), values.size() * sizeof(float));
     return;
@@ -49,10 +58,14 @@ void Cast(const TensorRef& source, DType dtype, int64_t begin, int64_t end, std:
 
 class Exporter {
  public:
-  // `base`: where tensors are that `source` has not; or null.
-  Exporter(const WeightSource& source, const WeightSource* base, const CheckpointPlan& plan,
-           std::string directory)
-      : source_(source), base_(base), plan_(plan), directory_(std::move(directory)) {}
+  // `base`: where tensors are that `source` has not; or null. `deltas`: what is added; or null.
+  Exporter(const WeightSource& source, const WeightSource* base, const AdapterDeltas* deltas,
+           const CheckpointPlan& plan, std::string directory)
+      : source_(source),
+        base_(base),
+        deltas_(deltas),
+        plan_(plan),
+        directory_(std::move(directory)) {}
 
   absl::Status WriteWeights(int num_threads) {
     std::vector<File> files;
@@ -103,12 +116,14 @@ class Exporter {
     const int64_t num_bytes = plan_.NumBytes(piece);
     const int64_t element = SizeOf(tensor.spec.dtype);
     std::vector<std::byte> bytes(static_cast<size_t>(num_bytes));
-    Cast(source, tensor.spec.dtype, first / element, (first + num_bytes) / element, bytes.data());
+    Cast(source, deltas_, tensor.spec.dtype, first / element, (first + num_bytes) / element,
+         bytes.data());
     return file.WriteAt(tensor.begin + first, bytes.data(), bytes.size());
   }
 
   const WeightSource& source_;
   const WeightSource* const base_;
+  const AdapterDeltas* const deltas_;
   const CheckpointPlan& plan_;
   const std::string directory_;
 };
@@ -146,6 +161,18 @@ absl::Status RefuseDamage(const std::string& directory, int num_threads) {
                                           " problems; nothing was written)"));
 }
 
+// Of options.adapters, which fit the model in `directory`.
+absl::StatusOr<AdapterDeltas> OpenDeltas(const std::string& directory, const WeightSource& source,
+                                         const ExportOptions& options) {
+  LIQUID_RETURN_IF_ERROR(RefuseDamage(options.adapters, options.num_threads));
+  LIQUID_ASSIGN_OR_RETURN(AdapterDeltas deltas, AdapterDeltas::Open(options.adapters));
+  LIQUID_ASSIGN_OR_RETURN(const nlohmann::json config,
+                          ReadJsonDocument(JoinPath(directory, "config.json"), 1 << 24));
+  const bool input_major = config.is_object() && config.value("model_type", "") == "gpt2";
+  LIQUID_RETURN_IF_ERROR(deltas.CheckFits(source, input_major));
+  return deltas;
+}
+
 absl::Status RefuseFullDisk(const std::string& parent, const std::string& out, int64_t needed) {
   LIQUID_ASSIGN_OR_RETURN(const int64_t free, FreeBytes(parent));
   if (needed <= free) return absl::OkStatus();
@@ -173,6 +200,10 @@ absl::StatusOr<ExportReport> ExportModel(const std::string& directory, const std
   if (!options.base.empty()) {
     LIQUID_ASSIGN_OR_RETURN(base, WeightSource::Open(options.base));
   }
+  std::optional<AdapterDeltas> deltas;
+  if (!options.adapters.empty()) {
+    LIQUID_ASSIGN_OR_RETURN(deltas, OpenDeltas(directory, source, options));
+  }
   const std::vector<TensorSpec> specs = SpecsOf(source, base, options.dtype);
   LIQUID_ASSIGN_OR_RETURN(const CheckpointPlan plan,
                           MakeCheckpointPlan(specs, {}, options.max_shard_bytes));
@@ -183,7 +214,8 @@ absl::StatusOr<ExportReport> ExportModel(const std::string& directory, const std
   const std::string temporary = absl::StrCat(absolute, ".tmp-", getpid());
   const auto write = [&]() -> absl::Status {
     LIQUID_RETURN_IF_ERROR(MakeDirectories(temporary));
-    Exporter exporter(source, base.has_value() ? &*base : nullptr, plan, temporary);
+    Exporter exporter(source, base.has_value() ? &*base : nullptr,
+                      deltas.has_value() ? &*deltas : nullptr, plan, temporary);
     LIQUID_RETURN_IF_ERROR(exporter.WriteWeights(options.num_threads));
     LIQUID_RETURN_IF_ERROR(exporter.CopyCompanions(directory, options.dtype));
     LIQUID_RETURN_IF_ERROR(Rename(temporary, absolute));

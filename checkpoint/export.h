@@ -18,6 +18,9 @@ struct ExportOptions {
   // The directory of a model: what it holds that the exported one does not is carried through, such
   // as the towers of a multimodal model whose text model was trained. Empty: nothing.
   std::string base = {};
+  // A directory of adapters for this model: what they add to its weights is added, in kF32, before
+  // weights are cast. Empty: none.
+  std::string adapters = {};
   int num_threads = 1;
 };
 

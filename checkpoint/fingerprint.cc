@@ -62,7 +62,7 @@ Hash128 FingerprintTensor(const TensorSpec& spec, absl::Span<const std::byte> by
 }
 
 absl::StatusOr<Hash128> FingerprintDirectory(const std::string& directory, int num_threads) {
-  LIQUID_ASSIGN_OR_RETURN(const WeightSource source, WeightSource::Open(directory));
+  LIQUID_ASSIGN_OR_RETURN(const WeightSource source, WeightSource::OpenAny(directory));
   struct Part {
     size_t tensor;
     int64_t first_byte;

@@ -9,6 +9,7 @@
 #include "base/check.h"
 #include "base/file.h"
 #include "base/status.h"
+#include "checkpoint/adapter_config.h"
 #include "checkpoint/json_document.h"
 
 namespace liquid {
@@ -58,6 +59,15 @@ absl::StatusOr<SafetensorsIndex> ParseSafetensorsIndex(std::string_view json,
 
 absl::StatusOr<WeightSource> WeightSource::Open(const std::string& directory) {
   return Open(directory, "model");
+}
+
+absl::StatusOr<WeightSource> WeightSource::OpenAny(const std::string& directory) {
+  const bool is_adapter =
+      HasAdapterConfig(directory) &&
+      FileExists(JoinPath(directory,
+                          absl::StrCat(absl::string_view(kAdapterStem.data(), kAdapterStem.size()),
+                                       ".safetensors")));
+  return is_adapter ? Open(directory, kAdapterStem) : Open(directory);
 }
 
 absl::StatusOr<WeightSource> WeightSource::Open(const std::string& directory,

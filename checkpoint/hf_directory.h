@@ -35,6 +35,9 @@ class WeightSource {
   // The same for other stems than "model": `<stem>.safetensors`, `<stem>.safetensors.index.json`.
   static absl::StatusOr<WeightSource> Open(const std::string& directory, std::string_view stem);
 
+  // What a directory of a model or of adapters holds.
+  static absl::StatusOr<WeightSource> OpenAny(const std::string& directory);
+
   // By name.
   absl::Span<const TensorRef> tensors() const { return tensors_; }
   // In the order of their names.

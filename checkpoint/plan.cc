@@ -66,7 +66,8 @@ int64_t CheckpointPlan::NumBytes(const Piece& piece) const {
 
 absl::StatusOr<CheckpointPlan> MakeCheckpointPlan(const std::vector<TensorSpec>& model,
                                                   const std::vector<TensorSpec>& optimizer,
-                                                  int64_t max_shard_bytes) {
+                                                  int64_t max_shard_bytes,
+                                                  const std::string& model_stem) {
   std::set<std::string> names;
   for (const auto* tensors : {&model, &optimizer}) {
     for (const TensorSpec& spec : *tensors) {
@@ -75,7 +76,8 @@ absl::StatusOr<CheckpointPlan> MakeCheckpointPlan(const std::vector<TensorSpec>&
     }
   }
   CheckpointPlan plan;
-  LIQUID_RETURN_IF_ERROR(AddFiles("model", model, max_shard_bytes, plan));
+  plan.model_stem = model_stem;
+  LIQUID_RETURN_IF_ERROR(AddFiles(model_stem, model, max_shard_bytes, plan));
   plan.num_model_files = static_cast<int>(plan.files.size());
   if (!optimizer.empty()) {
     LIQUID_RETURN_IF_ERROR(AddFiles("optimizer", optimizer, max_shard_bytes, plan));

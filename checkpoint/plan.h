@@ -26,6 +26,7 @@ struct PlannedFile {
 
 struct CheckpointPlan {
   std::vector<PlannedFile> files;  // the model's, then the optimizer's
+  std::string model_stem;          // of the model's files
   int num_model_files = 0;
   std::vector<Piece> pieces;  // all, in the order of files and bytes
   int64_t num_bytes = 0;      // of all files
@@ -40,11 +41,12 @@ struct CheckpointPlan {
 // Files are filled in the given order of tensors: the next one is begun where a tensor would bring
 // it above `max_shard_bytes` of data (a larger tensor has a file of its own; 0: no limit). One file
 // is called `model.safetensors`, several `model-00001-of-00003.safetensors`; the optimizer's
-// likewise; an empty `optimizer` has none. InvalidArgument: as MakeSafetensorsLayout; a name in
-// both.
+// likewise; an empty `optimizer` has none. `model_stem` stands for `model` in those names.
+// InvalidArgument: as MakeSafetensorsLayout; a name in both.
 absl::StatusOr<CheckpointPlan> MakeCheckpointPlan(const std::vector<TensorSpec>& model,
                                                   const std::vector<TensorSpec>& optimizer,
-                                                  int64_t max_shard_bytes);
+                                                  int64_t max_shard_bytes,
+                                                  const std::string& model_stem = "model");
 
 // model.safetensors.index.json (or the optimizer's) for files [begin, end) of the plan, as
 // transformers writes it.

@@ -145,7 +145,7 @@ class ManifestVerifier {
 };
 
 void VerifyStructure(const std::string& directory, VerifyReport& report) {
-  const absl::StatusOr<WeightSource> source = WeightSource::Open(directory);
+  const absl::StatusOr<WeightSource> source = WeightSource::OpenAny(directory);
   if (!source.ok()) {
     report.problems.push_back({"", "", 0, 0, Text(source.status())});
     return;

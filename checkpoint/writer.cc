@@ -69,12 +69,17 @@ absl::StatusOr<Hash128> HashRange(const File& file, int64_t begin, int64_t end) 
 
 std::vector<CompanionFile> FindCompanionFiles(const std::string& config_path,
                                               const std::string& tokenizer_directory) {
-  std::vector<CompanionFile> files = {{config_path, "config.json"}};
+  std::vector<CompanionFile> files;
+  if (!config_path.empty()) files.push_back({config_path, "config.json"});
   for (const char* name : kCompanionNames) {
     const std::string source = JoinPath(tokenizer_directory, name);
     if (FileExists(source)) files.push_back({source, name});
   }
   return files;
+}
+
+absl::StatusOr<std::string> CompanionFile::Read() const {
+  return source.empty() ? content : ReadFile(source);
 }
 
 CheckpointWriter::CheckpointWriter(std::string root, int64_t step, const CheckpointPlan& plan,
@@ -94,8 +99,8 @@ absl::StatusOr<int64_t> CheckpointWriter::BytesNeeded() const {
     needed += 4096 + 512 * static_cast<int64_t>(file.layout.tensors.size());
   }
   for (const CompanionFile& companion : companions_) {
-    LIQUID_ASSIGN_OR_RETURN(const int64_t size, FileSize(companion.source));
-    needed += size + 4096;
+    LIQUID_ASSIGN_OR_RETURN(const std::string content, companion.Read());
+    needed += static_cast<int64_t>(content.size()) + 4096;
   }
   return needed;
 }
@@ -134,7 +139,7 @@ absl::Status CheckpointWriter::CreateFiles() {
     if (!lock_.has_value()) lock_.emplace(std::move(file));
   }
   for (const CompanionFile& companion : companions_) {
-    LIQUID_ASSIGN_OR_RETURN(const std::string content, ReadFile(companion.source));
+    LIQUID_ASSIGN_OR_RETURN(const std::string content, companion.Read());
     LIQUID_RETURN_IF_ERROR(WriteFile(JoinPath(temporary_, companion.name), content));
   }
   return absl::OkStatus();
@@ -245,8 +250,8 @@ absl::StatusOr<CommittedCheckpoint> CheckpointWriter::Commit(
   for (const CompanionFile& companion : companions_) plain_names.push_back(companion.name);
   const auto num_files = static_cast<int>(plan_.files.size());
   for (const auto& [stem, begin, end] :
-       {std::tuple("model", 0, plan_.num_model_files),
-        std::tuple("optimizer", plan_.num_model_files, num_files)}) {
+       {std::tuple(plan_.model_stem, 0, plan_.num_model_files),
+        std::tuple(std::string("optimizer"), plan_.num_model_files, num_files)}) {
     if (end - begin < 2) continue;  // a single file needs no index
     plain_names.push_back(absl::StrCat(stem, ".safetensors.index.json"));
     LIQUID_RETURN_IF_ERROR(

@@ -38,12 +38,16 @@ namespace liquid {
 
 // A small file that goes along, byte for byte.
 struct CompanionFile {
-  std::string source;  // path
+  std::string source;  // path; empty: `content` is what it holds
   std::string name;    // in the checkpoint
+  std::string content = {};
+
+  absl::StatusOr<std::string> Read() const;
 };
 
-// `config_path` as config.json, and what the directory `tokenizer_directory` has of the files that
-// transformers looks for beside the weights: tokenizer, chat template, generation defaults.
+// `config_path` as config.json, unless it is empty, and what the directory `tokenizer_directory`
+// has of the files that transformers looks for beside the weights: tokenizer, chat template,
+// generation defaults.
 std::vector<CompanionFile> FindCompanionFiles(const std::string& config_path,
                                               const std::string& tokenizer_directory);
 

@@ -10,6 +10,8 @@
 #include "base/exit_code.h"
 #include "base/file.h"
 #include "base/status.h"
+#include "checkpoint/adapter_config.h"
+#include "checkpoint/hf_directory.h"
 #include "kernels/cpu/team.h"
 #include "kernels/ops.h"
 #include "model/key_value_cache.h"
@@ -38,6 +40,30 @@ absl::Status AsModelError(const absl::Status& status) {
   return WithExitCode(status, ExitCode::kCheckpoint);
 }
 
+// Where the weights are, and what adapters go beside them.
+struct ModelDirectories {
+  std::string base;
+  Tuning tuning;
+};
+
+// `directory` holds a model, or adapters and the name of their model.
+absl::StatusOr<ModelDirectories> FindModel(const std::string& directory) {
+  if (!HasAdapterConfig(directory)) return ModelDirectories{directory, {}};
+  LIQUID_ASSIGN_OR_RETURN(AdapterConfig adapter, ReadAdapterConfig(directory));
+  if (!FileExists(adapter.base_model)) {
+    return absl::NotFoundError(
+        absl::StrCat(directory, ": its base model ", adapter.base_model,
+                     " is not here; `liquid merge --base DIR` makes a model of both"));
+  }
+  LIQUID_ASSIGN_OR_RETURN(const WeightSource weights, WeightSource::Open(directory, kAdapterStem));
+  for (const TensorRef& tensor : weights.tensors()) {
+    const std::string module = ModuleOfAdapterA(tensor.spec().name);
+    if (!module.empty()) adapter.target_modules.push_back(module);
+  }
+  const std::string base = adapter.base_model;
+  return ModelDirectories{base, {.adapter = std::move(adapter)}};
+}
+
 // The ids under "eos_token_id" of generation_config.json, one or a list.
 std::vector<int32_t> EosOfGenerationConfig(const std::string& directory) {
   const auto text = ReadFile(JoinPath(directory, "generation_config.json"));
@@ -57,7 +83,9 @@ std::vector<int32_t> EosOfGenerationConfig(const std::string& directory) {
 absl::StatusOr<std::unique_ptr<Generator>> Generator::Load(const std::string& directory) {
   auto result = std::unique_ptr<Generator>(new Generator());
   Generator& generator = *result;
-  const auto config = LoadModelConfig(JoinPath(directory, "config.json"));
+  const auto source = FindModel(directory);
+  LIQUID_RETURN_IF_ERROR(AsModelError(source.status()));
+  const auto config = LoadModelConfig(JoinPath(source->base, "config.json"));
   LIQUID_RETURN_IF_ERROR(AsModelError(config.status()));
   auto encoder =
       ExampleEncoder::Load(directory, "", absl::ToCivilSecond(absl::Now(), absl::LocalTimeZone()));
@@ -68,11 +96,15 @@ absl::StatusOr<std::unique_ptr<Generator>> Generator::Load(const std::string& di
   LIQUID_ASSIGN_OR_RETURN(generator.stream_, generator.device_->CreateStream());
   generator.ops_ = CreateOps(*generator.stream_);
   generator.pool_ = std::make_unique<TensorPool>(*generator.device_);
-  auto model = CreateModel(*config, *generator.ops_, *generator.stream_, *generator.pool_);
+  auto model = CreateModel(*config, *generator.ops_, *generator.stream_, *generator.pool_,
+                           /*tensor_parallel=*/{}, DType::kF32, source->tuning);
   LIQUID_RETURN_IF_ERROR(AsModelError(model.status()));
   generator.model_ = *std::move(model);
   SizeTeamFor(*generator.model_);
-  LIQUID_RETURN_IF_ERROR(AsModelError(LoadWeights(directory, *generator.model_, nullptr)));
+  LIQUID_RETURN_IF_ERROR(AsModelError(LoadWeights(source->base, *generator.model_, nullptr)));
+  if (source->tuning.adapter.has_value()) {
+    LIQUID_RETURN_IF_ERROR(AsModelError(LoadAdapters(directory, *generator.model_)));
+  }
   generator.FindStopTokens(directory);
   return result;
 }

@@ -28,7 +28,8 @@ std::vector<Verb> AddVerbs(CLI::App& app) {
   group("Steer a running job", AddJobVerbs(app));
   group("Prove", {AddAuditVerb(app), AddReplayVerb(app)});
   group("Prove", AddProofVerbs(app));
-  group("Use", {AddGenerateVerb(app), AddTokenizeVerb(app), AddExportVerb(app)});
+  group("Use", {AddGenerateVerb(app), AddTokenizeVerb(app)});
+  group("Use", AddExportVerbs(app));
   return verbs;
 }
 

@@ -27,7 +27,7 @@ std::vector<Verb> AddJobVerbs(CLI::App& liquid);
 Verb AddReplayVerb(CLI::App& liquid);
 Verb AddAuditVerb(CLI::App& liquid);
 std::vector<Verb> AddProofVerbs(CLI::App& liquid);  // verify fingerprint
-Verb AddExportVerb(CLI::App& liquid);
+std::vector<Verb> AddExportVerbs(CLI::App& liquid);  // export merge
 Verb AddPrepareVerb(CLI::App& liquid);
 Verb AddInspectVerb(CLI::App& liquid);
 Verb AddTokenizeVerb(CLI::App& liquid);

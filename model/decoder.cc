@@ -12,7 +12,7 @@
 namespace liquid {
 
 struct Decoder::DeviceBatch {
-  // kI32 [5,N]: tokens, targets, positions, document_start, tokens with a gradient.
+  // kI32 [6,N]: tokens, targets, positions, document_start, tokens with a gradient; keys of rows.
   PooledTensor integers;
   PooledTensor loss_scale;  // kF32 [1]
   const int32_t* Row(int64_t i) const {
@@ -51,7 +51,8 @@ int Decoder::AddParameter(std::string name, const Shape& shape, const Partition&
 
 absl::Status Decoder::AllocateWeights() {
   LIQUID_RETURN_IF_ERROR(status_);
-  std::vector<FlatLayout::Tensor> tensors;
+  std::vector<FlatLayout::Tensor> trained;
+  std::vector<FlatLayout::Tensor> frozen;
   for (const Parameter& p : parameters_) {
     int64_t largest = 0;
     for (int rank = 0; rank < tensor_.size(); ++rank) {
@@ -59,16 +60,25 @@ absl::Status Decoder::AllocateWeights() {
                               PartOf(p.name, p.shape, p.partition, rank, tensor_.size()));
       largest = std::max(largest, part.shape.NumElements());
     }
-    tensors.push_back({p.part.shape.NumElements(), largest});
+    const FlatLayout::Tensor tensor = {p.part.shape.NumElements(), largest};
+    trained.push_back(p.trains ? tensor : FlatLayout::Tensor{0, 0});
+    frozen.push_back(p.trains ? FlatLayout::Tensor{0, 0} : tensor);
   }
-  layout_.emplace(tensors, tensor_.num_replicas);
+  layout_.emplace(trained, tensor_.num_replicas);
+  const FlatLayout frozen_layout(frozen, /*num_slices=*/1);
   weights_ = pool_.Allocate(dtype_, {layout_->total()});
   ops_.Fill(weights_.view(), 0.0f);
+  if (frozen_layout.total() > 0) {
+    frozen_ = pool_.Allocate(dtype_, {frozen_layout.total()});
+    ops_.Fill(frozen_.view(), 0.0f);
+  }
   for (size_t i = 0; i < parameters_.size(); ++i) {
-    const int64_t begin = layout_->offset(static_cast<int>(i));
-    const Shape& shape = parameters_[i].part.shape;
-    parameters_[i].value =
-        Elements(weights_.view(), begin, begin + shape.NumElements()).Reshape(shape);
+    Parameter& p = parameters_[i];
+    const FlatLayout& layout = p.trains ? *layout_ : frozen_layout;
+    const int64_t begin = layout.offset(static_cast<int>(i));
+    p.value =
+        Elements((p.trains ? weights_ : frozen_).view(), begin, begin + p.part.shape.NumElements())
+            .Reshape(p.part.shape);
   }
   return absl::OkStatus();
 }
@@ -80,11 +90,13 @@ int Decoder::AddConstant(std::string name) {
 }
 
 int Decoder::AddTable(std::string name, int64_t width) {
-  return AddParameter(std::move(name), {config_.vocab_size, width},
-                      {.kind = Partition::Kind::kRows,
-                       .unit = "tokens of the vocabulary",
-                       .num_units = config_.vocab_size,
-                       .may_be_uneven = true});
+  const int table = AddParameter(std::move(name), {config_.vocab_size, width},
+                                 {.kind = Partition::Kind::kRows,
+                                  .unit = "tokens of the vocabulary",
+                                  .num_units = config_.vocab_size,
+                                  .may_be_uneven = true});
+  MarkTable(table);
+  return table;
 }
 
 void Decoder::UseRotary(const RopeConfig& rope, int64_t head_dim) {
@@ -94,7 +106,7 @@ void Decoder::UseRotary(const RopeConfig& rope, int64_t head_dim) {
 Decoder::~Decoder() = default;
 
 Decoder::DeviceBatch Decoder::AllocateBatch(int64_t num_tokens) {
-  return {pool_.Allocate(DType::kI32, {5, num_tokens}), pool_.AllocateF32({1})};
+  return {pool_.Allocate(DType::kI32, {6, num_tokens}), pool_.AllocateF32({1})};
 }
 
 Decoder::DeviceBatch Decoder::Upload(const TokenBatch& batch, float loss_scale) {
@@ -126,7 +138,7 @@ void Decoder::Upload(const TokenBatch& batch, float loss_scale, const DeviceBatc
   };
   std::vector<int32_t>& host = host_integers_;
   host.clear();
-  host.reserve(5 * n);
+  host.reserve(6 * n);
   for (const int32_t token : batch.tokens) host.push_back(local(token));
   for (const int32_t target : batch.targets) host.push_back(local(target));
   for (const auto& part : {batch.positions, batch.document_start}) {
@@ -135,6 +147,13 @@ void Decoder::Upload(const TokenBatch& batch, float loss_scale, const DeviceBatc
   // What is looked up for padding is not trained.
   for (const int32_t token : batch.tokens) {
     host.push_back(token == config_.pad_token_id ? kElsewhere : local(token));
+  }
+  LIQUID_CHECK(batch.row_keys.empty() ||
+               (static_cast<int64_t>(batch.row_keys.size()) == batch.num_rows &&
+                batch.sequence_length >= 2));
+  for (const uint64_t key : batch.row_keys) {
+    host.push_back(static_cast<int32_t>(key & 0xFFFFFFFF));
+    host.push_back(static_cast<int32_t>(key >> 32));
   }
   stream_.CopyFromHost(device.integers.view().data, host.data(), host.size() * sizeof(int32_t));
   stream_.CopyFromHost(device.loss_scale.view().data, &loss_scale, sizeof(loss_scale));
@@ -194,6 +213,9 @@ Pass Decoder::MakePass(Tape& tape, const TokenBatch& batch, const DeviceBatch& d
     pass.num_parts = num_parts_;
     pass.parts_stride = parts_.view().shape[1];
   }
+  if (!batch.row_keys.empty()) pass.row_keys = device.Row(5);
+  if (adapter_.has_value()) pass.adapters = &adapters_;
+  pass.noise = noise_;
   pass.loss_scale = device.loss_scale.view().f32();
   pass.rotaries = absl::MakeSpan(rotaries_);
   return pass;

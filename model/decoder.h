@@ -6,6 +6,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <tuple>
 #include <vector>
@@ -20,13 +21,20 @@ namespace liquid {
 class Decoder : public Model {
  public:
   ~Decoder() override;
-  // To be called once after the constructor, if more is wanted than parameters' shapes. The error
-  // of the first parameter that cannot be spread as asked; such a model cannot be used.
+  // To be called at most once, after the constructor. InvalidArgument: a pattern fits nothing, or
+  // nothing is left to train.
+  absl::Status Tune(const Tuning& tuning);
+  // To be called once after that, if more is wanted than parameters' shapes. The error of the first
+  // parameter that cannot be spread as asked; such a model cannot be used.
   absl::Status AllocateWeights();
   const ModelConfig& config() const override { return config_; }
   absl::Span<const Parameter> parameters() const override { return parameters_; }
   const FlatLayout& layout() const override { return *layout_; }
   TensorView weights() const override { return weights_.view(); }
+  TensorView frozen_weights() const override { return frozen_.view(); }
+  const AdapterConfig* adapter() const override {
+    return adapter_.has_value() ? &*adapter_ : nullptr;
+  }
   const TensorParallel& tensor_parallel() const override { return tensor_; }
   Stream& stream() override { return stream_; }
   absl::Span<const int> gradient_order() const override { return gradient_order_; }
@@ -66,6 +74,10 @@ class Decoder : public Model {
   void UseRotary(const RopeConfig& rope, int64_t head_dim);
   // Rows are cut into so many parts by Part(..).
   void set_num_parts(int64_t num_parts) { num_parts_ = num_parts; }
+  // Its weights are stored [I,O].
+  void set_input_major() { is_input_major_ = true; }
+  // A matrix that rows are looked up in, and that nothing is multiplied by.
+  void MarkTable(int parameter) { tables_.insert(parameter); }
   DType dtype() const { return dtype_; }
   void set_head(int parameter) { head_ = parameter; }  // [V,D]; the token table if tied
 
@@ -77,6 +89,11 @@ class Decoder : public Model {
   // A batch's numbers in device memory; and what is to be done with them.
   struct DeviceBatch;
   struct RecordedPass;
+  absl::Status Freeze(absl::Span<const std::string> patterns);
+  absl::Status AddAdapters(const AdapterConfig& config);
+  void AddAdapter(int weight, int64_t rank);
+  // The weights of linear layers.
+  std::vector<int> LinearWeights() const;
   void Upload(const TokenBatch& batch, float loss_scale, const DeviceBatch& device);
   DeviceBatch Upload(const TokenBatch& batch, float loss_scale = 1.0f);
   DeviceBatch AllocateBatch(int64_t num_tokens);
@@ -115,6 +132,12 @@ class Decoder : public Model {
   std::vector<int> gradient_order_;  // of the latest ForwardBackward
   std::optional<FlatLayout> layout_;
   PooledTensor weights_;
+  PooledTensor frozen_;
+  bool is_input_major_ = false;
+  std::set<int> tables_;  // parameters
+  std::optional<AdapterConfig> adapter_;
+  Adapters adapters_;
+  float noise_ = 0;
   std::vector<int32_t> host_integers_;  // of the latest Upload
   std::vector<RotaryTable> rotaries_;
   int64_t num_parts_ = 0;

@@ -25,6 +25,31 @@ Variable TokenEmbedding(Pass& pass, int table) {
   return SumOverRanks(pass, std::move(out));
 }
 
+namespace {
+
+// The streams of random numbers of a pass: noise, then one for each adapter.
+constexpr uint32_t kNoiseStream = 0;
+
+// x [.,C]: of all tokens, or of this rank's share of them; of all channels from `first_channel` on.
+RandomPlace PlaceOf(const Pass& pass, const Variable& x, uint32_t stream, int64_t first_channel) {
+  return {.row_keys = pass.row_keys,
+          .stream = stream,
+          .tokens_per_row = pass.sequence_length,
+          .first_token = x.view().NumRows() == pass.num_tokens() ? 0 : pass.first_residual(),
+          .first_channel = first_channel};
+}
+
+}  // namespace
+
+Variable WithNoise(Pass& pass, Variable x) {
+  if (pass.noise == 0 || pass.row_keys == nullptr) return x;
+  const double elements =
+      static_cast<double>(pass.sequence_length) * static_cast<double>(x.view().shape.back());
+  const auto magnitude = static_cast<float>(pass.noise / std::sqrt(elements));
+  pass.tape.ops().AddNoise(x.view(), x.view(), magnitude, PlaceOf(pass, x, kNoiseStream, 0));
+  return x;  // its gradient is that of the sum
+}
+
 Variable PositionEmbedding(Pass& pass, int table) {
   Tape& tape = pass.tape;
   const ConstTensorView weight = tape.Use(table);
@@ -69,6 +94,59 @@ Variable Product(Pass& pass, const Variable& x, int weight, Major major) {
   return out;
 }
 
+// Of the input of the adapter whose A is parameter `a`.
+Variable Dropout(Pass& pass, const Variable& x, int a, uint32_t stream) {
+  const float probability = pass.adapters->dropout;
+  if (probability == 0 || pass.row_keys == nullptr) return x;
+  Tape& tape = pass.tape;
+  const Parameter& parameter = tape.parameter(a);
+  const bool is_split = parameter.partition.kind == Partition::Kind::kColumns;
+  LIQUID_CHECK(!is_split || parameter.part.ranges.size() == 1, parameter.name);
+  const RandomPlace place = PlaceOf(pass, x, stream, is_split ? parameter.part.ranges[0].begin : 0);
+  Variable out = tape.NewVariable(x.view().shape);
+  tape.ops().Dropout(out.view(), x.view(), probability, place);
+  if (!tape.recording()) return out;
+  tape.Record([&pass, probability, place, to = x.slot, slot = out.slot, shape = x.view().shape] {
+    const SharedTensor dout = pass.tape.Take(slot, shape);
+    SharedTensor dx = dout.HasOneHolder() ? dout : pass.tape.Allocate(shape);
+    pass.tape.ops().Dropout(dx.view, dout.view, probability, place);
+    pass.tape.Give(to, std::move(dx));
+  });
+  return out;
+}
+
+// x += t b^T, in place: the gradient of x is that of the sum.
+Variable AddProduct(Pass& pass, Variable x, const Variable& t, int b) {
+  Tape& tape = pass.tape;
+  const ConstTensorView w = tape.Use(b);
+  tape.ops().MatMul(x.view(), t.view(), w, {.transpose_b = true, .accumulate = true});
+  if (!tape.recording()) return x;
+  tape.Record([&pass, t, w, b, slot = x.slot, shape = x.view().shape] {
+    Ops& ops = pass.tape.ops();
+    const SharedTensor dout = pass.tape.Take(slot, shape);
+    pass.tape.ContributeToParameter(b, [&](TensorView dw, bool accumulate) {
+      ops.MatMul(dw, dout.view, t.view(), {.transpose_a = true, .accumulate = accumulate});
+    });
+    pass.tape.Contribute(t.slot, t.view().shape, [&](TensorView dt, bool accumulate) {
+      ops.MatMul(dt, dout.view, w, {.accumulate = accumulate});
+    });
+    pass.tape.Give(slot, dout);
+  });
+  return x;
+}
+
+// `out`, the product of x and `weight`, and what the adapter beside it adds to that. Of a weight
+// that is spread by its inputs both are this rank's shares of a sum.
+Variable WithAdapter(Pass& pass, Variable out, const Variable& x, int weight) {
+  if (pass.adapters == nullptr) return out;
+  const auto found = pass.adapters->beside.find(weight);
+  if (found == pass.adapters->beside.end()) return out;
+  const auto& [a, b, stream] = found->second;
+  Variable t = Product(pass, Dropout(pass, x, a, stream), a, Major::kOutput);
+  t = Scale(pass, std::move(t), pass.adapters->scale);
+  return AddProduct(pass, std::move(out), t, b);
+}
+
 // In place of x, whose gradient is that of the sum.
 Variable WithBias(Pass& pass, Variable x, int bias) {
   if (bias < 0) return x;
@@ -86,7 +164,7 @@ Variable WithBias(Pass& pass, Variable x, int bias) {
 
 Variable Affine(Pass& pass, const Variable& x, int weight, int bias, Major major) {
   const auto inputs = major == Major::kOutput ? Partition::Kind::kColumns : Partition::Kind::kRows;
-  Variable out = Product(pass, x, weight, major);
+  Variable out = WithAdapter(pass, Product(pass, x, weight, major), x, weight);
   if (pass.tape.parameter(weight).partition.kind == inputs)
     out = SumOverRanks(pass, std::move(out));
   return WithBias(pass, std::move(out), bias);
@@ -118,16 +196,9 @@ Variable RmsNorm(Pass& pass, const Variable& x, int weight, float epsilon, float
   tape.Record([&pass, x, rstd, zeros, w, weight, offset, slot = out.slot] {
     const SharedTensor dout = pass.tape.Take(slot, x.view().shape);
     SharedTensor dx = pass.tape.Allocate(x.view().shape);
-    const auto backward = [&](TensorView dw) {
+    pass.tape.AddToParameterBeside(weight, w.shape, [&](TensorView dw) {
       pass.tape.ops().RmsNormBackward(dx.view, dw, dout.view, x.view(), w, rstd.view, offset);
-    };
-    if (weight < 0) {
-      const SharedTensor unread = pass.tape.AllocateF32(w.shape);
-      pass.tape.ops().Fill(unread.view, 0.0f);
-      backward(unread.view);
-    } else {
-      pass.tape.AddToParameter(weight, backward);
-    }
+    });
     pass.tape.Give(x.slot, std::move(dx));
   });
   return out;
@@ -151,8 +222,8 @@ Variable LayerNorm(Pass& pass, const Variable& x, int weight, int bias, float ep
   tape.Record([&pass, x, mean, rstd, w, weight, bias, slot = out.slot] {
     const SharedTensor dout = pass.tape.Take(slot, x.view().shape);
     SharedTensor dx = pass.tape.Allocate(x.view().shape);
-    pass.tape.AddToParameter(weight, [&](TensorView dw) {
-      pass.tape.AddToParameter(bias, [&](TensorView db) {
+    pass.tape.AddToParameterBeside(weight, w.shape, [&](TensorView dw) {
+      pass.tape.AddToParameterBeside(bias, w.shape, [&](TensorView db) {
         pass.tape.ops().LayerNormBackward(dx.view, dw, db, dout.view, x.view(), w, mean.view,
                                           rstd.view);
       });
@@ -344,7 +415,7 @@ Variable ShortConvolution(Pass& pass, const Variable& x, int weight, int64_t lay
   tape.Record([&pass, x, taps, weight, slot = out.slot, shape = out.view().shape] {
     const SharedTensor dout = pass.tape.Take(slot, shape);
     SharedTensor dx = pass.tape.Allocate(x.view().shape);
-    pass.tape.AddToParameter(weight, [&](TensorView dw) {
+    pass.tape.AddToParameterBeside(weight, taps.shape, [&](TensorView dw) {
       pass.tape.ops().ShortConvolutionBackward(dx.view, dw.Reshape(taps.shape), dout.view, x.view(),
                                                taps, pass.positions);
     });
@@ -370,7 +441,7 @@ void LinearCrossEntropy(Pass& pass, const Variable& x, int weight, float cap, Te
     return;
   }
   SharedTensor dx = tape.Allocate(all.view().shape);
-  tape.AddToParameter(weight, [&](TensorView dw) {
+  tape.AddToParameterBeside(weight, w.shape, [&](TensorView dw) {
     tape.ops().LinearCrossEntropyWithGradient(nll, dx.view, dw, all.view(), w, pass.targets, cap,
                                               pass.loss_scale, spread);
   });

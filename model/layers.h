@@ -19,6 +19,17 @@
 
 namespace liquid {
 
+// The adapters of a model, by the weight that they are beside.
+struct Adapters {
+  struct Pair {
+    int a, b;         // parameters [rank,I], [O,rank]
+    uint32_t stream;  // of what is random about it
+  };
+  std::map<int, Pair> beside;
+  float scale = 0;
+  float dropout = 0;
+};
+
 // One pass of a model over a batch: the tape, and what the verbs must know of the batch.
 // Integers are in the device's memory unless said otherwise.
 struct Pass {
@@ -36,6 +47,9 @@ struct Pass {
   const int32_t* tokens_with_gradient = nullptr;  // [N]: kElsewhere where there is none
   const float* loss_scale = nullptr;              // [1]: of the gradient of the loss
   absl::Span<RotaryTable> rotaries = {};          // those of the family, by its numbers
+  const int32_t* row_keys = nullptr;              // [B,2]; null: nothing is random
+  const Adapters* adapters = nullptr;             // null: none
+  float noise = 0;                                // of embeddings, where rows have keys
   KeyValueCache* cache = nullptr;                 // generation: keys and values before these tokens
   const int32_t* cached_positions = nullptr;      // [W-1+N]: of KeyValueCache::AppendInputs
 
@@ -60,11 +74,15 @@ struct Pass {
 // [N,D] of the residual stream stands for [N/T,D] with sequence parallelism.
 // table [V,D] rows at the tokens: [N,D].
 Variable TokenEmbedding(Pass& pass, int table);
+// The model's embeddings, as a family makes them, with noise if the pass wants it. Source: Jain et
+// al. 2023, arXiv:2310.05914, algorithm 1.
+Variable WithNoise(Pass& pass, Variable x);
 // table [P,D] rows at the positions: [N,D].
 Variable PositionEmbedding(Pass& pass, int table);
 
-// x [N,I] -> [N,O]: x weight^T + bias, weight [O,I] as torch.nn.Linear stores it. A weight that is
-// spread by its inputs leads back to the residual stream: the sum over ranks, then the bias.
+// x [N,I] -> [N,O]: x weight^T + bias, weight [O,I] as torch.nn.Linear stores it; and what the
+// adapter beside the weight adds, if there is one. A weight that is spread by its inputs leads back
+// to the residual stream: the sum over ranks, then the bias.
 Variable Linear(Pass& pass, const Variable& x, int weight, int bias = -1);
 // The same with weight [I,O], as GPT-2 stores it.
 Variable LinearInputMajor(Pass& pass, const Variable& x, int weight, int bias);

@@ -1,10 +1,12 @@
 #include "model/model.h"
 
 #include <algorithm>
+#include <cmath>
 #include <set>
 #include <string_view>
 #include <utility>
 
+#include "absl/functional/function_ref.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
@@ -88,6 +90,26 @@ void CopyToParameter(Model& model, const Parameter& parameter, const std::vector
   LIQUID_CHECK(done.ok(), done.ToString());
 }
 
+// Reads `parameter` as `source` of `directory` has it under `name`.
+absl::Status LoadParameter(const WeightSource& source, const std::string& directory,
+                           const std::string& name, const Parameter& parameter, Model& model) {
+  LIQUID_ASSIGN_OR_RETURN(const TensorRef tensor, source.Find(name));
+  const std::vector<int64_t>& stored = tensor.spec().shape;
+  if (!std::equal(parameter.shape.begin(), parameter.shape.end(), stored.begin(), stored.end())) {
+    return absl::InvalidArgumentError(
+        absl::StrCat(directory, ": tensor ", name, " has shape [", absl::StrJoin(stored, ","),
+                     "], but config.json asks for ", parameter.shape.ToString()));
+  }
+  std::vector<float> values(parameter.part.shape.NumElements());
+  LIQUID_RETURN_IF_ERROR(CheckFloats(tensor.spec(), directory));
+  const int64_t element = SizeOf(tensor.spec().dtype);
+  ForEachRun(parameter.shape, parameter.part, [&](int64_t from, int64_t to, int64_t count) {
+    ConvertToF32(tensor.spec().dtype, tensor.bytes().data() + from * element, count, &values[to]);
+  });
+  CopyToParameter(model, parameter, values);
+  return absl::OkStatus();
+}
+
 // Without weights.
 std::unique_ptr<Decoder> CreateDecoder(const ModelConfig& config, Ops& ops, Stream& stream,
                                        TensorPool& pool, const TensorParallel& tensor_parallel,
@@ -113,8 +135,9 @@ std::unique_ptr<Decoder> CreateDecoder(const ModelConfig& config, Ops& ops, Stre
 absl::StatusOr<std::unique_ptr<Model>> CreateModel(const ModelConfig& config, Ops& ops,
                                                    Stream& stream, TensorPool& pool,
                                                    const TensorParallel& tensor_parallel,
-                                                   DType dtype) {
+                                                   DType dtype, const Tuning& tuning) {
   auto model = CreateDecoder(config, ops, stream, pool, tensor_parallel, dtype);
+  LIQUID_RETURN_IF_ERROR(model->Tune(tuning));
   LIQUID_RETURN_IF_ERROR(model->AllocateWeights());
   return model;
 }
@@ -133,21 +156,9 @@ absl::Status LoadWeights(const std::string& directory, Model& model,
   LIQUID_ASSIGN_OR_RETURN(const WeightSource source, WeightSource::Open(directory));
   std::set<std::string, std::less<>> known;
   for (const Parameter& parameter : model.parameters()) {
+    if (parameter.is_adapter) continue;
     const std::string name = StoredName(source, parameter.name);
-    LIQUID_ASSIGN_OR_RETURN(const TensorRef tensor, source.Find(name));
-    const std::vector<int64_t>& stored = tensor.spec().shape;
-    if (!std::equal(parameter.shape.begin(), parameter.shape.end(), stored.begin(), stored.end())) {
-      return absl::InvalidArgumentError(
-          absl::StrCat(directory, ": tensor ", name, " has shape [", absl::StrJoin(stored, ","),
-                       "], but config.json asks for ", parameter.shape.ToString()));
-    }
-    std::vector<float> values(parameter.part.shape.NumElements());
-    LIQUID_RETURN_IF_ERROR(CheckFloats(tensor.spec(), directory));
-    const int64_t element = SizeOf(tensor.spec().dtype);
-    ForEachRun(parameter.shape, parameter.part, [&](int64_t from, int64_t to, int64_t count) {
-      ConvertToF32(tensor.spec().dtype, tensor.bytes().data() + from * element, count, &values[to]);
-    });
-    CopyToParameter(model, parameter, values);
+    LIQUID_RETURN_IF_ERROR(LoadParameter(source, directory, name, parameter, model));
     known.insert(name);
   }
   if (ignored == nullptr) return absl::OkStatus();
@@ -158,37 +169,77 @@ absl::Status LoadWeights(const std::string& directory, Model& model,
   return absl::OkStatus();
 }
 
-void InitializeWeights(uint64_t seed, Model& model) {
+absl::Status LoadAdapters(const std::string& directory, Model& model) {
+  LIQUID_ASSIGN_OR_RETURN(const WeightSource source, WeightSource::Open(directory, kAdapterStem));
+  for (const Parameter& parameter : model.parameters()) {
+    if (!parameter.is_adapter) continue;
+    LIQUID_RETURN_IF_ERROR(LoadParameter(source, directory, parameter.name, parameter, model));
+  }
+  return absl::OkStatus();
+}
+
+namespace {
+
+// The values that `fill` gives to elements of the whole tensor: fill(first element, values).
+void FillParameter(Model& model, const Parameter& parameter,
+                   absl::FunctionRef<void(int64_t, absl::Span<float>)> fill) {
   constexpr int64_t kGrain = 1 << 16;  // elements drawn by one thread at a time
+  std::vector<float> values(parameter.part.shape.NumElements());
+  std::vector<std::pair<int64_t, absl::Span<float>>> pieces;
+  ForEachRun(parameter.shape, parameter.part, [&](int64_t from, int64_t to, int64_t count) {
+    for (int64_t done = 0; done < count; done += kGrain) {
+      pieces.emplace_back(from + done,
+                          absl::MakeSpan(&values[to + done], std::min(kGrain, count - done)));
+    }
+  });
+  ParallelLoop(NumUsableCpus(), static_cast<int64_t>(pieces.size()),
+               [&](int64_t i) { fill(pieces[i].first, pieces[i].second); });
+  CopyToParameter(model, parameter, values);
+}
+
+CounterRandom RandomOf(uint64_t seed, const Parameter& parameter) {
+  return CounterRandom(seed, HashBytes(parameter.name).low);
+}
+
+}  // namespace
+
+void InitializeWeights(uint64_t seed, Model& model) {
   const auto deviation = static_cast<float>(model.config().initializer_range);
   for (const Parameter& parameter : model.parameters()) {
-    std::vector<float> values(parameter.part.shape.NumElements());
+    if (parameter.is_adapter) continue;
     if (parameter.shape.rank() >= 2) {
-      const CounterRandom random(seed, HashBytes(parameter.name).low);
-      std::vector<std::pair<int64_t, absl::Span<float>>> pieces;
-      ForEachRun(parameter.shape, parameter.part, [&](int64_t from, int64_t to, int64_t count) {
-        for (int64_t done = 0; done < count; done += kGrain) {
-          pieces.emplace_back(from + done,
-                              absl::MakeSpan(&values[to + done], std::min(kGrain, count - done)));
-        }
+      FillParameter(model, parameter, [&](int64_t first, absl::Span<float> values) {
+        RandomOf(seed, parameter).FillNormal(first, values);
+        for (float& value : values) value *= deviation;
       });
-      ParallelLoop(NumUsableCpus(), static_cast<int64_t>(pieces.size()), [&](int64_t i) {
-        random.FillNormal(pieces[i].first, pieces[i].second);
-        for (float& value : pieces[i].second) value *= deviation;
-      });
-    } else {
-      // Norms begin as plain ones, whatever they add to their weights.
-      const bool is_bias = parameter.name.ends_with(".bias");
-      const float one = parameter.trains ? 1.0f - model.config().norm_offset : 1.0f;
-      std::fill(values.begin(), values.end(), is_bias ? 0.0f : one);
+      continue;
     }
-    CopyToParameter(model, parameter, values);
+    // Norms begin as plain ones, whatever they add to their weights.
+    const bool is_bias = parameter.name.ends_with(".bias");
+    const float one = 1.0f - model.config().norm_offset;
+    FillParameter(model, parameter, [&](int64_t, absl::Span<float> values) {
+      std::fill(values.begin(), values.end(), is_bias ? 0.0f : one);
+    });
+  }
+}
+
+void InitializeAdapters(uint64_t seed, Model& model) {
+  for (const Parameter& parameter : model.parameters()) {
+    if (!parameter.is_adapter) continue;
+    const bool is_a = !ModuleOfAdapterA(parameter.name).empty();
+    const double bound = is_a ? 1 / std::sqrt(static_cast<double>(parameter.shape.back())) : 0;
+    FillParameter(model, parameter, [&](int64_t first, absl::Span<float> values) {
+      const CounterRandom random = RandomOf(seed, parameter);
+      for (float& value : values) {
+        value = static_cast<float>(bound * (2 * random.Uniform(first++) - 1));
+      }
+    });
   }
 }
 
 double TrainingFlops(const Model& model, const TokenBatch& batch) {
   const ModelConfig& config = model.config();
-  double product_weights = 0;
+  double product_flops = 0;  // of a token
   for (const Parameter& parameter : model.parameters()) {
     const bool only_looked_up =
         parameter.name.ends_with(".wpe.weight") ||
@@ -196,7 +247,8 @@ double TrainingFlops(const Model& model, const TokenBatch& batch) {
         (!config.tie_word_embeddings && (parameter.name.ends_with(".wte.weight") ||
                                          parameter.name.ends_with(".embed_tokens.weight")));
     if (parameter.shape.rank() >= 2 && !only_looked_up) {
-      product_weights += static_cast<double>(parameter.shape.NumElements());
+      product_flops +=
+          (parameter.trains ? 6 : 4) * static_cast<double>(parameter.shape.NumElements());
     }
   }
   double pairs = 0;  // of a query's element and a key that it sees, over all layers and heads
@@ -212,7 +264,7 @@ double TrainingFlops(const Model& model, const TokenBatch& batch) {
     }
     pairs += of_head * static_cast<double>(config.num_heads * own.head_dim);
   }
-  return 6 * product_weights * static_cast<double>(batch.tokens.size()) + 12 * pairs;
+  return product_flops * static_cast<double>(batch.tokens.size()) + 12 * pairs;
 }
 
 }  // namespace liquid

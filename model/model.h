@@ -5,11 +5,13 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "absl/status/statusor.h"
 #include "absl/types/span.h"
+#include "checkpoint/adapter_config.h"
 #include "kernels/ops.h"
 #include "model/model_config.h"
 #include "model/partition.h"
@@ -26,8 +28,11 @@ struct Parameter {
   Shape shape;       // as in the checkpoint
   bool decays;       // weight decay applies: tensors of two and more axes
   Partition partition;
-  TensorPart part;        // what this rank holds; all of it unless the model is tensor-parallel
-  bool trains = true;     // false: it never has a gradient, and so stays as it is
+  TensorPart part;     // what this rank holds; all of it unless the model is tensor-parallel
+  bool trains = true;  // false: it never has a gradient, and so stays as it is
+  // Checkpoints and fingerprints have it. Of a model with adapters they have the adapters alone.
+  bool is_saved = true;
+  bool is_adapter = false;
   TensorView value = {};  // of part.shape and the model's dtype, owned by the model
 };
 
@@ -73,10 +78,14 @@ class Model {
   virtual const ModelConfig& config() const = 0;
   // In the order of the checkpoint (by layer); fixed for a configuration.
   virtual absl::Span<const Parameter> parameters() const = 0;
-  // Their values lie in one array, weights(), as layout() says: tensor i is parameter i,
-  // with a slice for each replica. What lies between them is zero.
+  // The values of those that are trained lie in one array, weights(), as layout() says: tensor i is
+  // parameter i, with a slice for each replica. What lies between them is zero. Others are empty
+  // tensors there, and lie in frozen_weights().
   virtual const FlatLayout& layout() const = 0;
   virtual TensorView weights() const = 0;
+  virtual TensorView frozen_weights() const = 0;  // without data if all are trained
+  // With target_modules as the modules that have adapters; null if the model has none.
+  virtual const AdapterConfig* adapter() const = 0;
   // How it is spread. Every rank of the group must make the same calls with the same batches.
   virtual const TensorParallel& tensor_parallel() const = 0;
   // Where its work is enqueued.
@@ -110,33 +119,50 @@ class Model {
   virtual std::vector<float> Extend(KeyValueCache& cache, absl::Span<const int32_t> tokens) = 0;
 };
 
+// What of a model is trained.
+struct Tuning {
+  std::vector<std::string> freeze = {};       // shell patterns of parameter names
+  std::optional<AdapterConfig> adapter = {};  // then adapters alone are trained
+  float neftune_alpha = 0;  // of noise on embeddings, in passes with gradients; 0: none
+};
+
 // A model of `config` with uninitialised weights, spread over the ranks of `tensor_parallel`.
 // Weights and activations are of `dtype`, kF32 or kBF16 (kernels/ops.h says what that means). The
-// arguments must outlive it. InvalidArgument names what of the configuration is not supported, or
-// what of it cannot be spread over so many ranks, with the arithmetic.
+// arguments but for `tuning` must outlive it. InvalidArgument names what of the configuration is
+// not supported, what of it cannot be spread over so many ranks, with the arithmetic, or a pattern
+// of `tuning` that fits nothing.
 absl::StatusOr<std::unique_ptr<Model>> CreateModel(const ModelConfig& config, Ops& ops,
                                                    Stream& stream, TensorPool& pool,
                                                    const TensorParallel& tensor_parallel = {},
-                                                   DType dtype = DType::kF32);
+                                                   DType dtype = DType::kF32,
+                                                   const Tuning& tuning = {});
 
 // The parameters of a model of `config` that is not spread: names and shapes, without values.
 std::vector<Parameter> ParametersOf(const ModelConfig& config);
 
-// Reads all weights from a Hugging Face directory (one file or an index). Tensors that the model
-// does not know are listed in `ignored` if given, but for those that such files are known to hold
-// beside the weights (the tied head, mask and frequency buffers). A missing one is NotFound, a
-// wrong shape InvalidArgument with both shapes. They are rounded to the model's dtype. Names may
-// begin as they do in other files of the family (GPT-2 without `transformer.`).
+// Reads all weights but adapters from a Hugging Face directory (one file or an index). Tensors that
+// the model does not know are listed in `ignored` if given, but for those that such files are known
+// to hold beside the weights (the tied head, mask and frequency buffers). A missing one is
+// NotFound, a wrong shape InvalidArgument with both shapes. They are rounded to the model's dtype.
+// Names may begin as they do in other files of the family (GPT-2 without `transformer.`).
 absl::Status LoadWeights(const std::string& directory, Model& model,
                          std::vector<std::string>* ignored);
 
-// Random weights, a function of (seed, parameter name, element index) alone: normal(0, 0.02)
-// (the config's initializer_range) for matrices, ones for norms, zeros for biases.
+// Reads the adapters of a model that has them from a directory of adapters. Errors as LoadWeights.
+absl::Status LoadAdapters(const std::string& directory, Model& model);
+
+// Adapters as they begin, as random weights do: A uniform in +-1 / sqrt(I), B zero, so that the
+// model computes what it did without.
+void InitializeAdapters(uint64_t seed, Model& model);
+
+// Random weights but for adapters, a function of (seed, parameter name, element index) alone:
+// normal(0, 0.02) (the config's initializer_range) for matrices, ones for norms, zeros for biases.
 void InitializeWeights(uint64_t seed, Model& model);
 
 // Floating-point operations that forward and backward of `batch` need: 6 per token and weight of a
-// matrix product, 12 per head, head element and pair of a query and a key it sees. What recompute
-// repeats is not counted. For MFU. Source: Chowdhery et al. 2022, arXiv:2204.02311, appendix B.
+// matrix product (4 where it is not trained), 12 per head, head element and pair of a query and a
+// key it sees. What recompute repeats is not counted. For MFU. Source: Chowdhery et al. 2022,
+// arXiv:2204.02311, appendix B.
 double TrainingFlops(const Model& model, const TokenBatch& batch);
 
 }  // namespace liquid

@@ -33,7 +33,7 @@ Variable Tape::Overwrite(const Variable& x) {
 }
 
 ConstTensorView Tape::Use(int index) {
-  if (!replaying_) ++uses_left_[index];
+  if (!replaying_ && parameters_[index].trains) ++uses_left_[index];
   return parameters_[index].value;
 }
 
@@ -95,6 +95,7 @@ void Tape::Contribute(GradientSlot slot, const Shape& shape, Contribution contri
 }
 
 void Tape::ContributeToParameter(int index, Contribution contribute) {
+  if (!parameters_[index].trains) return;
   PooledTensor& gradient = parameter_gradients_[index];
   const bool accumulate = static_cast<bool>(gradient);
   if (!accumulate) gradient = pool_.AllocateF32(parameters_[index].part.shape);
@@ -111,6 +112,13 @@ void Tape::AddToParameter(int index, Addition add) {
     if (!accumulate) ops_.Fill(gradient, 0.0f);
     add(gradient);
   });
+}
+
+void Tape::AddToParameterBeside(int index, const Shape& shape, Addition add) {
+  if (index >= 0 && parameters_[index].trains) return AddToParameter(index, add);
+  const SharedTensor unread = AllocateF32(shape);
+  ops_.Fill(unread.view, 0.0f);
+  add(unread.view);
 }
 
 void Tape::Backward() {

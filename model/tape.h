@@ -75,7 +75,8 @@ class Tape {
   // A variable to be written in place of `x`, which is not needed as a value after that: in the
   // memory of `x` if this handle is the only one, in new memory otherwise.
   Variable Overwrite(const Variable& x);
-  // The weights of parameter `index`; every call announces one contribution to its gradient.
+  // The weights of parameter `index`; every call announces one contribution to its gradient, if it
+  // is trained.
   ConstTensorView Use(int index);
   const Parameter& parameter(int index) const { return parameters_[index]; }
 
@@ -95,8 +96,13 @@ class Tape {
   // The same for an operation that can add to its output by itself.
   void Contribute(GradientSlot slot, const Shape& shape, Contribution contribute);
   // One announced contribution to a parameter. After the last one the gradient goes to the sink.
+  // Nothing is called for a parameter that is not trained.
   void ContributeToParameter(int index, Contribution contribute);
   void AddToParameter(int index, Addition add);
+  // The same for an operation that has other results too: where there is no gradient to be had
+  // (index -1, or a parameter that is not trained) it adds to memory of shape `shape` that nobody
+  // reads.
+  void AddToParameterBeside(int index, const Shape& shape, Addition add);
 
   // Runs all recorded closures, last one first. Every parameter used has been handed out then.
   void Backward();

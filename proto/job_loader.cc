@@ -303,6 +303,13 @@ absl::Status CheckTogether(const YamlNode& root, const JobMapper& mapper, const 
   if (job.data().train().empty()) {
     return Refuse(at("data.train"), "'data.train' is missing: the files to train on");
   }
+  if (job.adapter().rank() > 0 && job.training().freeze_size() > 0) {
+    return Refuse(at("training.freeze"), "'training.freeze' is for training without 'adapter', ",
+                  "which leaves all weights of the model as they are");
+  }
+  if (root.Find("adapter") != nullptr && !mapper.IsGiven("adapter.rank")) {
+    return Refuse(at("adapter"), "'adapter.rank' is missing: a whole number of at least 1");
+  }
   if (job.optimizer().betas_size() != 2) {
     return Refuse(at("optimizer.betas"), "'optimizer.betas' wants two numbers, got ",
                   job.optimizer().betas_size());

@@ -11,6 +11,7 @@
 #include "base/log.h"
 #include "base/random.h"
 #include "base/status.h"
+#include "checkpoint/adapter_config.h"
 #include "checkpoint/catalog.h"
 #include "checkpoint/parallel_loop.h"
 #include "checkpoint/writer.h"
@@ -22,6 +23,17 @@ namespace liquid {
 namespace {
 
 std::string RootOf(const Job& job) { return JoinPath(job.output(), "checkpoints"); }
+
+// Adapters have their own configuration, which names the model that they go with.
+std::vector<CompanionFile> CompanionsOf(const Job& job, const Model& model) {
+  const std::string& tokenizer = job.model().tokenizer();
+  if (model.adapter() == nullptr) return FindCompanionFiles(ConfigPath(job), tokenizer);
+  std::vector<CompanionFile> files = FindCompanionFiles(/*config_path=*/"", tokenizer);
+  AdapterConfig adapter = *model.adapter();
+  adapter.base_model = job.model().from();
+  files.push_back({"", std::string(kAdapterConfigName), WriteAdapterConfig(adapter)});
+  return files;
+}
 
 absl::Status RefuseOtherOrigin(const TrainingState& stored, const TrainingState& mine,
                                const std::string& directory) {
@@ -115,8 +127,14 @@ absl::Status Checkpointing::Prepare(const TrainState& state) {
       writer_,
       world_.BroadcastMessage(absl::StrCat(absl::Hex(number, absl::kZeroPad8)), /*root=*/0));
   HeldState held = HeldStateOf(state);
-  LIQUID_ASSIGN_OR_RETURN(
-      plan_, MakeCheckpointPlan(held.model, held.optimizer, job_.checkpoint().max_shard_bytes()));
+  if (const AdapterConfig* adapter = state.model.adapter(); adapter != nullptr) {
+    // PEFT wants adapters in one file.
+    LIQUID_ASSIGN_OR_RETURN(plan_, MakeCheckpointPlan(held.model, held.optimizer, /*no limit*/ 0,
+                                                      std::string(kAdapterStem)));
+  } else {
+    LIQUID_ASSIGN_OR_RETURN(
+        plan_, MakeCheckpointPlan(held.model, held.optimizer, job_.checkpoint().max_shard_bytes()));
+  }
   LIQUID_ASSIGN_OR_RETURN(const std::vector<PlacedBox> mine, PlaceParts(plan_, held.parts));
   LIQUID_ASSIGN_OR_RETURN(const std::vector<std::string> messages,
                           world_.AllGatherMessages(EncodeBoxes(mine)));
@@ -144,7 +162,7 @@ absl::StatusOr<bool> Checkpointing::Begin(const TrainState& state) {
     request.state.eval_loss = evaluated_.loss();
   }
   LIQUID_CHECK(FromHex(state.fingerprint, &request.state.weights_fingerprint), state.fingerprint);
-  request.companions = FindCompanionFiles(ConfigPath(job_), job_.model().tokenizer());
+  request.companions = CompanionsOf(job_, state.model);
   request.writer = writer_;
   const CheckpointPolicy& policy = job_.checkpoint();
   request.retention = {policy.keep_last(), policy.keep_every_steps(), policy.keep_best()};

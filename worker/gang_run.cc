@@ -234,6 +234,7 @@ class GangRun {
     memory_ =
         PlanState(bench_.model->layout(), PrecisionOf(job()), SumOptionsOf(job(), *bench_.model),
                   /*has_others=*/status().gangs_size() > 0);
+    memory_.weights += bench_.model->frozen_weights().NumBytes();
     memory_.program = program_bytes;
     memory_.mirror = state_->on_host.num_bytes();
     const auto compute_probe = [&]() -> absl::Status {
@@ -245,6 +246,9 @@ class GangRun {
     checkpointing_.emplace(job(), *stream_, origin_, world_);
     // While other gangs are at work the state is theirs: it comes from one of them.
     state_->applied_step = -1;
+    if (HasFrozen(*bench_.model)) {
+      LIQUID_RETURN_IF_ERROR(SetStartingWeights(job(), world_, *bench_.model));
+    }
     if (status().gangs_size() == 0) LIQUID_RETURN_IF_ERROR(LoadState(status().step()));
     LIQUID_RETURN_IF_ERROR(checkpointing_->Prepare(*state_));
     memory_.snapshot = checkpointing_->snapshot_bytes();

@@ -46,11 +46,15 @@ HeldState HeldStateOf(const TrainState& state) {
   std::vector<std::pair<const char*, TensorView>> kinds = {{"exp_avg", state.exp_avg.view()},
                                                            {"exp_avg_sq", state.exp_avg_sq.view()}};
   if (state.master_weights) kinds.emplace_back("master", state.master_weights.view());
+  std::vector<size_t> first_of;  // in held.optimizer, by parameter
   for (const Parameter& parameter : parameters) {
+    first_of.push_back(held.optimizer.size());
+    if (!parameter.is_saved) continue;
     const TensorSpec spec = SpecOf(parameter);
     held.model.push_back(spec);
     Hold(spec, parameter, 0, parameter.value.NumElements(), state.on_host.At(parameter.value.data),
          &held.parts);
+    if (!parameter.trains) continue;
     for (const auto& [kind, slice] : kinds) {
       held.optimizer.push_back({absl::StrCat(kind, ".", spec.name), DType::kF32, spec.shape});
     }
@@ -59,8 +63,8 @@ HeldState HeldStateOf(const TrainState& state) {
       state.mesh.replica(), [&](int tensor, int64_t begin, int64_t end, int64_t at) {
         for (size_t kind = 0; kind < kinds.size(); ++kind) {
           const TensorView mine = Elements(kinds[kind].second, at, at + end - begin);
-          Hold(held.optimizer[kinds.size() * static_cast<size_t>(tensor) + kind],
-               parameters[tensor], begin, end, state.on_host.At(mine.data), &held.parts);
+          Hold(held.optimizer[first_of[static_cast<size_t>(tensor)] + kind], parameters[tensor],
+               begin, end, state.on_host.At(mine.data), &held.parts);
         }
       });
   return held;

@@ -15,7 +15,8 @@ struct HeldState {
   // Whole tensors, as they are in the files, on any rank of any layout.
   std::vector<TensorSpec> model;
   std::vector<TensorSpec> optimizer;  // torch's names for AdamW's: exp_avg.NAME, exp_avg_sq.NAME;
-                                      // and master.NAME if there are master weights
+                                      // and master.NAME if there are master weights. Of what
+                                      // is trained alone
   // What this rank has of them, as the host sees it (state.on_host). Over all ranks of the gang,
   // parts of one tensor are equal (replicas) or disjoint, and cover it.
   std::vector<HeldPart> parts;

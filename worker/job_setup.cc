@@ -10,6 +10,8 @@
 #include "base/hash.h"
 #include "base/log.h"
 #include "base/status.h"
+#include "checkpoint/fingerprint.h"
+#include "checkpoint/parallel_loop.h"
 #include "data/job_options.h"
 #include "data/prepare.h"
 #include "model/model_config.h"
@@ -121,14 +123,32 @@ absl::StatusOr<std::unique_ptr<Model>> CreateJobModel(const Job& job, const JobD
                        {.group = &mesh.tensor(),
                         .sequence = job.model().sequence_parallel(),
                         .num_replicas = mesh.num_replicas()},
-                       PrecisionOf(job));
+                       PrecisionOf(job), TuningOf(job));
   };
   absl::StatusOr<std::unique_ptr<Model>> model = create();
   LIQUID_RETURN_IF_ERROR(AgreeOn(mesh.gang(), model.status()));
   return model;
 }
 
+Tuning TuningOf(const Job& job) {
+  Tuning tuning;
+  tuning.freeze = {job.training().freeze().begin(), job.training().freeze().end()};
+  tuning.neftune_alpha = static_cast<float>(job.training().neftune_alpha());
+  const Adapter& adapter = job.adapter();
+  if (adapter.rank() == 0) return tuning;
+  tuning.adapter = {
+      .rank = adapter.rank(),
+      .alpha = adapter.alpha(),
+      .target_modules = {adapter.target_modules().begin(), adapter.target_modules().end()},
+      .use_rslora = adapter.use_rslora(),
+      .dropout = adapter.dropout()};
+  return tuning;
+}
+
+bool HasFrozen(const Model& model) { return model.frozen_weights().data != nullptr; }
+
 absl::Status SetStartingWeights(const Job& job, Communicator& world, Model& model) {
+  InitializeAdapters(job.training().seed(), model);
   if (job.model().from().empty()) {
     InitializeWeights(job.model().init_seed(), model);
     return absl::OkStatus();
@@ -151,13 +171,31 @@ int64_t NumParameters(const Model& model) {
   return total;
 }
 
+namespace {
+
+// Collective: of the weights that adapters go with, which no checkpoint or fingerprint has.
+absl::StatusOr<std::string> FingerprintOfBase(const std::string& directory, Communicator& world) {
+  const auto hash = [&]() -> absl::StatusOr<std::string> {
+    LIQUID_ASSIGN_OR_RETURN(const Hash128 base, FingerprintDirectory(directory, NumUsableCpus()));
+    return absl::StrCat("; base ", ToHex(base));
+  };
+  return ShareFromLeader(world, world.rank() == 0 ? hash() : absl::StatusOr<std::string>(""));
+}
+
+}  // namespace
+
 absl::StatusOr<std::string> JobRecipe(const Job& job, const Ops& ops, Communicator& world) {
   const absl::StatusOr<std::string> config = ReadFile(ConfigPath(job));
   LIQUID_RETURN_IF_ERROR(AgreeOn(world, config.status()));
-  const std::string mine = absl::StrCat(
-      ops.Recipe(PrecisionOf(job)), "; slot ", job.training().rows_per_slot(), "x",
-      job.data().sequence_length(), "; config ", ToHex(HashBytes(*config)), "; tensor parallel ",
-      job.model().tensor_parallel(), job.model().sequence_parallel() ? " with sequences" : "");
+  std::string base;
+  if (job.adapter().rank() > 0 && !job.model().from().empty()) {
+    LIQUID_ASSIGN_OR_RETURN(base, FingerprintOfBase(job.model().from(), world));
+  }
+  const std::string mine =
+      absl::StrCat(ops.Recipe(PrecisionOf(job)), "; slot ", job.training().rows_per_slot(), "x",
+                   job.data().sequence_length(), "; config ", ToHex(HashBytes(*config)),
+                   "; tensor parallel ", job.model().tensor_parallel(),
+                   job.model().sequence_parallel() ? " with sequences" : "", base);
   LIQUID_ASSIGN_OR_RETURN(const std::vector<std::string> all, world.AllGatherMessages(mine));
   const auto tensor_size = static_cast<size_t>(job.model().tensor_parallel());
   for (size_t rank = tensor_size; rank < all.size(); ++rank) {

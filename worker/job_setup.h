@@ -45,7 +45,13 @@ absl::StatusOr<std::unique_ptr<Model>> CreateJobModel(const Job& job, const JobD
                                                       const GangMesh& mesh, Ops& ops,
                                                       Stream& stream, TensorPool& pool);
 
-// Collective. The weights of step 0: read from model.from, or random from model.init_seed.
+// What of the job's model is trained.
+Tuning TuningOf(const Job& job);
+// Something of the model stays as it is in step 0, and may not be in checkpoints.
+bool HasFrozen(const Model& model);
+
+// Collective. The weights of step 0: read from model.from, or random from model.init_seed; adapters
+// random from training.seed.
 absl::Status SetStartingWeights(const Job& job, Communicator& world, Model& model);
 
 int64_t NumParameters(const Model& model);

@@ -33,7 +33,9 @@ absl::StatusOr<std::string> ProbeDigest(const Job& job, const Dataset& dataset, 
   }
   targets.back() = tokens.front();
   InitializeWeights(kProbeSeed, state.model);
-  const TokenBatch batch = {rows, length, tokens, targets, positions, document_start};
+  InitializeAdapters(kProbeSeed, state.model);
+  const std::vector<uint64_t> row_keys(static_cast<size_t>(rows), kProbeSeed);
+  const TokenBatch batch = {rows, length, tokens, targets, positions, document_start, row_keys};
   std::vector<float> nll(tokens.size());
   Hash128 hash;
   state.model.ForwardBackward(

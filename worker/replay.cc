@@ -55,6 +55,9 @@ absl::Status Replay(GangCommunicator& world, const ReplayOptions& options) {
     LIQUID_RETURN_IF_ERROR(SetStartingWeights(job, world, *bench.model));
     state.Reset();
   } else {
+    if (HasFrozen(*bench.model)) {
+      LIQUID_RETURN_IF_ERROR(SetStartingWeights(job, world, *bench.model));
+    }
     job.mutable_checkpoint()->set_resume(options.from);
     Checkpointing checkpointing(job, stream, origin, world);
     LIQUID_RETURN_IF_ERROR(checkpointing.Restore(options.to_step, state).status());

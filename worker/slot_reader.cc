@@ -16,7 +16,8 @@ SlotReader::SlotReader(const Dataset& dataset, int rows_per_slot) : dataset_(dat
             document_start_};
 }
 
-const TokenBatch& SlotReader::Read(absl::Span<const int64_t> rows) {
+const TokenBatch& SlotReader::Read(absl::Span<const int64_t> rows,
+                                   absl::Span<const uint64_t> row_keys) {
   LIQUID_CHECK(static_cast<int64_t>(rows.size()) == batch_.num_rows);
   size_t offset = 0;
   for (const int64_t row : rows) {
@@ -24,6 +25,7 @@ const TokenBatch& SlotReader::Read(absl::Span<const int64_t> rows) {
                      positions_.data() + offset, document_start_.data() + offset);
     offset += static_cast<size_t>(batch_.sequence_length);
   }
+  batch_.row_keys = row_keys;
   return batch_;
 }
 

@@ -16,8 +16,9 @@ class SlotReader {
   // Of `rows_per_slot` rows. `dataset` must outlive this.
   SlotReader(const Dataset& dataset, int rows_per_slot);
 
-  // The slot of these rows; -1 is an empty row. Valid until the next call.
-  const TokenBatch& Read(absl::Span<const int64_t> rows);
+  // The slot of these rows; -1 is an empty row. `row_keys` as in TokenBatch, which refers to them.
+  // Valid until the next call.
+  const TokenBatch& Read(absl::Span<const int64_t> rows, absl::Span<const uint64_t> row_keys = {});
 
  private:
   const Dataset& dataset_;

@@ -67,6 +67,9 @@ std::vector<TensorView> TensorsOf(const TrainState& state) {
   std::vector<TensorView> tensors = {state.model.weights(), state.exp_avg.view(),
                                      state.exp_avg_sq.view()};
   if (state.master_weights) tensors.push_back(state.master_weights.view());
+  const TensorView frozen = state.model.frozen_weights();
+  const bool are_saved = state.model.adapter() == nullptr;
+  if (frozen.data != nullptr && are_saved) tensors.push_back(frozen);
   return tensors;
 }
 
@@ -74,7 +77,7 @@ std::vector<TensorView> TensorsOf(const TrainState& state) {
 int64_t LargestPartBytes(const Model& model) {
   int64_t largest = 0;
   for (const Parameter& parameter : model.parameters()) {
-    largest = std::max(largest, parameter.part.shape.NumElements());
+    if (parameter.trains) largest = std::max(largest, parameter.part.shape.NumElements());
   }
   return largest * SizeOf(DType::kF32);
 }
@@ -188,7 +191,7 @@ absl::Status UpdateFingerprint(TrainState& state) {
     return ((state.mesh.replica() - static_cast<int64_t>(i)) % size + size) % size;
   };
   for (size_t i = 0; i < parameters.size(); ++i) {
-    if (!parameters[i].part.is_first_holder) continue;
+    if (!parameters[i].is_saved || !parameters[i].part.is_first_holder) continue;
     const auto* const data = static_cast<const std::byte*>(parameters[i].value.data);
     for (size_t task = first_task(i); task < state.hash_tasks[i].size(); task += size) {
       FetchRuns(state, state.hash_tasks[i][task].runs, data, element);
@@ -197,7 +200,7 @@ absl::Status UpdateFingerprint(TrainState& state) {
   state.on_host.Wait();
   Hash128 mine;
   for (size_t i = 0; i < parameters.size(); ++i) {
-    if (!parameters[i].part.is_first_holder) continue;
+    if (!parameters[i].is_saved || !parameters[i].part.is_first_holder) continue;
     mine ^= HashTasks(state.fingerprint_keys[i], state.hash_tasks[i],
                       state.on_host.At(parameters[i].value.data), element, first_task(i), size);
   }

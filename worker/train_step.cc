@@ -11,6 +11,7 @@
 #include "base/exit_code.h"
 #include "base/hash.h"
 #include "base/log.h"
+#include "base/random.h"
 #include "base/status.h"
 #include "worker/gang_member.h"
 #include "worker/job_setup.h"
@@ -172,7 +173,7 @@ void TrainStep::ComputeSlot(const StepSlots::Task& task, const Round& round, std
     return;
   }
   const absl::Time read_start = absl::Now();
-  const TokenBatch& batch = reader_.Read(rows);
+  const TokenBatch& batch = reader_.Read(rows, RowKeys(task.slot));
   data_time_ += absl::Now() - read_start;
   ++num_slots_;
   bool flip = faults_.flip_every > 0 && num_slots_ % faults_.flip_every == 0;
@@ -404,6 +405,23 @@ void TrainStep::Update(const StepReport& report) {
     last = at + end - begin;
   });
   update();
+}
+
+// What is random about a row follows from the seed and the row's place in the job's stream. So it
+// does not depend on how rows are put into slots, and is another one in the next epoch.
+absl::Span<const uint64_t> TrainStep::RowKeys(int slot) {
+  row_keys_.resize(static_cast<size_t>(job_.training().rows_per_slot()));
+  const uint64_t seed = job_.training().seed();
+  const int64_t first =
+      job_stream_.StreamBegin(slots_.step()) + slot * static_cast<int64_t>(row_keys_.size());
+  for (size_t i = 0; i < row_keys_.size(); ++i) {
+    const auto position = static_cast<uint64_t>(first) + i;
+    const auto bits =
+        Philox4x32({static_cast<uint32_t>(position), static_cast<uint32_t>(position >> 32), 0, 0},
+                   {static_cast<uint32_t>(seed), static_cast<uint32_t>(seed >> 32)});
+    row_keys_[i] = static_cast<uint64_t>(bits[1]) << 32 | bits[0];
+  }
+  return row_keys_;
 }
 
 int64_t TrainStep::TargetTokens(int64_t step) const {

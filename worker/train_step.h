@@ -80,6 +80,7 @@ class TrainStep {
   absl::StatusOr<double> GradientNorm();
   void Update(const StepReport& report);
   int64_t TargetTokens(int64_t step) const;
+  absl::Span<const uint64_t> RowKeys(int slot);
 
   const Job& job_;
   const JobStream& job_stream_;
@@ -100,6 +101,7 @@ class TrainStep {
   int64_t target_tokens_ = 0;  // of the step at hand
   absl::Status exchange_failure_;
   std::vector<float> nll_;           // of one slot
+  std::vector<uint64_t> row_keys_;   // of one slot
   PooledTensor norm_chunks_;         // kF64: by chunk of the layout
   std::vector<double> host_chunks_;  // the same, in host memory
   std::vector<int64_t> bad_rows_;    // of this rank: rows of slots whose loss is not finite

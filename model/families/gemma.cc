@@ -62,7 +62,7 @@ class Gemma final : public Decoder {
   }
 
   Variable Embed(Pass& pass) override {
-    Variable x = ScaledEmbedding(pass, tokens_, c_.hidden_size);
+    Variable x = WithNoise(pass, ScaledEmbedding(pass, tokens_, c_.hidden_size));
     if (c_.per_layer_input > 0) pass.per_layer_input = PerLayerInputs(pass, x);
     return x;
   }

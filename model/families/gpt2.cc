@@ -28,6 +28,8 @@ class Gpt2 final : public Decoder {
     const int64_t d = c_.hidden_size;
     tokens_ = AddTable("transformer.wte.weight");
     positions_ = AddParameter("transformer.wpe.weight", {c_.max_position_embeddings, d});
+    MarkTable(positions_);
+    set_input_major();
     for (int64_t i = 0; i < c_.num_layers; ++i) {
       const std::string prefix = absl::StrCat("transformer.h.", i, ".");
       Layer l;
@@ -48,7 +50,8 @@ class Gpt2 final : public Decoder {
 
  private:
   Variable Embed(Pass& pass) override {
-    return Add(pass, TokenEmbedding(pass, tokens_), PositionEmbedding(pass, positions_));
+    return Add(pass, WithNoise(pass, TokenEmbedding(pass, tokens_)),
+               PositionEmbedding(pass, positions_));
   }
 
   Variable Block(Pass& pass, int layer, Variable x) override {

@@ -32,7 +32,7 @@ class Lfm2 final : public Decoder {
   }
 
  private:
-  Variable Embed(Pass& pass) override { return TokenEmbedding(pass, tokens_); }
+  Variable Embed(Pass& pass) override { return WithNoise(pass, TokenEmbedding(pass, tokens_)); }
 
   Variable Block(Pass& pass, int layer, Variable x) override {
     const Layer& l = layers_[layer];

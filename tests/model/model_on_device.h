@@ -33,7 +33,8 @@ struct ModelOnDevice {
   static absl::StatusOr<ModelOnDevice> Create(const ModelConfig& config,
                                               const TensorParallel& tensor = {},
                                               DType dtype = DType::kF32,
-                                              DeviceType device = DeviceType::kCpu) {
+                                              DeviceType device = DeviceType::kCpu,
+                                              const Tuning& tuning = {}) {
     ModelOnDevice it;
     if (device == DeviceType::kCuda) {
       LIQUID_ASSIGN_OR_RETURN(it.device, CreateCudaDevice(0));
@@ -43,8 +44,8 @@ struct ModelOnDevice {
     LIQUID_ASSIGN_OR_RETURN(it.stream, it.device->CreateStream());
     it.ops = CreateOps(*it.stream);
     it.pool = std::make_unique<TensorPool>(*it.device);
-    LIQUID_ASSIGN_OR_RETURN(it.model,
-                            CreateModel(config, *it.ops, *it.stream, *it.pool, tensor, dtype));
+    LIQUID_ASSIGN_OR_RETURN(
+        it.model, CreateModel(config, *it.ops, *it.stream, *it.pool, tensor, dtype, tuning));
     return it;
   }
   static absl::StatusOr<ModelOnDevice> Load(const std::string& directory,
@@ -70,9 +71,10 @@ struct OwnedBatch {
   int64_t num_rows = 0;
   int64_t sequence_length = 0;
   std::vector<int32_t> tokens, targets, positions, document_start;
+  std::vector<uint64_t> row_keys;  // none: nothing is random
 
   TokenBatch view() const {
-    return {num_rows, sequence_length, tokens, targets, positions, document_start};
+    return {num_rows, sequence_length, tokens, targets, positions, document_start, row_keys};
   }
   int64_t num_scored() const {
     int64_t count = 0;

@@ -21,11 +21,12 @@ namespace liquid::testing {
 class SpreadModel final : public Model {
  public:
   // Of `size` ranks. Its weights are those of `whole`, as they are at each call.
-  SpreadModel(std::unique_ptr<Model> whole, int size, bool sequence)
+  SpreadModel(std::unique_ptr<Model> whole, int size, bool sequence, const Tuning& tuning = {})
       : whole_(std::move(whole)), group_(CreateThreadWorld(size, absl::Seconds(60))), ranks_(size) {
     OnEachRank([&](int rank) {
-      ranks_[rank] =
-          ModelOnDevice::Create(whole_->config(), {group_[rank].get(), sequence}).value();
+      ranks_[rank] = ModelOnDevice::Create(whole_->config(), {group_[rank].get(), sequence},
+                                           DType::kF32, DeviceType::kCpu, tuning)
+                         .value();
     });
   }
 
@@ -34,6 +35,8 @@ class SpreadModel final : public Model {
   absl::Span<const int> gradient_order() const override { return order_; }
   const FlatLayout& layout() const override { return whole_->layout(); }
   TensorView weights() const override { return whole_->weights(); }
+  TensorView frozen_weights() const override { return whole_->frozen_weights(); }
+  const AdapterConfig* adapter() const override { return whole_->adapter(); }
   const TensorParallel& tensor_parallel() const override { return whole_->tensor_parallel(); }
   Stream& stream() override { return whole_->stream(); }
   TensorPool& activations() override { return whole_->activations(); }

@@ -172,7 +172,8 @@ TEST(JobLoaderTest, NamesTheOverrideAtFault) {
             "--set training.epochs: wants KEY=VALUE, such as training.epochs=3");
   EXPECT_EQ(ErrorOf(kMinimal, {"training.=2"}),
             "--set training.=2: unknown key '' in 'training'; known are epochs, slots_per_step, "
-            "rows_per_slot, precision, gradient_sum, seed, eval_every_steps, on_non_finite, shard, device");
+            "rows_per_slot, precision, gradient_sum, seed, eval_every_steps, on_non_finite, shard, device, "
+            "freeze, neftune_alpha");
   EXPECT_EQ(ErrorOf(kMinimal, {"output.x=2"}),
             "--set output.x=2: 'output' wants a text, got a map of keys");
   EXPECT_EQ(ErrorOf(kMinimal, {"output=null"}),

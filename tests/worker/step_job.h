@@ -154,13 +154,14 @@ class StepJob : public ::testing::Test {
                              {.group = &mesh.tensor(),
                               .sequence = test.job_.model().sequence_parallel(),
                               .num_replicas = mesh.num_replicas()},
-                             PrecisionOf(test.job_))),
+                             PrecisionOf(test.job_), TuningOf(test.job_))),
           state(*model, mesh, *ops, pool),
           step(test.job_, job_stream, dataset, state, *ops, *stream, pool, 0) {
       // As every worker does at first: even a rank that never computes a slot knows the model's
       // order.
       EXPECT_THAT(ProbeDigest(test.job_, dataset, state), IsOk());
       InitializeWeights(7, *model);
+      InitializeAdapters(7, *model);
       state.Reset();
     }
     absl::Status Compute(const Plan& plan) {
