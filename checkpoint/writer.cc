@@ -27,11 +27,6 @@ constexpr const char* kCompanionNames[] = {
 // Read and hashed while it is in the CPU's cache.
 constexpr int64_t kBlockBytes = 1 << 20;
 
-absl::StatusOr<int64_t> FileSize(const std::string& path) {
-  LIQUID_ASSIGN_OR_RETURN(const File file, File::OpenForRead(path));
-  return file.Size();
-}
-
 std::string DescribeBytes(int64_t num_bytes) {
   return absl::StrFormat("%.3f GB (%d bytes)", static_cast<double>(num_bytes) * 1e-9, num_bytes);
 }

@@ -83,7 +83,7 @@ inline constexpr int64_t kNormChunk = 1024;
 struct VocabularyPart {
   int num_parts = 1;
   int64_t largest_part = 0;  // rows
-  // all [num_parts,R,2] = every rank's `mine` [R,2], by rank; kF64. Enqueued like an operation.
+  // all [num_parts,R,W] = every rank's `mine` [R,W], by rank; kF64. Enqueued like an operation.
   std::function<void(TensorView all, ConstTensorView mine)> all_gather;
 };
 
@@ -201,16 +201,18 @@ class Ops {
   // logits[n,target], 0 where targets[n] is kIgnoredTarget. No more than a chunk of logits is ever
   // stored. `part`: if not null, `weight` is this rank's part, targets are rows of it or
   // kElsewhere, nll is that of the whole vocabulary, and dx this rank's share, to be summed over
-  // ranks.
-  virtual void LinearCrossEntropy(TensorView nll, ConstTensorView x, ConstTensorView weight,
-                                  const int32_t* targets, float cap,
+  // ranks. correct [N], if not null: 1 where the target's logit is the largest of the whole
+  // vocabulary (of equal ones, that of the lowest index counts), else 0.
+  virtual void LinearCrossEntropy(TensorView nll, int32_t* correct, ConstTensorView x,
+                                  ConstTensorView weight, const int32_t* targets, float cap,
                                   const VocabularyPart* part) = 0;
-  // The same, and the gradient of *gradient_scale * sum_n nll[n]: dx [N,D] =, dweight [V,D] +=.
-  // `gradient_scale` is in the device's memory, as ids are.
+  // The same, and the gradient of *gradient_scale * sum_n token_weights[n] nll[n]: dx [N,D] =,
+  // dweight [V,D] +=, unless it has no data. token_weights [N] null: all are 1; the nll has no
+  // weights. Both numbers are in the device's memory, as ids are.
   virtual void LinearCrossEntropyWithGradient(TensorView nll, TensorView dx, TensorView dweight,
                                               ConstTensorView x, ConstTensorView weight,
-                                              const int32_t* targets, float cap,
-                                              const float* gradient_scale,
+                                              const int32_t* targets, const float* token_weights,
+                                              float cap, const float* gradient_scale,
                                               const VocabularyPart* part) = 0;
 
   // ---- Sums of gradients, norms, update ----

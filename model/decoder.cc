@@ -15,6 +15,7 @@ struct Decoder::DeviceBatch {
   // kI32 [6,N]: tokens, targets, positions, document_start, tokens with a gradient; keys of rows.
   PooledTensor integers;
   PooledTensor loss_scale;  // kF32 [1]
+  PooledTensor weights;     // kF32 [N] of the targets, unless all are 1
   const int32_t* Row(int64_t i) const {
     return static_cast<const int32_t*>(integers.view().data) + i * integers.view().shape[1];
   }
@@ -105,12 +106,14 @@ void Decoder::UseRotary(const RopeConfig& rope, int64_t head_dim) {
 
 Decoder::~Decoder() = default;
 
-Decoder::DeviceBatch Decoder::AllocateBatch(int64_t num_tokens) {
-  return {pool_.Allocate(DType::kI32, {6, num_tokens}), pool_.AllocateF32({1})};
+Decoder::DeviceBatch Decoder::AllocateBatch(int64_t num_tokens, bool has_weights) {
+  return {pool_.Allocate(DType::kI32, {6, num_tokens}), pool_.AllocateF32({1}),
+          pool_.AllocateF32({has_weights ? num_tokens : 0})};
 }
 
 Decoder::DeviceBatch Decoder::Upload(const TokenBatch& batch, float loss_scale) {
-  DeviceBatch device = AllocateBatch(batch.num_rows * batch.sequence_length);
+  DeviceBatch device =
+      AllocateBatch(batch.num_rows * batch.sequence_length, !batch.weights.empty());
   Upload(batch, loss_scale, device);
   return device;
 }
@@ -120,7 +123,8 @@ void Decoder::Upload(const TokenBatch& batch, float loss_scale, const DeviceBatc
   LIQUID_CHECK(n > 0 && static_cast<int64_t>(batch.tokens.size()) == n, n);
   LIQUID_CHECK(batch.targets.size() == batch.tokens.size() &&
                batch.positions.size() == batch.tokens.size() &&
-               batch.document_start.size() == batch.tokens.size());
+               batch.document_start.size() == batch.tokens.size() &&
+               (batch.weights.empty() || batch.weights.size() == batch.tokens.size()));
   for (int64_t i = 0; i < n; ++i) {  // ids out of range would read and write outside of tables
     const int32_t token = batch.tokens[i];
     const int32_t target = batch.targets[i];
@@ -157,6 +161,10 @@ void Decoder::Upload(const TokenBatch& batch, float loss_scale, const DeviceBatc
   }
   stream_.CopyFromHost(device.integers.view().data, host.data(), host.size() * sizeof(int32_t));
   stream_.CopyFromHost(device.loss_scale.view().data, &loss_scale, sizeof(loss_scale));
+  if (!batch.weights.empty()) {
+    stream_.CopyFromHost(device.weights.view().data, batch.weights.data(),
+                         batch.weights.size() * sizeof(float));
+  }
   const absl::Status done = stream_.Synchronize();  // the host's copies change
   LIQUID_CHECK(done.ok(), done.ToString());
 }
@@ -217,6 +225,7 @@ Pass Decoder::MakePass(Tape& tape, const TokenBatch& batch, const DeviceBatch& d
   if (adapter_.has_value()) pass.adapters = &adapters_;
   pass.noise = noise_;
   pass.loss_scale = device.loss_scale.view().f32();
+  if (!batch.weights.empty()) pass.target_weights = device.weights.view().f32();
   pass.rotaries = absl::MakeSpan(rotaries_);
   return pass;
 }
@@ -306,11 +315,11 @@ void Decoder::ForwardBackward(const TokenBatch& batch, float loss_scale, Recompu
 std::vector<float> Decoder::Repeat(const TokenBatch& batch, float loss_scale, Recompute recompute,
                                    const GradientSink& sink) {
   std::unique_ptr<RecordedPass>& pass =
-      recorded_[{batch.num_rows, batch.sequence_length, recompute}];
+      recorded_[{batch.num_rows, batch.sequence_length, recompute, !batch.weights.empty()}];
   if (pass == nullptr) {
     const auto num_tokens = static_cast<int64_t>(batch.tokens.size());
     pass = std::make_unique<RecordedPass>();
-    pass->device = AllocateBatch(num_tokens);
+    pass->device = AllocateBatch(num_tokens, !batch.weights.empty());
     pass->losses = pool_.AllocateF32({num_tokens});
   }
   Upload(batch, loss_scale, pass->device);
@@ -328,17 +337,28 @@ std::vector<float> Decoder::Repeat(const TokenBatch& batch, float loss_scale, Re
   return ToHost(pass->losses.view());
 }
 
-void Decoder::Evaluate(const TokenBatch& batch, absl::Span<float> nll) {
+void Decoder::Evaluate(const TokenBatch& batch, absl::Span<float> nll,
+                       absl::Span<uint8_t> correct) {
   ReservePositions(batch);
   const DeviceBatch device = Upload(batch);
-  const PooledTensor losses = activations_.AllocateF32({static_cast<int64_t>(nll.size())});
+  const auto num_tokens = static_cast<int64_t>(nll.size());
+  LIQUID_CHECK(correct.empty() || correct.size() == nll.size(), correct.size());
+  const PooledTensor losses = activations_.AllocateF32({num_tokens});
+  const PooledTensor hits =
+      activations_.Allocate(DType::kI32, {static_cast<int64_t>(correct.size())});
   Tape tape(ops_, activations_, parameters_, nullptr);
   Pass pass = MakePass(tape, batch, device);
-  LIQUID_CHECK(static_cast<int64_t>(nll.size()) == pass.num_tokens(), nll.size());
+  LIQUID_CHECK(num_tokens == pass.num_tokens(), num_tokens);
   LinearCrossEntropy(pass, Forward(pass, Recompute::kNone, [](const Variable&) {}), head_,
-                     config_.logit_cap, losses.view());
-  const std::vector<float> host = ToHost(losses.view());
+                     config_.logit_cap, losses.view(),
+                     correct.empty() ? nullptr : static_cast<int32_t*>(hits.view().data));
+  std::vector<int32_t> host_hits(correct.size());
+  if (!correct.empty()) {
+    stream_.CopyToHost(host_hits.data(), hits.view().data, host_hits.size() * sizeof(int32_t));
+  }
+  const std::vector<float> host = ToHost(losses.view());  // waits for both
   std::copy(host.begin(), host.end(), nll.begin());
+  std::copy(host_hits.begin(), host_hits.end(), correct.begin());
 }
 
 Model::Activations Decoder::Inspect(const TokenBatch& batch) {

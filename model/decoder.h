@@ -42,7 +42,8 @@ class Decoder : public Model {
   void ForwardBackward(const TokenBatch& batch, float loss_scale, Recompute recompute,
                        const GradientSink& sink, absl::Span<float> nll,
                        Repetition repetition) override;
-  void Evaluate(const TokenBatch& batch, absl::Span<float> nll) override;
+  void Evaluate(const TokenBatch& batch, absl::Span<float> nll,
+                absl::Span<uint8_t> correct) override;
   Activations Inspect(const TokenBatch& batch) override;
   std::unique_ptr<KeyValueCache> CreateCache(int64_t max_tokens) override;
   std::vector<float> Extend(KeyValueCache& cache, absl::Span<const int32_t> tokens) override;
@@ -96,7 +97,7 @@ class Decoder : public Model {
   std::vector<int> LinearWeights() const;
   void Upload(const TokenBatch& batch, float loss_scale, const DeviceBatch& device);
   DeviceBatch Upload(const TokenBatch& batch, float loss_scale = 1.0f);
-  DeviceBatch AllocateBatch(int64_t num_tokens);
+  DeviceBatch AllocateBatch(int64_t num_tokens, bool has_weights);
   void EnqueueForwardBackward(const TokenBatch& batch, const DeviceBatch& device,
                               Recompute recompute, const GradientSink& sink, TensorView losses);
   // As ForwardBackward with Repetition::kOfShape: the losses.
@@ -142,8 +143,8 @@ class Decoder : public Model {
   std::vector<RotaryTable> rotaries_;
   int64_t num_parts_ = 0;
   PooledTensor parts_;  // kI32 [num_parts,stride]; none if the family cuts no rows
-  // By rows, length, recompute.
-  std::map<std::tuple<int64_t, int64_t, Recompute>, std::unique_ptr<RecordedPass>> recorded_;
+  // By rows, length, recompute, whether targets have weights.
+  std::map<std::tuple<int64_t, int64_t, Recompute, bool>, std::unique_ptr<RecordedPass>> recorded_;
   int head_ = -1;
 };
 

@@ -424,7 +424,8 @@ Variable ShortConvolution(Pass& pass, const Variable& x, int weight, int64_t lay
   return out;
 }
 
-void LinearCrossEntropy(Pass& pass, const Variable& x, int weight, float cap, TensorView nll) {
+void LinearCrossEntropy(Pass& pass, const Variable& x, int weight, float cap, TensorView nll,
+                        int32_t* correct) {
   Tape& tape = pass.tape;
   const ConstTensorView w = tape.Use(weight);
   const VocabularyPart part = {
@@ -436,15 +437,21 @@ void LinearCrossEntropy(Pass& pass, const Variable& x, int weight, float cap, Te
       }};
   const VocabularyPart* spread = pass.tensor.size() > 1 ? &part : nullptr;
   const Variable all = Gather(pass, x);
+  LIQUID_CHECK(correct == nullptr || !tape.recording());
   if (!tape.recording()) {
-    tape.ops().LinearCrossEntropy(nll, all.view(), w, pass.targets, cap, spread);
+    tape.ops().LinearCrossEntropy(nll, correct, all.view(), w, pass.targets, cap, spread);
     return;
   }
   SharedTensor dx = tape.Allocate(all.view().shape);
-  tape.AddToParameterBeside(weight, w.shape, [&](TensorView dw) {
-    tape.ops().LinearCrossEntropyWithGradient(nll, dx.view, dw, all.view(), w, pass.targets, cap,
-                                              pass.loss_scale, spread);
-  });
+  const auto differentiate = [&](TensorView dw) {
+    tape.ops().LinearCrossEntropyWithGradient(nll, dx.view, dw, all.view(), w, pass.targets,
+                                              pass.target_weights, cap, pass.loss_scale, spread);
+  };
+  if (tape.parameter(weight).trains) {
+    tape.AddToParameter(weight, differentiate);
+  } else {
+    differentiate({});
+  }
   tape.Give(all.slot, std::move(dx));
 }
 

@@ -46,6 +46,7 @@ struct Pass {
   int64_t parts_stride = 0;                       // at least N
   const int32_t* tokens_with_gradient = nullptr;  // [N]: kElsewhere where there is none
   const float* loss_scale = nullptr;              // [1]: of the gradient of the loss
+  const float* target_weights = nullptr;          // [N]: of the targets' losses; null: all are 1
   absl::Span<RotaryTable> rotaries = {};          // those of the family, by its numbers
   const int32_t* row_keys = nullptr;              // [B,2]; null: nothing is random
   const Adapters* adapters = nullptr;             // null: none
@@ -124,9 +125,11 @@ Variable Attention(Pass& pass, const Variable& q, const Variable& k, const Varia
 Variable ShortConvolution(Pass& pass, const Variable& x, int weight, int64_t layer);
 
 // nll [N] of the targets under logits x weight^T, weight [V,D], x [N,D] of the residual stream. A
-// differentiating pass is seeded with the gradient of *pass.loss_scale * sum(nll). `cap` of the
-// logits: 0 for none.
-void LinearCrossEntropy(Pass& pass, const Variable& x, int weight, float cap, TensorView nll);
+// differentiating pass is seeded with the gradient of *pass.loss_scale * sum(target_weights nll).
+// `cap` of the logits: 0 for none. correct [N], if not null, where nothing is differentiated: 1
+// where the target is the most likely token, else 0.
+void LinearCrossEntropy(Pass& pass, const Variable& x, int weight, float cap, TensorView nll,
+                        int32_t* correct = nullptr);
 
 }  // namespace liquid
 

@@ -51,6 +51,7 @@ struct TokenBatch {
   absl::Span<const int32_t> targets;         // kIgnoredTarget: not scored
   absl::Span<const int32_t> positions;       // restart at 0 in each document
   absl::Span<const int32_t> document_start;  // row index of the first token of each one's document
+  absl::Span<const float> weights = {};      // of each target's loss, finite; empty: all are 1
   // [B]: what decides all that is random about a row (kernels/ops.h, RandomPlace). Empty: nothing
   // is, there is neither dropout nor noise.
   absl::Span<const uint64_t> row_keys = {};
@@ -95,15 +96,18 @@ class Model {
 
   // Negative log-likelihood of each target, nll [B*T] in host memory (0 where not scored), the same
   // on every tensor-parallel rank, which B*T must be a multiple of in number, and the
-  // gradient of loss_scale * sum(nll) into `sink`. Bits depend on the batch and weights alone.
+  // gradient of loss_scale * sum(batch.weights nll) into `sink`. Bits depend on the batch and
+  // weights alone.
   virtual void ForwardBackward(const TokenBatch& batch, float loss_scale, Recompute recompute,
                                const GradientSink& sink, absl::Span<float> nll,
                                Repetition repetition = Repetition::kNone) = 0;
   // The parameters whose gradients ForwardBackward gives this rank, in the order in which it does:
   // the same for every batch. Empty before its first call.
   virtual absl::Span<const int> gradient_order() const = 0;
-  // The forward half of it.
-  virtual void Evaluate(const TokenBatch& batch, absl::Span<float> nll) = 0;
+  // The forward half of it. correct [B*T], unless it is empty: 1 where the target is the token that
+  // the model holds for the most likely one (of equally likely ones, the first), else 0.
+  virtual void Evaluate(const TokenBatch& batch, absl::Span<float> nll,
+                        absl::Span<uint8_t> correct = {}) = 0;
 
   // For the golden tests: logits [B*T,V], and the residual streams hidden.0 .. hidden.L and
   // hidden.final ([B*T,D] each), all in host memory.

@@ -35,7 +35,8 @@ absl::StatusOr<std::string> ProbeDigest(const Job& job, const Dataset& dataset, 
   InitializeWeights(kProbeSeed, state.model);
   InitializeAdapters(kProbeSeed, state.model);
   const std::vector<uint64_t> row_keys(static_cast<size_t>(rows), kProbeSeed);
-  const TokenBatch batch = {rows, length, tokens, targets, positions, document_start, row_keys};
+  const TokenBatch batch = {rows,           length,  tokens, targets, positions, document_start,
+                            /*weights=*/{}, row_keys};
   std::vector<float> nll(tokens.size());
   Hash128 hash;
   state.model.ForwardBackward(

@@ -299,8 +299,8 @@ void KernelTable::Loss() {
       2.0 * static_cast<double>(sizes_.tokens * sizes_.width * sizes_.vocabulary);
   Measure({"LinearCrossEntropyWithGradient", Bytes({nll, dx, dweight, dweight, x, weight}),
            3 * product, [&] {
-             ops_.LinearCrossEntropyWithGradient(nll, dx, dweight, x, weight, targets, /*cap=*/0,
-                                                 scale, nullptr);
+             ops_.LinearCrossEntropyWithGradient(nll, dx, dweight, x, weight, targets, nullptr,
+                                                 /*cap=*/0, scale, nullptr);
            }});
 }
 

@@ -53,8 +53,8 @@ void BM_LinearCrossEntropy(benchmark::State& state) {
   const double peak = bench.PeakFlops();
   for (auto _ : state) {
     bench.ops().LinearCrossEntropyWithGradient(nll.view(), dx.view(), dweight.view(), x.view(),
-                                               weight.view(), targets.data(), /*cap=*/0, &scale,
-                                               nullptr);
+                                               weight.view(), targets.data(), nullptr, /*cap=*/0,
+                                               &scale, nullptr);
   }
   bench.ReportFlops(state, 6.0 * static_cast<double>(state.range(0) * kWidth * kVocabulary), peak);
 }

@@ -146,18 +146,27 @@ class TimedOps final : public Ops {
     Time("ShortConvolutionBackward",
          [&] { ops_->ShortConvolutionBackward(din, dweight, dout, in, weight, positions); });
   }
-  void LinearCrossEntropy(TensorView nll, ConstTensorView x, ConstTensorView weight,
-                          const int32_t* targets, float cap, const VocabularyPart* part) override {
+  void Dropout(TensorView out, ConstTensorView x, float probability,
+               const RandomPlace& place) override {
+    Time("Dropout", [&] { ops_->Dropout(out, x, probability, place); });
+  }
+  void AddNoise(TensorView out, ConstTensorView x, float magnitude,
+                const RandomPlace& place) override {
+    Time("AddNoise", [&] { ops_->AddNoise(out, x, magnitude, place); });
+  }
+  void LinearCrossEntropy(TensorView nll, int32_t* correct, ConstTensorView x,
+                          ConstTensorView weight, const int32_t* targets, float cap,
+                          const VocabularyPart* part) override {
     Time("LinearCrossEntropy",
-         [&] { ops_->LinearCrossEntropy(nll, x, weight, targets, cap, part); });
+         [&] { ops_->LinearCrossEntropy(nll, correct, x, weight, targets, cap, part); });
   }
   void LinearCrossEntropyWithGradient(TensorView nll, TensorView dx, TensorView dweight,
                                       ConstTensorView x, ConstTensorView weight,
-                                      const int32_t* targets, float cap,
+                                      const int32_t* targets, const float* token_weights, float cap,
                                       const float* gradient_scale,
                                       const VocabularyPart* part) override {
     Time("LinearCrossEntropyWithGradient", [&] {
-      ops_->LinearCrossEntropyWithGradient(nll, dx, dweight, x, weight, targets, cap,
+      ops_->LinearCrossEntropyWithGradient(nll, dx, dweight, x, weight, targets, token_weights, cap,
                                            gradient_scale, part);
     });
   }

@@ -86,11 +86,12 @@ class CpuOps final : public Ops {
                                 const int32_t* positions) override;
 
   // kernels/cpu/cross_entropy.cc
-  void LinearCrossEntropy(TensorView nll, ConstTensorView x, ConstTensorView weight,
-                          const int32_t* targets, float cap, const VocabularyPart* part) override;
+  void LinearCrossEntropy(TensorView nll, int32_t* correct, ConstTensorView x,
+                          ConstTensorView weight, const int32_t* targets, float cap,
+                          const VocabularyPart* part) override;
   void LinearCrossEntropyWithGradient(TensorView nll, TensorView dx, TensorView dweight,
                                       ConstTensorView x, ConstTensorView weight,
-                                      const int32_t* targets, float cap,
+                                      const int32_t* targets, const float* token_weights, float cap,
                                       const float* gradient_scale,
                                       const VocabularyPart* part) override;
 
@@ -107,15 +108,28 @@ class CpuOps final : public Ops {
   template <typename T>
   void Product(const TensorView& out, const ConstTensorView& a, const ConstTensorView& b,
                MatMulOptions options);
-  void CrossEntropy(const TensorView& nll, const TensorView& dx, const TensorView& dweight,
-                    const ConstTensorView& x, const ConstTensorView& weight, const int32_t* targets,
-                    float cap, float gradient_scale, const VocabularyPart* part);
-  // `weight` is of type T, x of any.
+  // What a call of either cross entropy asks for. dx and dweight without data: the loss alone.
+  struct CrossEntropyCall {
+    TensorView nll = {};
+    TensorView dx = {};
+    TensorView dweight = {};
+    int32_t* correct = nullptr;
+    ConstTensorView x = {};
+    ConstTensorView weight = {};
+    const int32_t* targets = nullptr;
+    const float* token_weights = nullptr;
+    float cap = 0;
+    float gradient_scale = 1;
+    const VocabularyPart* part = nullptr;
+  };
+  void CrossEntropy(const CrossEntropyCall& call);
+  // The call's weight is of type T, x of any.
   template <typename T>
-  void CrossEntropyBy(const TensorView& nll, const TensorView& dx, const TensorView& dweight,
-                      const ConstTensorView& x, const ConstTensorView& weight,
-                      const int32_t* targets, float cap, float gradient_scale,
-                      const VocabularyPart* part);
+  void CrossEntropyBy(const CrossEntropyCall& call);
+  // Of a chunk's rows, numbers row_ids of all, from the ends [R,2 or 4]: what the call wants to
+  // know of them, their log-sum-exp and the scale of their gradient.
+  static void FinishRows(const CrossEntropyCall& call, const TensorView& ends,
+                         const int64_t* row_ids, float* lse, float* scales);
 
   const SimdLoops& loops_;
   const bool has_bf16_products_;  // otherwise they are products of converted floats

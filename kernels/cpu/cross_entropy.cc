@@ -54,6 +54,9 @@ struct Chunk {
   float* sums;    // [blocks,R]: sum of e^(logit - top)
   float* target;  // [R]: the target's logit
   float* lse;     // [R]
+  float* scales;  // [R]: of the gradient of each row's loss
+  // [blocks,R]: the first column of each row in each block with its top; null: not wanted.
+  int32_t* top_columns;
 };
 
 // terms = x times the rows of `weight` [columns,D]. `panel` is workspace for part of the weight's
@@ -86,8 +89,13 @@ void ComputeBlock(const Chunk<T>& c, const Cut& cut, const T* weight, int64_t bl
     const int64_t at = c.targets[r] - first;
     if (at >= 0 && at < columns) c.target[r] = row[at];
     float copy[kBlock];
-    if (c.cap > 0) row = std::copy_n(row, columns, copy) - columns;
-    c.sums[block * cut.rows + r] = loops.softmax_terms(row, &c.tops[block * cut.rows + r], columns);
+    const float* const logits = row;
+    if (c.cap > 0 || c.top_columns != nullptr) row = std::copy_n(row, columns, copy) - columns;
+    float* const top = &c.tops[block * cut.rows + r];
+    c.sums[block * cut.rows + r] = loops.softmax_terms(row, top, columns);
+    if (c.top_columns == nullptr) continue;
+    c.top_columns[block * cut.rows + r] =
+        static_cast<int32_t>(first + (std::find(logits, logits + columns, *top) - logits));
   }
 }
 
@@ -106,14 +114,35 @@ double LogSumExp(const Chunk<T>& c, const Cut& cut, int64_t r) {
   return double{top} + std::log(sum);
 }
 
-// ends [count,2]: each row's log-sum-exp and its target's logit.
+// What ranks tell each other of a row: its log-sum-exp and its target's logit; then, where it is
+// wanted whether the target is the most likely one, the largest logit and whether it is the
+// target's (1 or 0).
+constexpr int64_t kEnds = 2;
+constexpr int64_t kEndsWithTop = 4;
+
+// Columns `end` [2] of a row, from all its blocks.
+template <typename T>
+void FindTop(const Chunk<T>& c, const Cut& cut, int64_t r, double* end) {
+  int64_t best = r;
+  for (int64_t block = 1; block < cut.blocks; ++block) {
+    const int64_t i = block * cut.rows + r;
+    if (c.tops[i] > c.tops[best]) best = i;
+  }
+  end[0] = double{c.tops[best]};
+  end[1] = c.top_columns[best] == c.targets[r] ? 1.0 : 0.0;
+}
+
+// ends [count,2 or 4], as above.
 template <typename T>
 void FindEnds(const Chunk<T>& c, const Cut& cut, const TensorView& ends) {
-  auto* lse_and_target = static_cast<double*>(ends.data);
+  const int64_t width = ends.shape[1];
+  auto* const all = static_cast<double*>(ends.data);
   ParallelForRanges(c.count, 32, [&](int64_t begin, int64_t end) {
     for (int64_t r = begin; r < end; ++r) {
-      lse_and_target[2 * r] = LogSumExp(c, cut, r);
-      lse_and_target[2 * r + 1] = double{c.target[r]};
+      double* const of_row = all + width * r;
+      of_row[0] = LogSumExp(c, cut, r);
+      of_row[1] = double{c.target[r]};
+      if (width == kEndsWithTop) FindTop(c, cut, r, of_row + kEnds);
     }
   });
 }
@@ -139,10 +168,11 @@ float FactorOf(const Chunk<T>& c, const Cut& cut, int64_t block, int64_t r, floa
 
 // A block's terms become gradients of its logits: in place as floats, otherwise rounded in
 // `rounded`. Where they are then.
-float* LogitGradients(const Chunk<float>& c, const Cut& cut, int64_t block, float scale,
-                      float* terms, float* /*rounded*/, const SimdLoops& loops) {
+float* LogitGradients(const Chunk<float>& c, const Cut& cut, int64_t block, float* terms,
+                      float* /*rounded*/, const SimdLoops& loops) {
   for (int64_t r = 0; r < c.count; ++r) {
     float* row = terms + r * kStride;
+    const float scale = c.scales[r];
     const float factor = FactorOf(c, cut, block, r, scale, row, loops);
     loops.over_f32.scale(row, row, factor, cut.Columns(block));
     const int64_t at = c.targets[r] - block * kBlock;
@@ -152,10 +182,11 @@ float* LogitGradients(const Chunk<float>& c, const Cut& cut, int64_t block, floa
   }
   return terms;
 }
-BFloat16* LogitGradients(const Chunk<BFloat16>& c, const Cut& cut, int64_t block, float scale,
-                         float* terms, BFloat16* rounded, const SimdLoops& loops) {
+BFloat16* LogitGradients(const Chunk<BFloat16>& c, const Cut& cut, int64_t block, float* terms,
+                         BFloat16* rounded, const SimdLoops& loops) {
   for (int64_t r = 0; r < c.count; ++r) {
     float* row = terms + r * kStride;
+    const float scale = c.scales[r];
     const float factor = FactorOf(c, cut, block, r, scale, row, loops);
     loops.over_bf16.write(rounded + r * kStride, row, factor, cut.Columns(block));
     const int64_t at = c.targets[r] - block * kBlock;
@@ -167,43 +198,50 @@ BFloat16* LogitGradients(const Chunk<BFloat16>& c, const Cut& cut, int64_t block
 }
 
 // Turns a group's terms into gradients, block by block while they are in
-// cache, adds them into dweight and leaves in dx [count,D] the group's share of
+// cache, adds them into dweight, unless it is null, and leaves in dx [count,D] the group's share of
 // the gradient of x. `rounded` is workspace of a block.
 template <typename T>
-void GroupBackward(const Chunk<T>& c, const Cut& cut, const T* weight, int64_t group, float scale,
-                   float* dx, float* dweight, T* rounded, const SimdLoops& loops) {
+void GroupBackward(const Chunk<T>& c, const Cut& cut, const T* weight, int64_t group, float* dx,
+                   float* dweight, T* rounded, const SimdLoops& loops) {
   const int64_t begin = group * cut.blocks_per_group;
   const int64_t end = std::min(cut.blocks, begin + cut.blocks_per_group);
   for (int64_t block = begin; block < end; ++block) {
     const int64_t columns = cut.Columns(block);
     const int64_t first = block * kBlock * c.width;
     const T* gradients =
-        LogitGradients(c, cut, block, scale, c.logits + block * cut.rows * kStride, rounded, loops);
-    Gemm(dweight + first, c.width, Operand<T>{gradients, kStride, true}, {c.x, c.width},
-         {columns, c.width, c.count}, true);
+        LogitGradients(c, cut, block, c.logits + block * cut.rows * kStride, rounded, loops);
+    if (dweight != nullptr) {
+      Gemm(dweight + first, c.width, Operand<T>{gradients, kStride, true}, {c.x, c.width},
+           {columns, c.width, c.count}, true);
+    }
     Gemm(dx, c.width, Operand<T>{gradients, kStride}, {weight + first, c.width},
          {c.count, c.width, columns}, block > begin);
   }
 }
 
-// Replaces each row's log-sum-exp and target logit, [R,2], by those of the whole vocabulary.
+// Replaces each row's ends by those of the whole vocabulary.
 void CombineParts(const VocabularyPart& part, const TensorView& mine, TensorPool& scratch) {
   const int64_t rows = mine.shape[0];
-  const PooledTensor all = scratch.Allocate(DType::kF64, {part.num_parts, rows, 2});
+  const int64_t width = mine.shape[1];
+  const PooledTensor all = scratch.Allocate(DType::kF64, {part.num_parts, rows, width});
   part.all_gather(all.view(), mine);
   const auto* parts = static_cast<const double*>(all.view().data);
   auto* total = static_cast<double*>(mine.data);
   for (int64_t r = 0; r < rows; ++r) {
-    double top = parts[2 * r];
-    for (int p = 1; p < part.num_parts; ++p) top = std::max(top, parts[2 * (p * rows + r)]);
+    const auto of_part = [&](int p) { return parts + width * (p * rows + r); };
+    double top = of_part(0)[0];
+    for (int p = 1; p < part.num_parts; ++p) top = std::max(top, of_part(p)[0]);
     double sum = 0;
     double target = 0;
+    int likeliest = 0;  // the part with the largest logit; of equal ones, the first
     for (int p = 0; p < part.num_parts; ++p) {
-      sum += std::exp(parts[2 * (p * rows + r)] - top);
-      target += parts[2 * (p * rows + r) + 1];
+      sum += std::exp(of_part(p)[0] - top);
+      target += of_part(p)[1];
+      if (width == kEndsWithTop && of_part(p)[2] > of_part(likeliest)[2]) likeliest = p;
     }
-    total[2 * r] = top + std::log(sum);
-    total[2 * r + 1] = target;
+    total[width * r] = top + std::log(sum);
+    total[width * r + 1] = target;
+    if (width == kEndsWithTop) std::copy_n(of_part(likeliest) + kEnds, 2, total + width * r + 2);
   }
 }
 
@@ -223,44 +261,59 @@ std::vector<int64_t> ScoredRows(const int32_t* targets, int64_t rows, int64_t vo
 
 }  // namespace
 
-void CpuOps::LinearCrossEntropy(TensorView nll, ConstTensorView x, ConstTensorView weight,
-                                const int32_t* targets, float cap, const VocabularyPart* part) {
-  CrossEntropy(nll, TensorView(), TensorView(), x, weight, targets, cap, 1.0f, part);
+void CpuOps::LinearCrossEntropy(TensorView nll, int32_t* correct, ConstTensorView x,
+                                ConstTensorView weight, const int32_t* targets, float cap,
+                                const VocabularyPart* part) {
+  CrossEntropy({.nll = nll,
+                .correct = correct,
+                .x = x,
+                .weight = weight,
+                .targets = targets,
+                .cap = cap,
+                .part = part});
 }
 
 void CpuOps::LinearCrossEntropyWithGradient(TensorView nll, TensorView dx, TensorView dweight,
                                             ConstTensorView x, ConstTensorView weight,
-                                            const int32_t* targets, float cap,
-                                            const float* gradient_scale,
+                                            const int32_t* targets, const float* token_weights,
+                                            float cap, const float* gradient_scale,
                                             const VocabularyPart* part) {
   LIQUID_CHECK(dx.NumElements() == x.NumElements() &&
-               dweight.NumElements() == weight.NumElements());
+               (dweight.data == nullptr || dweight.NumElements() == weight.NumElements()));
   Fill(dx, 0.0f);
-  CrossEntropy(nll, dx, dweight, x, weight, targets, cap, *gradient_scale, part);
+  CrossEntropy({.nll = nll,
+                .dx = dx,
+                .dweight = dweight,
+                .x = x,
+                .weight = weight,
+                .targets = targets,
+                .token_weights = token_weights,
+                .cap = cap,
+                .gradient_scale = *gradient_scale,
+                .part = part});
 }
 
-// dx and dweight without data: the loss alone.
-void CpuOps::CrossEntropy(const TensorView& nll, const TensorView& dx, const TensorView& dweight,
-                          const ConstTensorView& x, const ConstTensorView& weight,
-                          const int32_t* targets, float cap, float gradient_scale,
-                          const VocabularyPart* part) {
+void CpuOps::CrossEntropy(const CrossEntropyCall& call) {
+  const ConstTensorView& x = call.x;
+  const ConstTensorView& weight = call.weight;
   LIQUID_CHECK(weight.shape.rank() == 2 && weight.shape[1] == x.shape.back() &&
-               nll.NumElements() == x.NumRows() && weight.dtype == x.dtype);
+               call.nll.NumElements() == x.NumRows() && weight.dtype == x.dtype);
   if (x.dtype == DType::kF32) {
-    CrossEntropyBy<float>(nll, dx, dweight, x, weight, targets, cap, gradient_scale, part);
+    CrossEntropyBy<float>(call);
   } else if (has_bf16_products_) {
-    CrossEntropyBy<BFloat16>(nll, dx, dweight, x, weight, targets, cap, gradient_scale, part);
+    CrossEntropyBy<BFloat16>(call);
   } else {
     const PooledTensor converted = scratch_.AllocateF32(weight.shape);
     Copy(converted.view(), weight);
-    CrossEntropyBy<float>(nll, dx, dweight, x, converted.view(), targets, cap, gradient_scale,
-                          part);
+    CrossEntropyCall wide = call;
+    wide.weight = converted.view();
+    CrossEntropyBy<float>(wide);
   }
 }
 
 namespace {
 
-// Gathers the chunk's rows of `x` and their targets.
+// Gathers the chunk's rows of `x` and what belongs to them.
 template <typename T>
 void Gather(T* gathered, int32_t* gathered_targets, const Chunk<T>& c, const ConstTensorView& x,
             const int32_t* targets, const int64_t* row_ids, const SimdLoops& loops) {
@@ -298,29 +351,32 @@ void StoreRows(const TensorView& dx, const int64_t* row_ids, int64_t count, floa
 }  // namespace
 
 template <typename T>
-void CpuOps::CrossEntropyBy(const TensorView& nll, const TensorView& dx, const TensorView& dweight,
-                            const ConstTensorView& x, const ConstTensorView& weight,
-                            const int32_t* targets, float cap, float gradient_scale,
-                            const VocabularyPart* part) {
-  const int64_t width = x.shape.back();
-  const Cut cut(weight.shape[0], part == nullptr ? weight.shape[0] : part->largest_part);
-  Fill(nll, 0.0f);
+void CpuOps::CrossEntropyBy(const CrossEntropyCall& call) {
+  const VocabularyPart* const part = call.part;
+  const int64_t width = call.x.shape.back();
+  const Cut cut(call.weight.shape[0], part == nullptr ? call.weight.shape[0] : part->largest_part);
+  const int64_t num_ends = call.correct == nullptr ? kEnds : kEndsWithTop;
+  Fill(call.nll, 0.0f);
+  if (call.correct != nullptr) std::fill_n(call.correct, call.x.NumRows(), 0);
   const std::vector<int64_t> scored =
-      ScoredRows(targets, x.NumRows(), cut.vocabulary, part != nullptr);
-  const bool backward = dx.data != nullptr;
+      ScoredRows(call.targets, call.x.NumRows(), cut.vocabulary, part != nullptr);
+  const bool backward = call.dx.data != nullptr;
   const bool rounds = backward && std::is_same_v<T, BFloat16>;
   const int64_t stored_blocks = backward ? cut.blocks : MaxThreads();
   const PooledTensor logits = scratch_.AllocateF32({stored_blocks, cut.rows, kStride});
   const PooledTensor panels = scratch_.AllocateF32({MaxThreads(), width, kPanel});
   const PooledTensor gathered = scratch_.Allocate(kDTypeOf<T>, {cut.rows, width});
   const PooledTensor chunk_targets = scratch_.Allocate(DType::kI32, {cut.rows});
-  const PooledTensor row_statistics = scratch_.AllocateF32({2 * cut.blocks + 2, cut.rows});
-  const PooledTensor ends = scratch_.Allocate(DType::kF64, {cut.rows, 2});  // lse, target's logit
+  const PooledTensor row_statistics = scratch_.AllocateF32({2 * cut.blocks + 3, cut.rows});
+  const PooledTensor top_columns =
+      scratch_.Allocate(DType::kI32, {call.correct == nullptr ? 0 : cut.blocks, cut.rows});
+  const PooledTensor ends = scratch_.Allocate(DType::kF64, {cut.rows, num_ends});
   const PooledTensor dx_parts = scratch_.AllocateF32({backward ? cut.groups : 0, cut.rows, width});
   const PooledTensor rounded =
       scratch_.Allocate(kDTypeOf<T>, {rounds ? MaxThreads() : 0, cut.rows, kStride});
-  float* statistics = row_statistics.view().f32();
-  const T* weights = DataOf<T>(weight);
+  float* const statistics = row_statistics.view().f32();
+  float* const of_rows = statistics + 2 * cut.blocks * cut.rows;
+  const T* weights = DataOf<T>(call.weight);
   const auto num_scored = static_cast<int64_t>(scored.size());
   for (int64_t first = 0; first < num_scored; first += cut.rows) {
     const int64_t* row_ids = scored.data() + first;
@@ -329,34 +385,48 @@ void CpuOps::CrossEntropyBy(const TensorView& nll, const TensorView& dx, const T
                         .targets = target_ids,
                         .count = std::min(cut.rows, num_scored - first),
                         .width = width,
-                        .cap = cap,
+                        .cap = call.cap,
                         .logits = logits.view().f32(),
                         .tops = statistics,
                         .sums = statistics + cut.blocks * cut.rows,
-                        .target = statistics + 2 * cut.blocks * cut.rows,
-                        .lse = statistics + (2 * cut.blocks + 1) * cut.rows};
-    Gather(DataOf<T>(gathered.view()), target_ids, c, x, targets, row_ids, loops_);
+                        .target = of_rows,
+                        .lse = of_rows + cut.rows,
+                        .scales = of_rows + 2 * cut.rows,
+                        .top_columns = call.correct == nullptr
+                                           ? nullptr
+                                           : static_cast<int32_t*>(top_columns.view().data)};
+    Gather(DataOf<T>(gathered.view()), target_ids, c, call.x, call.targets, row_ids, loops_);
     ParallelFor(cut.blocks, [&](int64_t block) {
       const int64_t slot = backward ? block : ThreadIndex();
       ComputeBlock(c, cut, weights, block, c.logits + slot * cut.rows * kStride,
                    panels.view().f32() + ThreadIndex() * width * kPanel, loops_);
     });
-    const TensorView row_ends(ends.view().data, DType::kF64, {c.count, 2});
+    const TensorView row_ends(ends.view().data, DType::kF64, {c.count, num_ends});
     FindEnds(c, cut, row_ends);
     if (part != nullptr) CombineParts(*part, row_ends, scratch_);
-    const auto* lse_and_target = static_cast<const double*>(row_ends.data);
-    for (int64_t r = 0; r < c.count; ++r) {
-      c.lse[r] = static_cast<float>(lse_and_target[2 * r]);
-      nll.f32()[row_ids[r]] = static_cast<float>(lse_and_target[2 * r] - lse_and_target[2 * r + 1]);
-    }
+    FinishRows(call, row_ends, row_ids, c.lse, c.scales);
     if (!backward) continue;
     ParallelFor(cut.groups, [&](int64_t group) {
-      GroupBackward(c, cut, weights, group, gradient_scale,
-                    dx_parts.view().f32() + group * cut.rows * width, dweight.f32(),
+      GroupBackward(c, cut, weights, group, dx_parts.view().f32() + group * cut.rows * width,
+                    call.dweight.data == nullptr ? nullptr : call.dweight.f32(),
                     DataOf<T>(rounded.view()) + (rounds ? ThreadIndex() * cut.rows * kStride : 0),
                     loops_);
     });
-    StoreRows(dx, row_ids, c.count, dx_parts.view().f32(), cut, loops_);
+    StoreRows(call.dx, row_ids, c.count, dx_parts.view().f32(), cut, loops_);
+  }
+}
+
+void CpuOps::FinishRows(const CrossEntropyCall& call, const TensorView& ends,
+                        const int64_t* row_ids, float* lse, float* scales) {
+  const int64_t width = ends.shape[1];
+  for (int64_t r = 0; r < ends.shape[0]; ++r) {
+    const double* const of_row = static_cast<const double*>(ends.data) + width * r;
+    const int64_t n = row_ids[r];
+    lse[r] = static_cast<float>(of_row[0]);
+    call.nll.f32()[n] = static_cast<float>(of_row[0] - of_row[1]);
+    scales[r] = call.gradient_scale;
+    if (call.token_weights != nullptr) scales[r] *= call.token_weights[n];
+    if (width == kEndsWithTop) call.correct[n] = of_row[3] == 1.0 ? 1 : 0;
   }
 }
 

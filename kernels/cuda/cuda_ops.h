@@ -89,11 +89,12 @@ class CudaOps final : public Ops {
                                 const int32_t* positions) override;
 
   // kernels/cuda/cross_entropy.cc
-  void LinearCrossEntropy(TensorView nll, ConstTensorView x, ConstTensorView weight,
-                          const int32_t* targets, float cap, const VocabularyPart* part) override;
+  void LinearCrossEntropy(TensorView nll, int32_t* correct, ConstTensorView x,
+                          ConstTensorView weight, const int32_t* targets, float cap,
+                          const VocabularyPart* part) override;
   void LinearCrossEntropyWithGradient(TensorView nll, TensorView dx, TensorView dweight,
                                       ConstTensorView x, ConstTensorView weight,
-                                      const int32_t* targets, float cap,
+                                      const int32_t* targets, const float* token_weights, float cap,
                                       const float* gradient_scale,
                                       const VocabularyPart* part) override;
 
@@ -104,10 +105,22 @@ class CudaOps final : public Ops {
              const AdamWOptions& options) override;
 
  private:
-  // kernels/cuda/cross_entropy.cc. dx and dweight without data: the loss alone.
-  void CrossEntropy(const TensorView& nll, const TensorView& dx, const TensorView& dweight,
-                    const ConstTensorView& x, const ConstTensorView& weight, const int32_t* targets,
-                    float cap, const float* gradient_scale, const VocabularyPart* part);
+  // kernels/cuda/cross_entropy.cc
+  // What a call of either cross entropy asks for. dx and dweight without data: the loss alone.
+  struct CrossEntropyCall {
+    TensorView nll = {};
+    TensorView dx = {};
+    TensorView dweight = {};
+    int32_t* correct = nullptr;
+    ConstTensorView x = {};
+    ConstTensorView weight = {};
+    const int32_t* targets = nullptr;
+    const float* token_weights = nullptr;
+    float cap = 0;
+    const float* gradient_scale = nullptr;
+    const VocabularyPart* part = nullptr;
+  };
+  void CrossEntropy(const CrossEntropyCall& call);
 
   // Latches the code that a launcher returned.
   void Latch(cudaError_t code, const char* what) { stream_.Latch(code, what); }

@@ -314,7 +314,7 @@ TEST_P(BFloat16Test, CrossEntropyHasFloatLossesAndRoundsTheGradientsOfLogits) {
                          const PooledTensor& dweight) {
       ops_->LinearCrossEntropyWithGradient(nll.view(), (dx.*type).view(), dweight.view(),
                                            (x.*type).view(), (weight.*type).view(), Ints(targets),
-                                           cap, Upload({0.5f}, {1}).view().f32(), nullptr);
+                                           nullptr, cap, Upload({0.5f}, {1}).view().f32(), nullptr);
     };
     const auto narrow_nll = Garbage({kRows});
     const auto wide_nll = Garbage({kRows});
@@ -329,9 +329,14 @@ TEST_P(BFloat16Test, CrossEntropyHasFloatLossesAndRoundsTheGradientsOfLogits) {
     ExpectOneRoundingOf(dx, 0x1p-8);
     ExpectOneRounding(Download(narrow_dweight), Download(wide_dweight), 0x1p-9);
     const auto alone = Garbage({kRows});
-    ops_->LinearCrossEntropy(alone.view(), x.narrow.view(), weight.narrow.view(), Ints(targets),
-                             cap, nullptr);
+    const auto hits = UploadInts(std::vector<int32_t>(kRows, -7));
+    ops_->LinearCrossEntropy(alone.view(), static_cast<int32_t*>(hits.view().data), x.narrow.view(),
+                             weight.narrow.view(), Ints(targets), cap, nullptr);
     EXPECT_EQ(Download(alone), Download(narrow_nll));
+    const auto wide_hits = UploadInts(std::vector<int32_t>(kRows, -7));
+    ops_->LinearCrossEntropy(alone.view(), static_cast<int32_t*>(wide_hits.view().data),
+                             x.wide.view(), weight.wide.view(), Ints(targets), cap, nullptr);
+    EXPECT_EQ(Download<int32_t>(hits), Download<int32_t>(wide_hits));
   }
 }
 

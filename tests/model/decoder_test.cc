@@ -87,6 +87,34 @@ TEST_P(DecoderTest, LossesOfEvaluateAndForwardBackwardAreTheSame) {
   EXPECT_EQ(nll, Differentiate(*cpu.model, batch, 1.0f).nll);
 }
 
+TEST_P(DecoderTest, GradientsAreWeightedByTarget) {
+  ModelOnDevice cpu = Make(TinyConfig(GetParam()));
+  OwnedBatch batch = PackedRow({kFirst, kSecond});
+  const Differentiated plain = Differentiate(*cpu.model, batch, 1.0f);
+  batch.weights.assign(batch.tokens.size(), 1.0f);
+  const Differentiated ones = Differentiate(*cpu.model, batch, 1.0f);
+  EXPECT_EQ(ones.nll, plain.nll);
+  EXPECT_EQ(ones.gradients, plain.gradients);
+  // Twice the second document and nothing of the first.
+  batch.weights.assign(kFirst.size(), 0.0f);
+  batch.weights.resize(batch.tokens.size(), 2.0f);
+  const Differentiated weighted = Differentiate(*cpu.model, batch, 1.0f);
+  EXPECT_EQ(weighted.nll, plain.nll);
+  batch.weights.clear();
+  std::fill_n(batch.targets.begin(), kFirst.size(), kIgnoredTarget);
+  const Differentiated second = Differentiate(*cpu.model, batch, 2.0f);
+  for (size_t p = 0; p < second.gradients.size(); ++p) {
+    ASSERT_EQ(weighted.gradients[p].size(), second.gradients[p].size());
+    double difference = 0, size = 0;
+    for (size_t i = 0; i < second.gradients[p].size(); ++i) {
+      difference += std::pow(weighted.gradients[p][i] - second.gradients[p][i], 2.0);
+      size += std::pow(second.gradients[p][i], 2.0);
+    }
+    EXPECT_LE(std::sqrt(difference), 3e-6 * std::sqrt(size) + 1e-6)
+        << cpu.model->parameters()[p].name;
+  }
+}
+
 TEST_P(DecoderTest, RecomputeChangesNoBit) {
   ModelOnDevice cpu = Make(TinyConfig(GetParam()));
   const Differentiated kept = Differentiate(*cpu.model, TwoRows(), 0.1f, Recompute::kNone);

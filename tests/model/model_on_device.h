@@ -71,10 +71,12 @@ struct OwnedBatch {
   int64_t num_rows = 0;
   int64_t sequence_length = 0;
   std::vector<int32_t> tokens, targets, positions, document_start;
-  std::vector<uint64_t> row_keys;  // none: nothing is random
+  std::vector<float> weights = {};      // none: all are 1
+  std::vector<uint64_t> row_keys = {};  // none: nothing is random
 
   TokenBatch view() const {
-    return {num_rows, sequence_length, tokens, targets, positions, document_start, row_keys};
+    return {num_rows,  sequence_length, tokens,  targets,
+            positions, document_start,  weights, row_keys};
   }
   int64_t num_scored() const {
     int64_t count = 0;

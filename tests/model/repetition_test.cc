@@ -117,6 +117,18 @@ TEST_P(RepetitionTest, ShapesTakeTurns) {
   ExpectTheSameBits(slots, /*num_recorded=*/2);
 }
 
+TEST_P(RepetitionTest, WeightsOfTargetsAreThoseOfEachSlot) {
+  std::vector<OwnedBatch> slots;
+  for (int32_t i = 0; i < 6; ++i) {
+    slots.push_back(Row(10, 6, i));
+    if (i % 2 == 0) continue;
+    for (size_t n = 0; n < slots.back().tokens.size(); ++n) {
+      slots.back().weights.push_back(0.5f + static_cast<float>((n * 3 + i) % 4));
+    }
+  }
+  ExpectTheSameBits(slots, /*num_recorded=*/2);
+}
+
 // Positions beyond the tables of angles that were recorded.
 TEST_P(RepetitionTest, TablesThatGrowAreRecordedAnew) {
   std::vector<OwnedBatch> slots;

@@ -76,15 +76,20 @@ class SpreadModel final : public Model {
     }
   }
 
-  void Evaluate(const TokenBatch& batch, absl::Span<float> nll) override {
+  void Evaluate(const TokenBatch& batch, absl::Span<float> nll,
+                absl::Span<uint8_t> correct) override {
     std::vector<std::vector<float>> losses(ranks_.size());
+    std::vector<std::vector<uint8_t>> hits(ranks_.size());
     OnEachRank([&](int rank) {
       TakeWeights(rank);
       losses[rank].resize(nll.size());
-      ranks_[rank].model->Evaluate(batch, absl::MakeSpan(losses[rank]));
+      hits[rank].resize(correct.size());
+      ranks_[rank].model->Evaluate(batch, absl::MakeSpan(losses[rank]), absl::MakeSpan(hits[rank]));
     });
     for (const std::vector<float>& other : losses) LIQUID_CHECK(other == losses[0]);
+    for (const std::vector<uint8_t>& other : hits) LIQUID_CHECK(other == hits[0]);
     std::copy(losses[0].begin(), losses[0].end(), nll.begin());
+    std::copy(hits[0].begin(), hits[0].end(), correct.begin());
   }
 
   Activations Inspect(const TokenBatch& batch) override {

@@ -1,4 +1,5 @@
 // A model that is spread over ranks computes what it computes on one.
+#include <algorithm>
 #include <array>
 #include <cmath>
 #include <string>
@@ -40,6 +41,7 @@ struct Computed {
   Differentiated result;
   Model::Activations activations;
   std::vector<float> evaluated;  // losses
+  std::vector<uint8_t> correct;  // of guesses: the likeliest tokens, and others
 };
 
 Computed Compute(Model& model, Recompute recompute) {
@@ -49,6 +51,16 @@ Computed Compute(Model& model, Recompute recompute) {
   it.result = Differentiate(model, batch, 0.5f, recompute);
   it.evaluated.resize(batch.tokens.size());
   model.Evaluate(batch.view(), absl::MakeSpan(it.evaluated));
+  OwnedBatch guesses = batch;
+  const int64_t vocabulary = model.config().vocab_size;
+  for (size_t i = 0; i < guesses.targets.size(); i += 2) {
+    const auto logits = it.activations.logits.begin() + static_cast<int64_t>(i) * vocabulary;
+    guesses.targets[i] =
+        static_cast<int32_t>(std::max_element(logits, logits + vocabulary) - logits);
+  }
+  std::vector<float> nll(batch.tokens.size());
+  it.correct.resize(batch.tokens.size());
+  model.Evaluate(guesses.view(), absl::MakeSpan(nll), absl::MakeSpan(it.correct));
   return it;
 }
 
@@ -127,9 +139,12 @@ TEST_P(TensorParallelTest, ComputesWhatOneRankDoes) {
     ExpectNear(actual.result.gradients[p], expected.result.gradients[p], bound,
                alone.model->parameters()[p].name);
   }
+  for (size_t i = 0; i < expected.correct.size(); i += 2) EXPECT_EQ(expected.correct[i], 1) << i;
+  EXPECT_THAT(expected.correct, ::testing::Contains(0));
   for (const Computed& rank : on_rank) {
     EXPECT_EQ(rank.result.nll, on_rank[0].result.nll);
     EXPECT_EQ(rank.evaluated, rank.result.nll);
+    EXPECT_EQ(rank.correct, expected.correct);
   }
 }
 

@@ -62,24 +62,31 @@ __device__ __forceinline__ float BlockMax(float value, float* scratch) {
   return WarpMax(threadIdx.x % kWarp < kThreads / kWarp ? scratch[threadIdx.x % kWarp] : -INFINITY);
 }
 
-template <bool kAligned>
+// What ranks tell each other of a row: kernels/cuda/device/cross_entropy.h.
+constexpr int kEnds = 2;
+constexpr int kEndsWithTop = 4;
+
+template <bool kAligned, bool kFindsTop>
 __global__ void __launch_bounds__(kThreads)
     FindRowEndsKernel(double* ends, float* tops, const float* logits, const int32_t* targets,
                       int64_t vocabulary, float cap, int least_target) {
   __shared__ float max_scratch[kThreads / kWarp];
   __shared__ double sum_scratch[kThreads / kWarp];
+  constexpr int kWidth = kFindsTop ? kEndsWithTop : kEnds;
   const int64_t row = blockIdx.x;
   const int32_t target = targets[row];
+  double* const of_row = ends + kWidth * row;
   if (target == kIgnoredTarget) {
     if (threadIdx.x == 0) {
-      ends[2 * row] = 0;
-      ends[2 * row + 1] = 0;
+      for (int i = 0; i < kWidth; ++i) of_row[i] = 0;
       tops[row] = 0;
     }
     return;
   }
   if (target < least_target || target >= vocabulary) __trap();
   const float* const from = logits + row * vocabulary;
+  const float at_target = target == kElsewhere ? 0.0f : Capped(from[target], cap);
+  bool is_beaten = target == kElsewhere;
   float top = -INFINITY;
   float sum = 0;
   for (int64_t slab = 0; slab < vocabulary; slab += kSlab) {
@@ -88,6 +95,13 @@ __global__ void __launch_bounds__(kThreads)
     float largest = top;
 #pragma unroll
     for (int j = 0; j < kEight; ++j) largest = fmaxf(largest, v[j]);
+    if constexpr (kFindsTop) {
+#pragma unroll
+      for (int j = 0; j < kEight; ++j) {
+        const int64_t column = ColumnOf<kAligned>(slab, j);
+        is_beaten |= column < target ? v[j] >= at_target : column > target && v[j] > at_target;
+      }
+    }
     // A thread without columns keeps a top of -infinity, and a sum of 0.
     const float shift = largest == -INFINITY ? 0.0f : largest;
     float terms = 0;
@@ -98,47 +112,65 @@ __global__ void __launch_bounds__(kThreads)
   }
   const float row_top = BlockMax(top, max_scratch);
   const double row_sum = BlockSum<kThreads>(double{sum * Rescaled(top, row_top)}, sum_scratch);
+  if constexpr (kFindsTop) {
+    const bool is_top = __syncthreads_or(is_beaten ? 1 : 0) == 0;
+    if (threadIdx.x == 0) {
+      of_row[2] = double{row_top};
+      of_row[3] = is_top ? 1.0 : 0.0;
+    }
+  }
   if (threadIdx.x == 0) {
-    ends[2 * row] = double{row_top} + log(row_sum);
-    ends[2 * row + 1] = target == kElsewhere ? 0.0 : double{Capped(from[target], cap)};
+    of_row[0] = double{row_top} + log(row_sum);
+    of_row[1] = double{at_target};
     tops[row] = row_top;
   }
 }
 
 __global__ void __launch_bounds__(kFinishThreads)
-    FinishRowsKernel(float* nll, float* factors, const double* all_ends, const float* tops,
-                     const int32_t* targets, int64_t rows, int num_parts, const float* scale) {
+    FinishRowsKernel(float* nll, float* scales, float* factors, int32_t* correct,
+                     const double* all_ends, const float* tops, const int32_t* targets,
+                     const float* token_weights, int64_t rows, int num_parts, const float* scale) {
   const int64_t row = int64_t{blockIdx.x} * kFinishThreads + threadIdx.x;
   if (row >= rows) return;
   if (targets[row] == kIgnoredTarget) {
     nll[row] = 0;
+    scales[row] = 0;
     factors[row] = 0;
+    if (correct != nullptr) correct[row] = 0;
     return;
   }
-  double top = all_ends[2 * row];
-  for (int part = 1; part < num_parts; ++part) {
-    top = fmax(top, all_ends[2 * (part * rows + row)]);
-  }
+  const int width = correct == nullptr ? kEnds : kEndsWithTop;
+  const double* const first = all_ends + width * row;
+  const int64_t stride = width * rows;  // between parts
+  double top = first[0];
+  for (int part = 1; part < num_parts; ++part) top = fmax(top, first[part * stride]);
   double sum = 0;
   double at_target = 0;
   for (int part = 0; part < num_parts; ++part) {
-    const int64_t at = 2 * (part * rows + row);
-    sum += exp(all_ends[at] - top);
-    at_target += all_ends[at + 1];
+    sum += exp(first[part * stride] - top);
+    at_target += first[part * stride + 1];
   }
   const double lse = top + log(sum);
   nll[row] = static_cast<float>(lse - at_target);
-  factors[row] =
-      static_cast<float>(double{scale == nullptr ? 1.0f : *scale} * exp(double{tops[row]} - lse));
+  float row_scale = scale == nullptr ? 1.0f : *scale;
+  if (token_weights != nullptr) row_scale *= token_weights[row];
+  scales[row] = row_scale;
+  factors[row] = static_cast<float>(double{row_scale} * exp(double{tops[row]} - lse));
+  if (correct == nullptr) return;
+  int likeliest = 0;  // the part with the largest logit; of equal ones, the first
+  for (int part = 1; part < num_parts; ++part) {
+    if (first[part * stride + 2] > first[likeliest * stride + 2]) likeliest = part;
+  }
+  correct[row] = first[likeliest * stride + 3] == 1.0 ? 1 : 0;
 }
 
 template <typename T, bool kAligned>
 __global__ void __launch_bounds__(kThreads)
-    LogitGradientsKernel(T* gradients, const float* logits, const float* tops, const float* factors,
-                         const int32_t* targets, int64_t vocabulary, float cap,
-                         const float* scale) {
+    LogitGradientsKernel(T* gradients, const float* logits, const float* tops, const float* scales,
+                         const float* factors, const int32_t* targets, int64_t vocabulary,
+                         float cap) {
   const int64_t row = blockIdx.x;
-  const float at_target = *scale;
+  const float at_target = scales[row];
   const int32_t target = targets[row];
   const float top = tops[row];
   const float factor = factors[row];
@@ -173,35 +205,38 @@ __global__ void __launch_bounds__(kThreads)
 
 cudaError_t FindRowEnds(cudaStream_t stream, double* ends, float* tops, const float* logits,
                         const int32_t* targets, int64_t rows, int64_t vocabulary, float cap,
-                        bool is_part) {
+                        bool is_part, bool find_top) {
   if (rows == 0) return cudaSuccess;
   const bool aligned = vocabulary % kEight == 0 && AreAligned(logits);
-  return Launch(stream, dim3(static_cast<unsigned>(rows)), kThreads, 0,
-                aligned ? FindRowEndsKernel<true> : FindRowEndsKernel<false>, ends, tops, logits,
+  const auto kernel =
+      find_top ? (aligned ? FindRowEndsKernel<true, true> : FindRowEndsKernel<false, true>)
+               : (aligned ? FindRowEndsKernel<true, false> : FindRowEndsKernel<false, false>);
+  return Launch(stream, dim3(static_cast<unsigned>(rows)), kThreads, 0, kernel, ends, tops, logits,
                 targets, vocabulary, cap, is_part ? kElsewhere : 0);
 }
 
-cudaError_t FinishRows(cudaStream_t stream, float* nll, float* factors, const double* all_ends,
-                       const float* tops, const int32_t* targets, int64_t rows, int num_parts,
-                       const float* scale) {
+cudaError_t FinishRows(cudaStream_t stream, float* nll, float* scales, float* factors,
+                       int32_t* correct, const double* all_ends, const float* tops,
+                       const int32_t* targets, const float* token_weights, int64_t rows,
+                       int num_parts, const float* scale) {
   if (rows == 0) return cudaSuccess;
   return Launch(stream, dim3(static_cast<unsigned>(CeilDivide(rows, kFinishThreads))),
-                kFinishThreads, 0, FinishRowsKernel, nll, factors, all_ends, tops, targets, rows,
-                num_parts, scale);
+                kFinishThreads, 0, FinishRowsKernel, nll, scales, factors, correct, all_ends, tops,
+                targets, token_weights, rows, num_parts, scale);
 }
 
 cudaError_t LogitGradients(cudaStream_t stream, void* gradients, Element element,
-                           const float* logits, const float* tops, const float* factors,
-                           const int32_t* targets, int64_t rows, int64_t vocabulary, float cap,
-                           const float* scale) {
+                           const float* logits, const float* tops, const float* scales,
+                           const float* factors, const int32_t* targets, int64_t rows,
+                           int64_t vocabulary, float cap) {
   if (rows == 0) return cudaSuccess;
   const bool aligned = vocabulary % kEight == 0 && AreAligned(gradients, logits);
   return WithElement(element, [&](auto type) {
     using T = decltype(type);
     return Launch(stream, dim3(static_cast<unsigned>(rows)), kThreads, 0,
                   aligned ? LogitGradientsKernel<T, true> : LogitGradientsKernel<T, false>,
-                  static_cast<T*>(gradients), logits, tops, factors, targets, vocabulary, cap,
-                  scale);
+                  static_cast<T*>(gradients), logits, tops, scales, factors, targets, vocabulary,
+                  cap);
   });
 }
 
