@@ -11,7 +11,8 @@ namespace {
 
 class TuningStepsTest : public testing::StepJob, public ::testing::WithParamInterface<Family> {
  protected:
-  TuningStepsTest() {
+  void SetUp() override {
+    StepJob::SetUp();
     config_ = testing::TinyConfig(GetParam());
     config_.vocab_size = testing::kVocab;
     job_.mutable_optimizer()->set_learning_rate(1e-2);
