@@ -92,7 +92,14 @@ void AddedTokenFinder::Add(std::string_view spelling, const AddedToken* token) {
     node = it->second;
   }
   token_of_[node] = token;
-  may_begin_[static_cast<uint8_t>(spelling[0])] = true;
+  const auto first = static_cast<uint8_t>(spelling[0]);
+  if (!may_begin_[first]) first_bytes_.push_back(spelling[0]);
+  may_begin_[first] = true;
+  may_begin_two_.resize(256 * 256);
+  for (size_t second = 0; second < 256; ++second) {
+    if (spelling.size() > 1 && second != static_cast<uint8_t>(spelling[1])) continue;
+    may_begin_two_[first * 256u + second] = true;
+  }
 }
 
 const AddedToken* AddedTokenFinder::FindAt(std::string_view text, size_t at, size_t* length) const {
@@ -109,15 +116,23 @@ const AddedToken* AddedTokenFinder::FindAt(std::string_view text, size_t at, siz
   return found;
 }
 
+size_t AddedTokenFinder::NextCandidate(std::string_view text, size_t at) const {
+  if (first_bytes_.empty()) return text.size();
+  if (first_bytes_.size() > 1) {
+    while (at < text.size() && !MayBeginAt(text, at)) ++at;
+    return at;
+  }
+  return std::min(text.find(first_bytes_[0], at), text.size());
+}
+
 void AddedTokenFinder::Split(
     const TextSpan& text, absl::FunctionRef<void(const TextSpan&)> on_text,
     absl::FunctionRef<void(const AddedToken&, const TextSpan&)> on_token) const {
   const std::string_view s = text.text;
   size_t done = 0;
-  for (size_t at = 0; at < s.size() && !next_.empty();) {
+  for (size_t at = 0; (at = NextCandidate(s, at)) < s.size();) {
     size_t length = 0;
-    const AddedToken* token =
-        may_begin_[static_cast<uint8_t>(s[at])] ? FindAt(s, at, &length) : nullptr;
+    const AddedToken* token = FindAt(s, at, &length);
     if (token == nullptr) {
       ++at;
       continue;

@@ -53,7 +53,18 @@ class AddedTokenFinder {
   // A trie: (node << 8 | byte) leads to a node; 0 is the root.
   absl::flat_hash_map<uint32_t, uint32_t> next_;
   std::vector<const AddedToken*> token_of_ = {nullptr};  // by node
-  std::array<bool, 256> may_begin_ = {};
+  // The first place from `at` on where a spelling may begin; the text's end if there is none.
+  size_t NextCandidate(std::string_view text, size_t at) const;
+  bool MayBeginAt(std::string_view text, size_t at) const {
+    const auto first = static_cast<uint8_t>(text[at]);
+    if (!may_begin_[first]) return false;
+    if (at + 1 == text.size()) return true;
+    return may_begin_two_[first * 256u + static_cast<uint8_t>(text[at + 1])];
+  }
+
+  std::string first_bytes_;               // of all spellings, each once
+  std::array<bool, 256> may_begin_ = {};  // by first byte
+  std::vector<bool> may_begin_two_;       // by first two bytes
 };
 
 }  // namespace liquid

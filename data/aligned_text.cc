@@ -1,12 +1,38 @@
 #include "data/aligned_text.h"
 
+#include <algorithm>
+
 namespace liquid {
+
+namespace {
+
+// ReplaceAll without origins, of one byte from `found` on.
+void ReplaceByte(std::string_view text, size_t found, char byte, std::string_view content,
+                 std::string* out) {
+  const size_t count = static_cast<size_t>(
+      std::count(text.begin() + static_cast<ptrdiff_t>(found), text.end(), byte));
+  out->resize(text.size() - count + count * content.size());
+  char* p = std::copy_n(text.data(), found, out->data());
+  for (const char c : text.substr(found)) {
+    if (c == byte) {
+      p = std::copy(content.begin(), content.end(), p);
+    } else {
+      *p++ = c;
+    }
+  }
+}
+
+}  // namespace
 
 bool ReplaceAll(const TextSpan& span, std::string_view pattern, std::string_view content,
                 bool track, AlignedText* out) {
   size_t found = span.text.find(pattern);
   if (found == std::string_view::npos) return false;
   out->Clear(span.base, track);
+  if (!track && pattern.size() == 1) {
+    ReplaceByte(span.text, found, pattern[0], content, &out->text);
+    return true;
+  }
   out->text.reserve(span.text.size() + span.text.size() / 2);
   size_t done = 0;
   while (found != std::string_view::npos) {

@@ -4,17 +4,17 @@
 #include <cstring>
 #include <functional>
 
+#include "absl/container/flat_hash_set.h"
 #include "absl/strings/str_format.h"
 #include "base/check.h"
 #include "base/status.h"
 #include "data/unicode.h"
+#include "data/word_hash.h"
 
 namespace liquid {
 namespace {
 
-constexpr size_t kFewSymbols = 24;       // up to here a linear search beats a heap
-constexpr uint32_t kSpaceMark = 0x2581;  // what sentencepiece writes for a space
-constexpr std::string_view kSpaceMarkUtf8 = "\xE2\x96\x81";
+constexpr uint32_t kSpaceMarkCode = 0x2581;
 constexpr uint32_t kRemoved = ~0u;
 
 // The alphabet of GPT-2: the code point for each byte.
@@ -26,20 +26,6 @@ std::array<uint32_t, 256> ByteAlphabet() {
     alphabet[b] = printable ? b : next++;
   }
   return alphabet;
-}
-
-uint64_t HashWord(const char* p, size_t n) {
-  uint64_t h = n * 0x9E3779B97F4A7C15u;
-  uint64_t w = 0;
-  for (; n >= 8; p += 8, n -= 8) {
-    std::memcpy(&w, p, 8);
-    h = (h ^ w) * 0xFF51AFD7ED558CCDu;
-    h ^= h >> 32;
-  }
-  w = 0;
-  std::memcpy(&w, p, n);
-  h = (h ^ w) * 0xC4CEB9FE1A85EC53u;
-  return h ^ h >> 29;
 }
 
 }  // namespace
@@ -64,6 +50,14 @@ bool ByteLevelToBytes(std::string_view token, std::string* bytes) {
   }
   return true;
 }
+
+// A short word on its way to tokens.
+struct BpeModel::FewSymbols {
+  size_t num = 0;
+  std::array<int32_t, kFewSymbols> id;
+  std::array<uint32_t, kFewSymbols> begin;  // first byte in the word
+  std::array<uint64_t, kFewSymbols> merge;  // with the next symbol
+};
 
 MergeTable::MergeTable(const std::vector<BpeMerge>& merges) {
   size_t num_slots = 16;
@@ -93,8 +87,9 @@ absl::StatusOr<BpeModel> BpeModel::Create(const Vocabulary& vocabulary,
   if (options.byte_level) {
     LIQUID_RETURN_IF_ERROR(model.IndexBytes());
   } else {
-    model.IndexCharacters();
+    model.IndexCharacters(merges);
   }
+  model.IndexFirstMerges();
   return model;
 }
 
@@ -120,26 +115,64 @@ absl::Status BpeModel::IndexBytes() {
   return absl::OkStatus();
 }
 
-void BpeModel::IndexCharacters() {
+void BpeModel::IndexCharacters(const std::vector<BpeMerge>& merges) {
   for (size_t b = 0; b < 256; ++b) {
     byte_ids_[b] = options_.byte_fallback ? vocabulary_->IdOf(absl::StrFormat("<0x%02X>", b))
                                           : Vocabulary::kNone;
   }
+  bytes_stand_alone_ = options_.byte_fallback && std::find(byte_ids_.begin(), byte_ids_.end(),
+                                                           Vocabulary::kNone) == byte_ids_.end();
+  const absl::flat_hash_set<int32_t> byte_ids(byte_ids_.begin(), byte_ids_.end());
+  for (const BpeMerge& merge : merges) {
+    if (!bytes_stand_alone_) break;
+    bytes_stand_alone_ = !byte_ids.contains(merge.left) && !byte_ids.contains(merge.right);
+  }
+  joined_.resize(kNoIndex << 8);
   for (int32_t id = 0; id < vocabulary_->id_limit(); ++id) {
     const std::string_view token = vocabulary_->TokenOf(id);
     if (token.empty()) continue;
     if (Utf8Length(token[0]) == token.size()) character_ids_[DecodeUtf8(token.data())] = id;
-    for (size_t at = token.find(kSpaceMarkUtf8, 1); at != std::string_view::npos;
-         at = token.find(kSpaceMarkUtf8, at + 1)) {
-      size_t before = at - 1;
-      while (IsContinuation(token[before])) --before;
-      joined_to_space_[DecodeUtf8(&token[before])] = true;
+    size_t left = 0;
+    for (size_t right = Utf8Length(token[0]); right < token.size();
+         left = right, right += Utf8Length(token[right])) {
+      const size_t left_index = IndexOf(&token[left]);
+      const size_t right_index = IndexOf(&token[right]);
+      if (left_index != kNoIndex && right_index != kNoIndex) {
+        joined_[left_index << 8 | right_index] = true;
+      } else if (right_index == kSpaceIndex) {
+        joined_to_space_[DecodeUtf8(&token[left])] = true;
+      }
     }
   }
   // A space mark that is no token itself could fuse with what is unknown before it; and a text
   // that as a whole is a token must be seen whole.
-  cuts_text_ = character_ids_.contains(kSpaceMark) && !options_.ignore_merges;
-  joined_to_space_[kSpaceMark] = true;  // runs of spaces stay together: most are tokens
+  cuts_text_ = character_ids_.contains(kSpaceMarkCode) && !options_.ignore_merges;
+  joined_[kSpaceIndex << 8 | kSpaceIndex] = true;  // runs of spaces stay together: most are tokens
+  for (size_t a = 0; a < kSpaceIndex; ++a) {
+    if (bytes_stand_alone_ || character_ids_.contains(static_cast<uint32_t>(a))) continue;
+    for (size_t b = 0; b <= kSpaceIndex; ++b) joined_[a << 8 | b] = joined_[b << 8 | a] = true;
+  }
+}
+
+// Most merges are of a word's single characters: a small table spares the large one.
+void BpeModel::IndexFirstMerges() {
+  index_ids_.fill(Vocabulary::kNone);
+  if (options_.byte_level) {
+    index_ids_ = byte_ids_;
+  } else {
+    for (size_t i = 0; i <= kSpaceIndex; ++i) {
+      const auto it =
+          character_ids_.find(i == kSpaceIndex ? kSpaceMarkCode : static_cast<uint32_t>(i));
+      if (it != character_ids_.end()) index_ids_[i] = it->second;
+    }
+  }
+  first_merges_.assign(kNoIndex << 8, MergeTable::kNone);
+  for (size_t a = 0; a < index_ids_.size(); ++a) {
+    for (size_t b = 0; b < index_ids_.size(); ++b) {
+      if (index_ids_[a] == Vocabulary::kNone || index_ids_[b] == Vocabulary::kNone) continue;
+      first_merges_[a << 8 | b] = merges_.Find(index_ids_[a], index_ids_[b]);
+    }
+  }
 }
 
 int32_t BpeModel::WholeWord(std::string_view word) const {
@@ -186,50 +219,92 @@ void BpeModel::FillSymbols(std::string_view word, BpeScratch* scratch) const {
   add_unknown();
 }
 
-void BpeModel::MergeFew(BpeScratch* scratch) const {
-  std::vector<BpeScratch::Symbol>& symbols = scratch->symbols_;
-  size_t n = symbols.size();
-  std::array<uint64_t, kFewSymbols> merge;  // of symbol i with the next
-  std::array<int32_t, kFewSymbols> id;
-  std::array<uint32_t, kFewSymbols> begin;
-  for (size_t i = 0; i < n; ++i) {
-    id[i] = symbols[i].id;
-    begin[i] = symbols[i].begin;
-  }
-  for (size_t i = 0; i + 1 < n; ++i) merge[i] = merges_.Find(id[i], id[i + 1]);
-  while (n > 1) {
-    size_t best = 0;
-    for (size_t i = 1; i + 1 < n; ++i) {
-      if (merge[i] >> 32 < merge[best] >> 32) best = i;
+// The characters of `word` as symbols. False, and the rest of no use, if there are more than
+// kFewSymbols, or some that become unknown tokens.
+bool BpeModel::FillFew(std::string_view word, FewSymbols* few) const {
+  size_t n = 0;
+  size_t last_index = kNoIndex;
+  for (size_t at = 0; at < word.size();) {
+    const size_t length = options_.byte_level ? 1 : Utf8Length(word[at]);
+    if (n + length > kFewSymbols) return false;
+    const size_t index = IndexOf(&word[at]);
+    const int32_t id =
+        index == kNoIndex ? IdOfCharacter(word.substr(at, length)) : index_ids_[index];
+    if (id == Vocabulary::kNone) {
+      if (!bytes_stand_alone_) return false;
+      for (size_t k = 0; k < length; ++k, ++n) {
+        if (n > 0) few->merge[n - 1] = MergeTable::kNone;
+        few->id[n] = byte_ids_[static_cast<uint8_t>(word[at + k])];
+        few->begin[n] = static_cast<uint32_t>(at + k);
+      }
+      last_index = kNoIndex;
+    } else {
+      if (n > 0) {
+        few->merge[n - 1] = index == kNoIndex || last_index == kNoIndex
+                                ? merges_.Find(few->id[n - 1], id)
+                                : first_merges_[last_index << 8 | index];
+      }
+      few->id[n] = id;
+      few->begin[n++] = static_cast<uint32_t>(at);
+      last_index = index;
     }
-    if (merge[best] == MergeTable::kNone) break;
-    id[best] = static_cast<int32_t>(merge[best]);
-    --n;
-    for (size_t i = best + 1; i < n; ++i) {
-      id[i] = id[i + 1];
-      begin[i] = begin[i + 1];
-      merge[i - 1] = merge[i];
-    }
-    if (best > 0) merge[best - 1] = merges_.Find(id[best - 1], id[best]);
-    if (best + 1 < n) merge[best] = merges_.Find(id[best], id[best + 1]);
+    at += length;
   }
-  symbols.resize(n);
-  for (size_t i = 0; i < n; ++i) {
-    symbols[i].id = id[i];
-    symbols[i].begin = begin[i];
-  }
+  few->num = n;
+  return true;
 }
 
-// Looks up the merge of symbol `left` with its next one and queues it.
-void BpeModel::Link(BpeScratch* scratch, int32_t left) const {
-  if (left < 0) return;
+// Merges by a search of all pairs each time. What is merged into the symbol before it stays in
+// place, but its pair is kNone, and the links go around it.
+void BpeModel::MergeFew(FewSymbols* few, std::vector<BpeScratch::Piece>* pieces) const {
+  const size_t n = few->num;
+  std::array<uint8_t, kFewSymbols> next;
+  std::array<uint8_t, kFewSymbols> previous;
+  for (size_t i = 0; i < n; ++i) {
+    next[i] = static_cast<uint8_t>(i + 1);
+    previous[i] = static_cast<uint8_t>(i - 1);
+  }
+  while (n > 1) {
+    size_t best = 0;
+    uint64_t least = few->merge[0];
+    for (size_t i = 1; i + 1 < n; ++i) {
+      best = few->merge[i] < least ? i : best;
+      least = std::min(least, few->merge[i]);
+    }
+    if (least == MergeTable::kNone) break;
+    few->id[best] = static_cast<int32_t>(least);
+    const size_t removed = next[best];
+    next[best] = next[removed];
+    if (removed + 1 < n) few->merge[removed] = MergeTable::kNone;
+    if (next[best] < n) {
+      previous[next[best]] = static_cast<uint8_t>(best);
+      few->merge[best] = merges_.Find(few->id[best], few->id[next[best]]);
+    } else {
+      few->merge[best] = MergeTable::kNone;
+    }
+    if (best > 0) {
+      const size_t before = previous[best];
+      few->merge[before] = merges_.Find(few->id[before], few->id[best]);
+    }
+  }
+  pieces->clear();
+  for (size_t i = 0; i < n; i = next[i]) pieces->push_back({few->id[i], few->begin[i]});
+}
+
+// Looks up the merge of symbol `left` with its next one and appends it to the queue.
+bool BpeModel::FindMerge(BpeScratch* scratch, int32_t left) const {
   BpeScratch::Symbol& symbol = scratch->symbols_[static_cast<size_t>(left)];
   symbol.merge =
       symbol.next < 0
           ? MergeTable::kNone
           : merges_.Find(symbol.id, scratch->symbols_[static_cast<size_t>(symbol.next)].id);
-  if (symbol.merge == MergeTable::kNone) return;
+  if (symbol.merge == MergeTable::kNone) return false;
   scratch->queue_.push_back(symbol.merge >> 32 << 32 | static_cast<uint32_t>(left));
+  return true;
+}
+
+void BpeModel::Link(BpeScratch* scratch, int32_t left) const {
+  if (left < 0 || !FindMerge(scratch, left)) return;
   std::push_heap(scratch->queue_.begin(), scratch->queue_.end(), std::greater<>());
 }
 
@@ -242,7 +317,8 @@ void BpeModel::MergeMany(BpeScratch* scratch) const {
     symbols[static_cast<size_t>(i)].previous = i - 1;
     symbols[static_cast<size_t>(i)].next = i + 1 < n ? i + 1 : -1;
   }
-  for (int32_t i = 0; i < n; ++i) Link(scratch, i);
+  for (int32_t i = 0; i < n; ++i) FindMerge(scratch, i);
+  std::make_heap(queue.begin(), queue.end(), std::greater<>());
   while (!queue.empty()) {
     std::pop_heap(queue.begin(), queue.end(), std::greater<>());
     const uint64_t entry = queue.back();
@@ -259,49 +335,66 @@ void BpeModel::MergeMany(BpeScratch* scratch) const {
     Link(scratch, left);
     Link(scratch, symbol.previous);
   }
-  std::erase_if(symbols, [](const BpeScratch::Symbol& s) { return s.begin == kRemoved; });
+  scratch->pieces_.clear();
+  for (const BpeScratch::Symbol& symbol : symbols) {
+    if (symbol.begin != kRemoved) scratch->pieces_.push_back({symbol.id, symbol.begin});
+  }
+}
+
+// Leaves the tokens of `word` in the scratch memory's pieces.
+void BpeModel::EncodeUncached(std::string_view word, BpeScratch* scratch) const {
+  const int32_t whole = options_.ignore_merges ? WholeWord(word) : Vocabulary::kNone;
+  if (whole != Vocabulary::kNone) {
+    scratch->pieces_.assign(1, {whole, 0});
+    return;
+  }
+  FewSymbols few;
+  if (FillFew(word, &few)) {
+    MergeFew(&few, &scratch->pieces_);
+  } else {
+    FillSymbols(word, scratch);
+    MergeMany(scratch);
+  }
 }
 
 void BpeModel::EncodeWord(std::string_view word, BpeScratch* scratch, std::vector<int32_t>* ids,
                           std::vector<uint32_t>* begins) const {
   LIQUID_CHECK(!word.empty() && word.size() < 1u << 31, "word of ", word.size(), " bytes");
   BpeScratch::CachedWord* cached = nullptr;
-  if (word.size() <= BpeScratch::kMaxCachedBytes) {
-    cached = &scratch->cache_[HashWord(word.data(), word.size()) & (BpeScratch::kNumCached - 1)];
-    if (cached->num_bytes == word.size() &&
-        std::memcmp(cached->bytes.data(), word.data(), word.size()) == 0) {
-      ids->insert(ids->end(), cached->ids.begin(), cached->ids.begin() + cached->num_ids);
-      if (begins != nullptr) {
-        begins->insert(begins->end(), cached->begins.begin(),
-                       cached->begins.begin() + cached->num_ids);
-      }
+  if (word.size() <= WordKey::kMaxBytes) {
+    const WordKey key(word);
+    cached = &scratch->cache_[key.Hash() >> 48];
+    if (cached->num_bytes == key.num_bytes && cached->key[0] == key.first &&
+        cached->key[1] == key.middle && cached->key[2] == key.last) {
+      for (size_t i = 0; i < cached->num_ids; ++i) ids->push_back(cached->ids[i]);
+      if (begins == nullptr) return;
+      for (size_t i = 0; i < cached->num_ids; ++i) begins->push_back(cached->begins[i]);
       return;
     }
   }
-  const std::vector<BpeScratch::Symbol>& symbols = scratch->symbols_;
-  const int32_t whole = options_.ignore_merges ? WholeWord(word) : Vocabulary::kNone;
-  if (whole != Vocabulary::kNone) {
-    scratch->symbols_.assign(1, {whole, 0, -1, -1, MergeTable::kNone});
-  } else {
-    FillSymbols(word, scratch);
-    if (symbols.size() <= kFewSymbols) {
-      MergeFew(scratch);
-    } else {
-      MergeMany(scratch);
-    }
+  EncodeUncached(word, scratch);
+  const std::vector<BpeScratch::Piece>& pieces = scratch->pieces_;
+  for (const BpeScratch::Piece& piece : pieces) {
+    ids->push_back(piece.id);
+    if (begins != nullptr) begins->push_back(piece.begin);
   }
-  for (const BpeScratch::Symbol& symbol : symbols) {
-    ids->push_back(symbol.id);
-    if (begins != nullptr) begins->push_back(symbol.begin);
-  }
-  if (cached == nullptr || symbols.size() > BpeScratch::kMaxCachedIds) return;
+  if (cached == nullptr || pieces.size() > BpeScratch::kMaxCachedIds) return;
+  const WordKey key(word);
+  cached->key = {key.first, key.middle, key.last};
   cached->num_bytes = static_cast<uint8_t>(word.size());
-  cached->num_ids = static_cast<uint8_t>(symbols.size());
-  std::memcpy(cached->bytes.data(), word.data(), word.size());
-  for (size_t i = 0; i < symbols.size(); ++i) {
-    cached->ids[i] = symbols[i].id;
-    cached->begins[i] = static_cast<uint8_t>(symbols[i].begin);
+  cached->num_ids = static_cast<uint8_t>(pieces.size());
+  for (size_t i = 0; i < pieces.size(); ++i) {
+    cached->ids[i] = pieces[i].id;
+    cached->begins[i] = static_cast<uint8_t>(pieces[i].begin);
   }
+}
+
+// Whether no token reaches from the character at `previous` to the next one, at `at`.
+bool BpeModel::MayCut(std::string_view text, size_t previous, size_t at) const {
+  const size_t left = IndexOf(&text[previous]);
+  const size_t right = IndexOf(&text[at]);
+  if (left != kNoIndex && right != kNoIndex) return !joined_[left << 8 | right];
+  return right == kSpaceIndex && !joined_to_space_.contains(DecodeUtf8(&text[previous]));
 }
 
 void BpeModel::EncodeText(std::string_view text, BpeScratch* scratch, std::vector<int32_t>* ids,
@@ -316,11 +409,10 @@ void BpeModel::EncodeText(std::string_view text, BpeScratch* scratch, std::vecto
     done = end;
   };
   if (cuts_text_) {
-    for (size_t at = text.find(kSpaceMarkUtf8, 1); at != std::string_view::npos;
-         at = text.find(kSpaceMarkUtf8, at + kSpaceMarkUtf8.size())) {
-      size_t before = at - 1;
-      while (IsContinuation(text[before])) --before;
-      if (!joined_to_space_.contains(DecodeUtf8(&text[before]))) encode(at);
+    size_t previous = 0;
+    for (size_t at = Utf8Length(text[0]); at < text.size();
+         previous = at, at += Utf8Length(text[at])) {
+      if (MayCut(text, previous, at)) encode(at);
     }
   }
   if (done < text.size()) encode(text.size());

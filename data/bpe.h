@@ -30,7 +30,7 @@ class MergeTable {
   // Rank is the place in `merges`. Of equal pairs the last counts, as in the reference.
   explicit MergeTable(const std::vector<BpeMerge>& merges);
 
-  // rank << 32 | merged id, or kNone.
+  // rank << 32 | merged id, or kNone, which is greater than all.
   uint64_t Find(int32_t left, int32_t right) const {
     const uint64_t key =
         static_cast<uint64_t>(static_cast<uint32_t>(left)) << 32 | static_cast<uint32_t>(right);
@@ -63,25 +63,29 @@ class BpeScratch {
 
  private:
   friend class BpeModel;
-  static constexpr size_t kMaxCachedBytes = 27;
-  static constexpr size_t kMaxCachedIds = 7;
+  static constexpr size_t kMaxCachedIds = 6;
   static constexpr size_t kNumCached = 1 << 16;
   struct CachedWord {
+    std::array<uint64_t, 3> key;
+    std::array<int32_t, kMaxCachedIds> ids;
+    std::array<uint8_t, kMaxCachedIds> begins;
     uint8_t num_bytes = 0;  // 0: empty
     uint8_t num_ids = 0;
-    std::array<char, kMaxCachedBytes> bytes;
-    std::array<uint8_t, kMaxCachedIds> begins;
-    std::array<int32_t, kMaxCachedIds> ids;
+  };
+  static_assert(sizeof(CachedWord) <= 64, "one line of the processor's cache");
+  struct Piece {
+    int32_t id;
+    uint32_t begin;  // its first byte in the word
   };
   struct Symbol {
     int32_t id;
-    uint32_t begin;  // its first byte in the word
+    uint32_t begin;
     int32_t previous;
     int32_t next;
     uint64_t merge;  // with the next one, as MergeTable::Find gives it
   };
-  static_assert(sizeof(CachedWord) == 64, "one line of the processor's cache");
   std::vector<CachedWord> cache_;  // by hash; a word takes the place of the one before
+  std::vector<Piece> pieces_;      // the tokens of a word
   std::vector<Symbol> symbols_;
   std::vector<uint64_t> queue_;
 };
@@ -114,26 +118,49 @@ class BpeModel {
                   std::vector<uint32_t>* begins) const;
 
  private:
+  static constexpr size_t kFewSymbols = 32;  // up to here a linear search beats a heap
+  static constexpr std::string_view kSpaceMark = "\xE2\x96\x81";  // U+2581: sentencepiece's space
+  static constexpr size_t kSpaceIndex = 128;
+  static constexpr size_t kNoIndex = 256;
+  struct FewSymbols;
   BpeModel(const Vocabulary& vocabulary, const std::vector<BpeMerge>& merges,
            const Options& options);
   absl::Status IndexBytes();
-  void IndexCharacters();
+  void IndexCharacters(const std::vector<BpeMerge>& merges);
+  void IndexFirstMerges();
+  // The place of a common character in tables: its byte at byte level, else its ASCII code or
+  // kSpaceIndex; kNoIndex for others.
+  size_t IndexOf(const char* character) const {
+    const auto lead = static_cast<uint8_t>(*character);
+    if (options_.byte_level || lead < 0x80) return lead;
+    return lead == 0xE2 && std::string_view(character, 3) == kSpaceMark ? kSpaceIndex : kNoIndex;
+  }
+
+  void EncodeUncached(std::string_view word, BpeScratch* scratch) const;
+  bool FillFew(std::string_view word, FewSymbols* few) const;
+  void MergeFew(FewSymbols* few, std::vector<BpeScratch::Piece>* pieces) const;
   void FillSymbols(std::string_view word, BpeScratch* scratch) const;
-  void MergeFew(BpeScratch* scratch) const;
   void MergeMany(BpeScratch* scratch) const;
+  bool FindMerge(BpeScratch* scratch, int32_t left) const;
   void Link(BpeScratch* scratch, int32_t left) const;
+  bool MayCut(std::string_view text, size_t previous, size_t at) const;
   int32_t WholeWord(std::string_view word) const;
   int32_t IdOfCharacter(std::string_view character) const;
 
   const Vocabulary* vocabulary_;
   Options options_;
   MergeTable merges_;
-  std::array<int32_t, 256> byte_ids_;  // byte level: of each byte; else of "<0x..>"
-  Vocabulary whole_words_;             // byte level, if merges are ignored: bytes of tokens
+  std::array<int32_t, 256> byte_ids_;   // byte level: of each byte; else of "<0x..>"
+  std::array<int32_t, 256> index_ids_;  // by IndexOf()
+  std::vector<uint64_t> first_merges_;  // of two characters, by IndexOf() << 8 | IndexOf()
+  Vocabulary whole_words_;              // byte level, if merges are ignored: bytes of tokens
   absl::flat_hash_map<uint32_t, int32_t> character_ids_;
-  absl::flat_hash_map<uint32_t, bool>
-      joined_to_space_;  // characters that a token has before U+2581
+  // Characters that a token has before U+2581, and, by IndexOf() << 8 | IndexOf(), pairs of common
+  // characters that a token has side by side or that are no tokens themselves.
+  absl::flat_hash_map<uint32_t, bool> joined_to_space_;
+  std::vector<bool> joined_;
   bool cuts_text_ = false;
+  bool bytes_stand_alone_ = false;  // every unknown character becomes bytes, which never merge
 };
 
 // The bytes that `token` spells in the alphabet of GPT-2: printable Latin-1 for itself, U+0100 and

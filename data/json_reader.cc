@@ -11,17 +11,19 @@ namespace liquid {
 namespace {
 
 bool IsSpace(char c) { return c == ' ' || c == '\n' || c == '\r' || c == '\t'; }
+// A character that a string cannot simply run over.
+bool StopsString(char c) { return c == '"' || c == '\\' || static_cast<uint8_t>(c) < 0x20; }
 bool EndsScalar(char c) { return IsSpace(c) || c == ',' || c == '}' || c == ']' || c == ':'; }
 
 }  // namespace
 
-void JsonReader::Fail(std::string_view what) {
+void JsonReader::FailAt(size_t place, std::string_view what) {
   if (!status_.ok()) return;
-  const std::string_view before = text_.substr(0, at_);
+  const std::string_view before = text_.substr(0, place);
   const auto line = 1 + std::count(before.begin(), before.end(), '\n');
   const size_t line_start = before.rfind('\n') + 1;  // npos + 1 is 0
   status_ = absl::InvalidArgumentError(
-      Concat("line ", line, ", column ", at_ - line_start + 1, ": ", what));
+      Concat("line ", line, ", column ", place - line_start + 1, ": ", what));
 }
 
 void JsonReader::SkipSpace() {
@@ -81,6 +83,8 @@ bool JsonReader::ReadString(std::string_view* value) {
   unescaped_.clear();
   size_t piece = start;
   for (; at_ < text_.size(); ++at_) {
+    while (at_ < text_.size() && !StopsString(text_[at_])) ++at_;
+    if (at_ == text_.size()) break;
     const char c = text_[at_];
     if (c == '"') {
       if (escaped) unescaped_.append(text_.substr(piece, at_ - piece));
@@ -92,7 +96,6 @@ bool JsonReader::ReadString(std::string_view* value) {
       Fail("a control character in a string");
       return false;
     }
-    if (c != '\\') continue;
     escaped = true;
     unescaped_.append(text_.substr(piece, at_ - piece));
     ++at_;

@@ -45,7 +45,10 @@ class JsonReader {
   // Nothing but space is left; an error if there is more.
   bool ReadEnd();
   // Latches an error at the place reached so far, unless there is one already.
-  void Fail(std::string_view what);
+  void Fail(std::string_view what) { FailAt(place(), what); }
+  // The same at a place() of before.
+  void FailAt(size_t place, std::string_view what);
+  size_t place() const { return at_; }
 
  private:
   void Begin(char open);

@@ -57,10 +57,10 @@ absl::Status Normalizer::Add(const nlohmann::json& value, const std::string& pat
   return fields.status();
 }
 
-TextSpan Normalizer::Apply(const TextSpan& span, bool track, AlignedText* storage) const {
+TextSpan Normalizer::Apply(const TextSpan& span, bool track, Storage* storage) const {
   TextSpan current = span;
   for (const Step& step : steps_) {
-    AlignedText changed;
+    AlignedText& changed = storage->next;
     switch (step.kind) {
       case Kind::kNfc:
         if (!nfc_->MayChange(current.text)) continue;
@@ -74,8 +74,8 @@ TextSpan Normalizer::Apply(const TextSpan& span, bool track, AlignedText* storag
         Prepend(step.content, current, track, &changed);
         break;
     }
-    *storage = std::move(changed);
-    current = storage->Span();
+    std::swap(storage->now, storage->next);
+    current = storage->now.Span();
   }
   return current;
 }

@@ -20,8 +20,20 @@ class Normalizer {
   // `value` may be null: no normalizer. Anything else that is not implemented: InvalidArgument.
   static absl::StatusOr<Normalizer> FromJson(const nlohmann::json& value);
 
+  // Memory for a rewritten text, to be used again.
+  struct Storage {
+    AlignedText now;
+    AlignedText next;
+    // Gives memory of texts larger than `num_bytes` back.
+    void DropIfAbove(size_t num_bytes) {
+      for (AlignedText* text : {&now, &next}) {
+        if (text->text.capacity() > num_bytes) *text = AlignedText();
+      }
+    }
+  };
+
   // The rewritten `span`: a view of `*storage`, or `span` itself if nothing changes.
-  TextSpan Apply(const TextSpan& span, bool track, AlignedText* storage) const;
+  TextSpan Apply(const TextSpan& span, bool track, Storage* storage) const;
 
  private:
   enum class Kind { kNfc, kReplace, kPrepend };

@@ -36,6 +36,27 @@ constexpr std::pair<std::string_view, CharClassMask> kProperties[] = {
     {"S", kSymbolMask},
 };
 
+// The end of as many characters of `node`'s set as it takes, or null if there are too few.
+// `*least`: up to where characters may be given back.
+inline const char* MatchSet(const PatternNode& node, const char* p, const char* end,
+                            const char** least) {
+  *least = p;
+  if (node.max_times == PatternNode::kUnlimited && node.min_times <= 1) {
+    const char* begin = p;
+    p = node.set.SkipFrom(p, end);
+    if (node.min_times == 0) return p;
+    if (p == begin) return nullptr;
+    *least = begin + Utf8Length(*begin);
+    return p;
+  }
+  size_t times = 0;
+  while (times < node.max_times && p < end && node.set.Contains(DecodeUtf8(p))) {
+    p += Utf8Length(*p);
+    if (++times == node.min_times) *least = p;
+  }
+  return times < node.min_times ? nullptr : p;
+}
+
 }  // namespace
 
 void CharSet::AddOtherCases() {
@@ -55,7 +76,7 @@ void CharSet::AddOtherCases() {
 }
 
 void CharSet::Finish() {
-  for (uint32_t c = 0; c < ascii_.size(); ++c) ascii_[c] = Search(c);
+  for (uint32_t c = 0; c < 128; ++c) ascii_[c] = Search(c);
 }
 
 bool CharSet::Search(uint32_t c) const {
@@ -323,21 +344,21 @@ absl::StatusOr<Pattern> Pattern::Compile(std::string_view source) {
   if (absl::Status status = PatternParser(source, &pattern).Parse(); !status.ok()) return status;
   for (uint32_t c = 0; c < pattern.ascii_roots_.size(); ++c) {
     for (const int root : pattern.roots_) {
-      if (pattern.MayBeginWith(root, c)) pattern.ascii_roots_[c].push_back(root);
+      if (pattern.NodeMayBeginWith(root, c)) pattern.ascii_roots_[c].push_back(root);
     }
   }
   return pattern;
 }
 
-bool Pattern::MayBeginWith(int node, uint32_t ascii) const {
+bool Pattern::NodeMayBeginWith(int node, uint32_t ascii) const {
   if (node == PatternNode::kEnd) return true;
   const PatternNode& n = nodes_[static_cast<size_t>(node)];
   if (n.kind == PatternNode::Kind::kSet && n.set.Contains(ascii)) return true;
   for (const int alternative : n.alternatives) {
-    if (MayBeginWith(alternative, ascii)) return true;
+    if (NodeMayBeginWith(alternative, ascii)) return true;
   }
   const bool skippable = n.kind == PatternNode::Kind::kNotFollowedBy || n.min_times == 0;
-  return skippable && MayBeginWith(n.next, ascii);
+  return skippable && NodeMayBeginWith(n.next, ascii);
 }
 
 bool Pattern::MayBeEmpty(int node) const {
@@ -350,40 +371,25 @@ bool Pattern::MayBeEmpty(int node) const {
   return skippable && MayBeEmpty(n.next);
 }
 
-const char* Pattern::MatchSet(const PatternNode& node, const char* p, const char* end) const {
-  const char* begin = p;
-  size_t times = 0;
-  while (times < node.max_times && p < end) {
-    if (static_cast<uint8_t>(*p) < 0x80) {
-      if (!node.set.Contains(static_cast<uint8_t>(*p))) break;
-      ++p;
-    } else {
-      if (!node.set.Contains(DecodeUtf8(p))) break;
-      p += Utf8Length(*p);
-    }
-    ++times;
-  }
-  if (times < node.min_times) return nullptr;
-  if (node.next == PatternNode::kEnd) return p;
-  if (node.possessive) return Match(node.next, p, end);
-  for (;;) {  // gives characters back until what follows matches
-    const char* match = Match(node.next, p, end);
-    if (match != nullptr) return match;
-    if (times == node.min_times || p == begin) return nullptr;
-    --times;
-    do {
-      --p;
-    } while (IsContinuation(*p));
-  }
-}
-
 // The end of the match of `node` and all that follows it, or null.
 const char* Pattern::Match(int node, const char* p, const char* end) const {
   while (node != PatternNode::kEnd) {
     const PatternNode& n = nodes_[static_cast<size_t>(node)];
     switch (n.kind) {
-      case PatternNode::Kind::kSet:
-        return MatchSet(n, p, end);
+      case PatternNode::Kind::kSet: {
+        const char* least = nullptr;
+        p = MatchSet(n, p, end, &least);
+        if (p == nullptr || n.next == PatternNode::kEnd) return p;
+        if (n.possessive) break;
+        while (p > least) {  // gives characters back until what follows matches
+          const char* match = Match(n.next, p, end);
+          if (match != nullptr) return match;
+          do {
+            --p;
+          } while (IsContinuation(*p));
+        }
+        break;
+      }
       case PatternNode::Kind::kNotFollowedBy:
         if (p < end && n.set.Contains(DecodeUtf8(p))) return nullptr;
         break;

@@ -35,10 +35,19 @@ class CharSet {
 
   bool Contains(uint32_t c) const { return c < 128 ? ascii_[c] : Search(c); }
 
+  // The first character from `p` on that is not in the set, or `end`. Valid UTF-8.
+  const char* SkipFrom(const char* p, const char* end) const {
+    for (;;) {
+      while (p < end && ascii_[static_cast<uint8_t>(*p)]) ++p;
+      if (p == end || static_cast<uint8_t>(*p) < 0x80 || !Search(DecodeUtf8(p))) return p;
+      p += Utf8Length(*p);
+    }
+  }
+
  private:
   bool Search(uint32_t c) const;
   const CharClassTable* classes_;
-  std::array<bool, 128> ascii_ = {};
+  std::array<bool, 256> ascii_ = {};  // by byte; false where no ASCII
   std::vector<std::pair<uint32_t, uint32_t>> ranges_;
   CharClassMask mask_ = 0;
   bool negated_ = false;
@@ -71,11 +80,16 @@ class Pattern {
   // UTF-8.
   size_t MatchAt(std::string_view text, size_t at) const;
 
+  // False: no match begins with a character whose UTF-8 begins so. True: one may.
+  bool MayBeginWith(char lead) const {
+    const auto byte = static_cast<uint8_t>(lead);
+    return byte >= ascii_roots_.size() || !ascii_roots_[byte].empty();
+  }
+
  private:
   friend class PatternParser;
   const char* Match(int node, const char* p, const char* end) const;
-  const char* MatchSet(const PatternNode& node, const char* p, const char* end) const;
-  bool MayBeginWith(int node, uint32_t ascii) const;
+  bool NodeMayBeginWith(int node, uint32_t ascii) const;
   bool MayBeEmpty(int node) const;
 
   std::vector<PatternNode> nodes_;

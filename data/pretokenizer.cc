@@ -176,19 +176,26 @@ void PreTokenizer::RunFrom(size_t index, const TextSpan& text, bool track, WordS
 void PreTokenizer::RunIsolated(size_t index, const TextSpan& text, bool track,
                                WordSink sink) const {
   const Pattern& pattern = stages_[index].pattern[0];
+  const bool last = index + 1 == stages_.size();
+  const auto pass_on = [&](size_t begin, size_t end) {
+    if (begin == end) return;
+    if (last) return sink(text.Sub(begin, end));
+    RunFrom(index + 1, text.Sub(begin, end), track, sink);
+  };
   size_t done = 0;
   for (size_t at = 0; at < text.text.size();) {
-    const size_t length = pattern.MatchAt(text.text, at);
+    const char lead = text.text[at];
+    const size_t length = pattern.MayBeginWith(lead) ? pattern.MatchAt(text.text, at) : 0;
     if (length == 0) {
-      at += Utf8Length(text.text[at]);
+      at += Utf8Length(lead);
       continue;
     }
-    RunFrom(index + 1, text.Sub(done, at), track, sink);
+    pass_on(done, at);
     done = at + length;
-    RunFrom(index + 1, text.Sub(at, done), track, sink);
+    pass_on(at, done);
     at = done;
   }
-  RunFrom(index + 1, text.Sub(done, text.text.size()), track, sink);
+  pass_on(done, text.text.size());
 }
 
 void PreTokenizer::RunRewrite(size_t index, const TextSpan& text, bool track, WordSink sink) const {

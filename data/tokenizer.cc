@@ -20,9 +20,17 @@ namespace liquid {
 namespace {
 
 constexpr std::string_view kReplacement = "\xEF\xBF\xBD";  // U+FFFD
+constexpr size_t kMaxKeptBytes = 64 << 20;                 // of a text, from call to call
 constexpr size_t kMaxHeldIds = 8;                          // more than the bytes of a character
 
 }  // namespace
+
+// Memory that one call needs and the next one may use again.
+struct Tokenizer::Scratch {
+  BpeScratch bpe;
+  Normalizer::Storage normalized;
+  std::vector<uint32_t> begins;  // of the tokens of a word
+};
 
 // Everything that the file says, and the scratch memory of past calls.
 struct Tokenizer::Parts {
@@ -40,7 +48,7 @@ struct Tokenizer::Parts {
   int32_t vocab_size = 0;
 
   Mutex mutex;
-  std::vector<std::unique_ptr<BpeScratch>> idle ABSL_GUARDED_BY(mutex);
+  std::vector<std::unique_ptr<Scratch>> idle ABSL_GUARDED_BY(mutex);
 };
 
 // Scratch memory for one call. There are as many as there ever were calls at a time, so threads
@@ -55,21 +63,23 @@ class Tokenizer::ScratchLease {
         parts->idle.pop_back();
       }
     }
-    if (scratch_ == nullptr) scratch_ = std::make_unique<BpeScratch>();
+    if (scratch_ == nullptr) scratch_ = std::make_unique<Scratch>();
   }
   ~ScratchLease() {
+    scratch_->normalized.DropIfAbove(kMaxKeptBytes);
     const MutexLock lock(parts_->mutex);
     parts_->idle.push_back(std::move(scratch_));
   }
   ScratchLease(const ScratchLease&) = delete;
   ScratchLease& operator=(const ScratchLease&) = delete;
 
-  BpeScratch* scratch() { return scratch_.get(); }
-  std::vector<uint32_t> begins;  // of the tokens of a word
+  BpeScratch* bpe() { return &scratch_->bpe; }
+  Normalizer::Storage* normalized() { return &scratch_->normalized; }
+  std::vector<uint32_t>* begins() { return &scratch_->begins; }
 
  private:
   Parts* parts_;
-  std::unique_ptr<BpeScratch> scratch_;
+  std::unique_ptr<Scratch> scratch_;
 };
 
 Tokenizer::Tokenizer(std::unique_ptr<Parts> parts) : parts_(std::move(parts)) {}
@@ -110,7 +120,7 @@ absl::StatusOr<std::unique_ptr<Tokenizer>> Tokenizer::FromJson(std::string_view 
       parts.in_raw_text.Add(token.content, &token);
       continue;
     }
-    AlignedText storage;
+    Normalizer::Storage storage;
     const TextSpan spelling = parts.normalizer.Apply({token.content}, false, &storage);
     if (!spelling.text.empty()) parts.in_normalized_text.Add(spelling.text, &token);
   }
@@ -149,9 +159,8 @@ void Tokenizer::EncodeValid(const TextSpan& text, const EncodeOptions& options,
     if (ranges != nullptr) ranges->push_back(span.OriginOf(0, span.text.size()));
   };
   const auto on_text = [&](const TextSpan& segment) {
-    AlignedText storage;
     const bool track = ranges != nullptr || parts_->pretokenizer.needs_origins();
-    const TextSpan normalized = parts_->normalizer.Apply(segment, track, &storage);
+    const TextSpan normalized = parts_->normalizer.Apply(segment, track, lease.normalized());
     parts_->in_normalized_text.Split(
         normalized, [&](const TextSpan& words) { EncodeSegment(words, ids, ranges, &lease); },
         on_token);
@@ -166,14 +175,14 @@ void Tokenizer::EncodeSegment(const TextSpan& segment, std::vector<int32_t>* ids
                               std::vector<ByteRange>* ranges, ScratchLease* lease) const {
   const BpeModel& model = *parts_->model;
   const bool byte_level = parts_->pretokenizer.byte_level();
-  std::vector<uint32_t>* begins = ranges == nullptr ? nullptr : &lease->begins;
+  std::vector<uint32_t>* begins = ranges == nullptr ? nullptr : lease->begins();
   const bool track = ranges != nullptr || parts_->pretokenizer.needs_origins();
   parts_->pretokenizer.Split(segment, track, [&](const TextSpan& word) {
     if (begins != nullptr) begins->clear();
     if (byte_level) {
-      model.EncodeWord(word.text, lease->scratch(), ids, begins);
+      model.EncodeWord(word.text, lease->bpe(), ids, begins);
     } else {
-      model.EncodeText(word.text, lease->scratch(), ids, begins);
+      model.EncodeText(word.text, lease->bpe(), ids, begins);
     }
     if (begins == nullptr) return;
     for (size_t i = 0; i < begins->size(); ++i) {

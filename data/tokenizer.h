@@ -58,6 +58,7 @@ class Tokenizer {
 
  private:
   struct Parts;
+  struct Scratch;
   class ScratchLease;
   explicit Tokenizer(std::unique_ptr<Parts> parts);
   void EncodeValid(const TextSpan& text, const EncodeOptions& options, std::vector<int32_t>* ids,

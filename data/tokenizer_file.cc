@@ -1,5 +1,6 @@
 #include "data/tokenizer_file.h"
 
+#include <array>
 #include <optional>
 #include <set>
 #include <utility>
@@ -121,23 +122,41 @@ class FileParser {
     reader->BeginArray();
     while (reader->NextElement()) {
       if (!ReadMerge(reader, &left, &right)) return;
-      if (file_.merges.size() == kMaxMerges) return reader->Fail("more merges than implemented");
-      const int32_t left_id = file_.vocabulary.IdOf(left);
-      const int32_t right_id = file_.vocabulary.IdOf(right);
-      const size_t left_size = left.size();
-      left += right;
-      const int32_t merged_id = file_.vocabulary.IdOf(left);
-      if (left_id == Vocabulary::kNone || right_id == Vocabulary::kNone ||
-          merged_id == Vocabulary::kNone) {
-        const std::string_view unknown = left_id == Vocabulary::kNone
-                                             ? std::string_view(left).substr(0, left_size)
-                                         : right_id == Vocabulary::kNone ? std::string_view(right)
-                                                                         : std::string_view(left);
-        return reader->Fail(Concat("model.merges[", file_.merges.size(), "]: \"", unknown,
-                                   "\" is not in the vocabulary"));
+      if (file_.merges.size() + waiting_.size() == kMaxMerges) {
+        return reader->Fail("more merges than implemented");
       }
-      file_.merges.push_back({left_id, right_id, merged_id});
+      waiting_.push_back({reader->place(), waiting_text_.size(), left.size(), right.size()});
+      waiting_text_ += left;
+      waiting_text_ += right;
+      if (waiting_.size() * 3 + 3 > Vocabulary::kMaxBatch && !AddWaiting(reader)) return;
     }
+    if (reader->ok()) AddWaiting(reader);
+  }
+
+  // Looks up the tokens of the merges that wait: left, right and both joined.
+  bool AddWaiting(JsonReader* reader) {
+    std::array<std::string_view, Vocabulary::kMaxBatch> tokens;
+    std::array<int32_t, Vocabulary::kMaxBatch> ids;
+    const std::string_view text = waiting_text_;
+    for (size_t i = 0; i < waiting_.size(); ++i) {
+      const WaitingMerge& merge = waiting_[i];
+      tokens[3 * i] = text.substr(merge.begin, merge.left_bytes);
+      tokens[3 * i + 1] = text.substr(merge.begin + merge.left_bytes, merge.right_bytes);
+      tokens[3 * i + 2] = text.substr(merge.begin, merge.left_bytes + merge.right_bytes);
+    }
+    const absl::Span<const std::string_view> asked(tokens.data(), waiting_.size() * 3);
+    file_.vocabulary.IdsOf(asked, ids.data());
+    for (size_t i = 0; i < asked.size(); ++i) {
+      if (ids[i] == Vocabulary::kNone) {
+        reader->FailAt(waiting_[i / 3].place, Concat("model.merges[", file_.merges.size(), "]: \"",
+                                                     asked[i], "\" is not in the vocabulary"));
+        return false;
+      }
+      if (i % 3 == 2) file_.merges.push_back({ids[i - 2], ids[i - 1], ids[i]});
+    }
+    waiting_.clear();
+    waiting_text_.clear();
+    return true;
   }
 
   // ["a", "b"], or in older files "a b".
@@ -191,8 +210,17 @@ class FileParser {
     return fields.status();
   }
 
+  struct WaitingMerge {
+    size_t place;  // in the file
+    size_t begin;  // in waiting_text_
+    size_t left_bytes;
+    size_t right_bytes;
+  };
+
   JsonReader reader_;
   std::string_view text_;
+  std::vector<WaitingMerge> waiting_;  // merges that are read, but not looked up
+  std::string waiting_text_;
   TokenizerFile file_;
   nlohmann::json options_ = nlohmann::json::object();  // of the model
   absl::Status status_;

@@ -1,15 +1,17 @@
 #include "data/vocabulary.h"
 
 #include <algorithm>
+#include <array>
 
 #include "absl/strings/escaping.h"
-#include "base/hash.h"
+#include "base/check.h"
 #include "data/concat.h"
+#include "data/word_hash.h"
 
 namespace liquid {
 namespace {
 
-uint32_t HashOf(std::string_view token) { return static_cast<uint32_t>(HashBytes(token).low); }
+uint32_t HashOf(std::string_view token) { return static_cast<uint32_t>(HashWord(token) >> 32); }
 
 }  // namespace
 
@@ -69,6 +71,31 @@ absl::Status Vocabulary::Add(std::string_view token, int64_t id) {
 int32_t Vocabulary::IdOf(std::string_view token) const {
   if (slots_.empty()) return kNone;
   return slots_[FindSlot(token, HashOf(token))].id;
+}
+
+// Each step asks for the memory of the next one for all tokens before it reads any.
+void Vocabulary::IdsOf(absl::Span<const std::string_view> tokens, int32_t* ids) const {
+  LIQUID_CHECK(tokens.size() <= kMaxBatch, "a batch of ", tokens.size(), " tokens");
+  if (slots_.empty()) {
+    std::fill_n(ids, tokens.size(), kNone);
+    return;
+  }
+  std::array<uint32_t, kMaxBatch> hashes;
+  for (size_t i = 0; i < tokens.size(); ++i) {
+    hashes[i] = HashOf(tokens[i]);
+    __builtin_prefetch(&slots_[hashes[i] & (slots_.size() - 1)]);
+  }
+  for (size_t i = 0; i < tokens.size(); ++i) {
+    const int32_t id = slots_[hashes[i] & (slots_.size() - 1)].id;
+    if (id != kNone) __builtin_prefetch(&places_[static_cast<size_t>(id)]);
+  }
+  for (size_t i = 0; i < tokens.size(); ++i) {
+    const int32_t id = slots_[hashes[i] & (slots_.size() - 1)].id;
+    if (id != kNone) __builtin_prefetch(&bytes_[places_[static_cast<size_t>(id)].begin]);
+  }
+  for (size_t i = 0; i < tokens.size(); ++i) {
+    ids[i] = slots_[FindSlot(tokens[i], hashes[i])].id;
+  }
 }
 
 }  // namespace liquid
