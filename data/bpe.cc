@@ -66,8 +66,7 @@ MergeTable::MergeTable(const std::vector<BpeMerge>& merges) {
   mask_ = num_slots - 1;
   for (size_t rank = 0; rank < merges.size(); ++rank) {
     const BpeMerge& merge = merges[rank];
-    const uint64_t key = static_cast<uint64_t>(static_cast<uint32_t>(merge.left)) << 32 |
-                         static_cast<uint32_t>(merge.right);
+    const uint64_t key = KeyOf(merge.left, merge.right);
     size_t i = SlotOf(key);
     while (slots_[i].key != kNone && slots_[i].key != key) i = (i + 1) & mask_;
     slots_[i] = {key, static_cast<uint64_t>(rank) << 32 | static_cast<uint32_t>(merge.merged)};
@@ -264,6 +263,15 @@ void BpeModel::MergeFew(FewSymbols* few, std::vector<BpeScratch::Piece>* pieces)
     next[i] = static_cast<uint8_t>(i + 1);
     previous[i] = static_cast<uint8_t>(i - 1);
   }
+  // Asks for the memory that will be read if symbol i merges with the next one.
+  const auto prefetch = [&](size_t i) {
+    if (few->merge[i] == MergeTable::kNone) return;
+    const auto merged = static_cast<int32_t>(few->merge[i]);
+    const size_t after = next[next[i]];
+    if (i > 0) merges_.Prefetch(few->id[previous[i]], merged);
+    if (after < n) merges_.Prefetch(merged, few->id[after]);
+  };
+  for (size_t i = 0; i + 1 < n; ++i) prefetch(i);
   while (n > 1) {
     size_t best = 0;
     uint64_t least = few->merge[0];
@@ -279,12 +287,14 @@ void BpeModel::MergeFew(FewSymbols* few, std::vector<BpeScratch::Piece>* pieces)
     if (next[best] < n) {
       previous[next[best]] = static_cast<uint8_t>(best);
       few->merge[best] = merges_.Find(few->id[best], few->id[next[best]]);
+      prefetch(best);
     } else {
       few->merge[best] = MergeTable::kNone;
     }
     if (best > 0) {
       const size_t before = previous[best];
       few->merge[before] = merges_.Find(few->id[before], few->id[best]);
+      prefetch(before);
     }
   }
   pieces->clear();
@@ -357,36 +367,60 @@ void BpeModel::EncodeUncached(std::string_view word, BpeScratch* scratch) const 
   }
 }
 
-void BpeModel::EncodeWord(std::string_view word, BpeScratch* scratch, std::vector<int32_t>* ids,
-                          std::vector<uint32_t>* begins) const {
+BpeScratch::Waiting BpeModel::Await(std::string_view word, BpeScratch* scratch) {
   LIQUID_CHECK(!word.empty() && word.size() < 1u << 31, "word of ", word.size(), " bytes");
-  BpeScratch::CachedWord* cached = nullptr;
-  if (word.size() <= WordKey::kMaxBytes) {
-    const WordKey key(word);
-    cached = &scratch->cache_[key.Hash() >> 48];
-    if (cached->num_bytes == key.num_bytes && cached->key[0] == key.first &&
-        cached->key[1] == key.middle && cached->key[2] == key.last) {
-      for (size_t i = 0; i < cached->num_ids; ++i) ids->push_back(cached->ids[i]);
-      if (begins == nullptr) return;
-      for (size_t i = 0; i < cached->num_ids; ++i) begins->push_back(cached->begins[i]);
-      return;
-    }
+  BpeScratch::Waiting waiting{word, WordKey(), nullptr};
+  if (word.size() > WordKey::kMaxBytes) return waiting;
+  waiting.key = WordKey(word);
+  waiting.cached = &scratch->cache_[waiting.key.Hash() >> 48];
+  return waiting;
+}
+
+void BpeModel::Encode(const BpeScratch::Waiting& waiting, BpeScratch* scratch,
+                      std::vector<int32_t>* ids, std::vector<uint32_t>* begins) const {
+  BpeScratch::CachedWord* cached = waiting.cached;
+  const WordKey& key = waiting.key;
+  if (cached != nullptr && cached->num_bytes == key.num_bytes && cached->key[0] == key.first &&
+      cached->key[1] == key.middle && cached->key[2] == key.last) {
+    for (size_t i = 0; i < cached->num_ids; ++i) ids->push_back(cached->ids[i]);
+    if (begins == nullptr) return;
+    for (size_t i = 0; i < cached->num_ids; ++i) begins->push_back(cached->begins[i]);
+    return;
   }
-  EncodeUncached(word, scratch);
+  EncodeUncached(waiting.word, scratch);
   const std::vector<BpeScratch::Piece>& pieces = scratch->pieces_;
   for (const BpeScratch::Piece& piece : pieces) {
     ids->push_back(piece.id);
     if (begins != nullptr) begins->push_back(piece.begin);
   }
   if (cached == nullptr || pieces.size() > BpeScratch::kMaxCachedIds) return;
-  const WordKey key(word);
   cached->key = {key.first, key.middle, key.last};
-  cached->num_bytes = static_cast<uint8_t>(word.size());
+  cached->num_bytes = static_cast<uint8_t>(key.num_bytes);
   cached->num_ids = static_cast<uint8_t>(pieces.size());
   for (size_t i = 0; i < pieces.size(); ++i) {
     cached->ids[i] = pieces[i].id;
     cached->begins[i] = static_cast<uint8_t>(pieces[i].begin);
   }
+}
+
+void BpeModel::EncodeWord(std::string_view word, BpeScratch* scratch, std::vector<int32_t>* ids,
+                          std::vector<uint32_t>* begins) const {
+  Encode(Await(word, scratch), scratch, ids, begins);
+}
+
+void BpeModel::EncodeSoon(std::string_view word, BpeScratch* scratch,
+                          std::vector<int32_t>* ids) const {
+  BpeScratch::Waiting& waiting = scratch->waiting_[scratch->num_waiting_++];
+  waiting = Await(word, scratch);
+  if (waiting.cached != nullptr) __builtin_prefetch(waiting.cached);
+  if (scratch->num_waiting_ == scratch->waiting_.size()) EncodeWaiting(scratch, ids);
+}
+
+void BpeModel::EncodeWaiting(BpeScratch* scratch, std::vector<int32_t>* ids) const {
+  for (size_t i = 0; i < scratch->num_waiting_; ++i) {
+    Encode(scratch->waiting_[i], scratch, ids, nullptr);
+  }
+  scratch->num_waiting_ = 0;
 }
 
 // Whether no token reaches from the character at `previous` to the next one, at `at`.
@@ -401,9 +435,12 @@ void BpeModel::EncodeText(std::string_view text, BpeScratch* scratch, std::vecto
                           std::vector<uint32_t>* begins) const {
   size_t done = 0;
   const auto encode = [&](size_t end) {
-    const size_t first = begins == nullptr ? 0 : begins->size();
-    EncodeWord(text.substr(done, end - done), scratch, ids, begins);
-    if (begins != nullptr) {
+    const std::string_view piece = text.substr(done, end - done);
+    if (begins == nullptr) {
+      EncodeSoon(piece, scratch, ids);
+    } else {
+      const size_t first = begins->size();
+      EncodeWord(piece, scratch, ids, begins);
       for (size_t i = first; i < begins->size(); ++i) (*begins)[i] += static_cast<uint32_t>(done);
     }
     done = end;
@@ -416,6 +453,7 @@ void BpeModel::EncodeText(std::string_view text, BpeScratch* scratch, std::vecto
     }
   }
   if (done < text.size()) encode(text.size());
+  EncodeWaiting(scratch, ids);
 }
 
 }  // namespace liquid

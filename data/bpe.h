@@ -12,6 +12,7 @@
 #include "absl/container/flat_hash_map.h"
 #include "absl/status/statusor.h"
 #include "data/vocabulary.h"
+#include "data/word_hash.h"
 
 namespace liquid {
 
@@ -32,8 +33,7 @@ class MergeTable {
 
   // rank << 32 | merged id, or kNone, which is greater than all.
   uint64_t Find(int32_t left, int32_t right) const {
-    const uint64_t key =
-        static_cast<uint64_t>(static_cast<uint32_t>(left)) << 32 | static_cast<uint32_t>(right);
+    const uint64_t key = KeyOf(left, right);
     size_t i = SlotOf(key);
     while (slots_[i].key != key) {
       if (slots_[i].key == kNone) return kNone;
@@ -42,7 +42,15 @@ class MergeTable {
     return slots_[i].value;
   }
 
+  // Asks for the memory that Find() will read.
+  void Prefetch(int32_t left, int32_t right) const {
+    __builtin_prefetch(&slots_[SlotOf(KeyOf(left, right))]);
+  }
+
  private:
+  static uint64_t KeyOf(int32_t left, int32_t right) {
+    return static_cast<uint64_t>(static_cast<uint32_t>(left)) << 32 | static_cast<uint32_t>(right);
+  }
   struct Slot {
     uint64_t key = kNone;
     uint64_t value = kNone;
@@ -84,10 +92,17 @@ class BpeScratch {
     int32_t next;
     uint64_t merge;  // with the next one, as MergeTable::Find gives it
   };
+  struct Waiting {
+    std::string_view word;
+    WordKey key;
+    CachedWord* cached = nullptr;  // its place in the cache; null if it is too long
+  };
   std::vector<CachedWord> cache_;  // by hash; a word takes the place of the one before
   std::vector<Piece> pieces_;      // the tokens of a word
   std::vector<Symbol> symbols_;
   std::vector<uint64_t> queue_;
+  std::array<Waiting, 8> waiting_;  // fewer than all of them between calls
+  size_t num_waiting_ = 0;
 };
 
 class BpeModel {
@@ -111,6 +126,11 @@ class BpeModel {
   // own `scratch`. Source: Sennrich et al. 2016, arXiv:1508.07909.
   void EncodeWord(std::string_view word, BpeScratch* scratch, std::vector<int32_t>* ids,
                   std::vector<uint32_t>* begins) const;
+
+  // As EncodeWord without `begins`, but may leave the last few words for later: their memory comes
+  // in meanwhile. They are appended at the latest by EncodeWaiting(), and must live until then.
+  void EncodeSoon(std::string_view word, BpeScratch* scratch, std::vector<int32_t>* ids) const;
+  void EncodeWaiting(BpeScratch* scratch, std::vector<int32_t>* ids) const;
 
   // As EncodeWord for a text that was not split into words. Cuts it where no token can reach
   // across, which changes nothing but the time it takes. `begins` counts from the text's start.
@@ -136,6 +156,9 @@ class BpeModel {
     return lead == 0xE2 && std::string_view(character, 3) == kSpaceMark ? kSpaceIndex : kNoIndex;
   }
 
+  static BpeScratch::Waiting Await(std::string_view word, BpeScratch* scratch);
+  void Encode(const BpeScratch::Waiting& waiting, BpeScratch* scratch, std::vector<int32_t>* ids,
+              std::vector<uint32_t>* begins) const;
   void EncodeUncached(std::string_view word, BpeScratch* scratch) const;
   bool FillFew(std::string_view word, FewSymbols* few) const;
   void MergeFew(FewSymbols* few, std::vector<BpeScratch::Piece>* pieces) const;

@@ -54,6 +54,11 @@ Nfc::Nfc() : may_change_(0x110000, false) {
   for (uint32_t c = kTails + 1; c < kTails + kNumTails; ++c) may_change_[c] = true;
 }
 
+bool Nfc::MayChangeAt(std::string_view text, size_t at) const {
+  return static_cast<uint8_t>(text[at]) >= kFirstLeadThatMayChange &&
+         may_change_[DecodeUtf8(&text[at])];
+}
+
 bool Nfc::MayChange(std::string_view text) const {
   for (size_t i = 0; i < text.size();) {
     if (static_cast<uint8_t>(text[i]) < kFirstLeadThatMayChange) {
@@ -128,6 +133,25 @@ std::vector<Nfc::Item> Nfc::Compose(const std::vector<Item>& items) const {
 }
 
 void Nfc::Normalize(const TextSpan& span, bool track, AlignedText* out) const {
+  out->Clear(span.base, track);
+  const std::string_view text = span.text;
+  size_t done = 0;
+  size_t previous = 0;  // the character before `at`, which may compose with what follows it
+  for (size_t at = 0; at < text.size();) {
+    if (!MayChangeAt(text, at)) {
+      previous = at;
+      at += Utf8Length(text[at]);
+      continue;
+    }
+    while (at < text.size() && MayChangeAt(text, at)) at += Utf8Length(text[at]);
+    out->Append(span.Sub(done, previous));
+    NormalizeRun(span.Sub(previous, at), track, out);
+    done = previous = at;
+  }
+  out->Append(span.Sub(done, text.size()));
+}
+
+void Nfc::NormalizeRun(const TextSpan& span, bool track, AlignedText* out) const {
   std::vector<Item> items;
   std::vector<size_t> starts;  // of the characters of `span`
   for (size_t i = 0; i < span.text.size(); i += Utf8Length(span.text[i])) {
@@ -146,7 +170,6 @@ void Nfc::Normalize(const TextSpan& span, bool track, AlignedText* out) const {
     });
     it = end;
   }
-  out->Clear(span.base, track);
   size_t next = 0;  // of the characters of `span`: the first that no output stands for yet
   std::string bytes;
   for (const Item& item : Compose(items)) {

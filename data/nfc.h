@@ -29,6 +29,9 @@ class Nfc {
     uint8_t combining_class;
     int change;  // 1: added after another; 0: stands for one character; -n: for n more
   };
+  bool MayChangeAt(std::string_view text, size_t at) const;
+  // Appends the form of `span`, which depends on nothing around it.
+  void NormalizeRun(const TextSpan& span, bool track, AlignedText* out) const;
   uint8_t CombiningClass(uint32_t c) const;
   void Decompose(uint32_t c, bool first, std::vector<Item>* items) const;
   std::vector<Item> Compose(const std::vector<Item>& items) const;

@@ -57,6 +57,10 @@ inline const char* MatchSet(const PatternNode& node, const char* p, const char* 
   return times < node.min_times ? nullptr : p;
 }
 
+inline bool MayFollow(const PatternNode& node, const char* p, const char* end) {
+  return p == end ? node.follow_end : node.follow[static_cast<uint8_t>(*p)];
+}
+
 }  // namespace
 
 void CharSet::AddOtherCases() {
@@ -347,6 +351,16 @@ absl::StatusOr<Pattern> Pattern::Compile(std::string_view source) {
       if (pattern.NodeMayBeginWith(root, c)) pattern.ascii_roots_[c].push_back(root);
     }
   }
+  for (size_t byte = 0; byte < 256; ++byte) {
+    // A continuation byte begins nothing.
+    pattern.may_begin_[byte] = byte < 128 ? !pattern.ascii_roots_[byte].empty() : byte >= 0xC0;
+  }
+  for (PatternNode& node : pattern.nodes_) {
+    for (uint32_t byte = 0; byte < 256; ++byte) {
+      node.follow[byte] = byte >= 128 || pattern.NodeMayBeginWith(node.next, byte);
+    }
+    node.follow_end = pattern.MayBeEmpty(node.next);
+  }
   return pattern;
 }
 
@@ -380,14 +394,16 @@ const char* Pattern::Match(int node, const char* p, const char* end) const {
         const char* least = nullptr;
         p = MatchSet(n, p, end, &least);
         if (p == nullptr || n.next == PatternNode::kEnd) return p;
-        if (n.possessive) break;
+        if (n.possessive) least = p;
         while (p > least) {  // gives characters back until what follows matches
-          const char* match = Match(n.next, p, end);
+          const bool may_follow = MayFollow(n, p, end);
+          const char* match = may_follow ? Match(n.next, p, end) : nullptr;
           if (match != nullptr) return match;
           do {
             --p;
           } while (IsContinuation(*p));
         }
+        if (!MayFollow(n, p, end)) return nullptr;
         break;
       }
       case PatternNode::Kind::kNotFollowedBy:

@@ -67,6 +67,10 @@ struct PatternNode {
   bool possessive = false;
   std::vector<int> alternatives;  // of a group: first nodes
   int next = kEnd;
+  // By the byte at which what follows would begin: false if it cannot match there. `follow_end`:
+  // the same at the text's end.
+  std::array<bool, 256> follow = {};
+  bool follow_end = true;
 };
 
 // Constant after Compile(): any thread.
@@ -80,10 +84,11 @@ class Pattern {
   // UTF-8.
   size_t MatchAt(std::string_view text, size_t at) const;
 
-  // False: no match begins with a character whose UTF-8 begins so. True: one may.
-  bool MayBeginWith(char lead) const {
-    const auto byte = static_cast<uint8_t>(lead);
-    return byte >= ascii_roots_.size() || !ascii_roots_[byte].empty();
+  // The first place from `at` on where a match may begin, by its first byte; the text's end if
+  // there is none.
+  size_t NextCandidate(std::string_view text, size_t at) const {
+    while (at < text.size() && !may_begin_[static_cast<uint8_t>(text[at])]) ++at;
+    return at;
   }
 
  private:
@@ -95,6 +100,7 @@ class Pattern {
   std::vector<PatternNode> nodes_;
   std::vector<int> roots_;                         // the alternatives
   std::array<std::vector<int>, 128> ascii_roots_;  // those that a character may begin
+  std::array<bool, 256> may_begin_ = {};           // by first byte
 };
 
 }  // namespace liquid

@@ -127,6 +127,7 @@ absl::Status PreTokenizer::AddMetaspace(const nlohmann::json& value, const std::
   literal.literal = rewrite.literal;
   literal.behavior = Behavior::kMergedWithNext;
   stages_.push_back(std::move(rewrite));
+  rewrites_ = true;
   if (split) stages_.push_back(std::move(literal));
   return absl::OkStatus();
 }
@@ -142,6 +143,7 @@ absl::Status PreTokenizer::AddByteLevel(const nlohmann::json& value, const std::
   if (add_prefix_space) {
     Stage stage;
     stage.kind = Kind::kAddSpace;
+    rewrites_ = true;
     stages_.push_back(std::move(stage));
   }
   return use_regex ? AddPattern(kGpt2Pattern, path, Stage()) : absl::OkStatus();
@@ -184,10 +186,11 @@ void PreTokenizer::RunIsolated(size_t index, const TextSpan& text, bool track,
   };
   size_t done = 0;
   for (size_t at = 0; at < text.text.size();) {
-    const char lead = text.text[at];
-    const size_t length = pattern.MayBeginWith(lead) ? pattern.MatchAt(text.text, at) : 0;
+    at = pattern.NextCandidate(text.text, at);
+    if (at == text.text.size()) break;
+    const size_t length = pattern.MatchAt(text.text, at);
     if (length == 0) {
-      at += Utf8Length(lead);
+      at += Utf8Length(text.text[at]);
       continue;
     }
     pass_on(done, at);

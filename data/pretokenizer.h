@@ -18,7 +18,8 @@ namespace liquid {
 // A sequence of Split, Digits, Metaspace and ByteLevel. Constant after FromJson(): any thread.
 class PreTokenizer {
  public:
-  // Receives the words in order, none empty; valid during the call only.
+  // Receives the words in order, none empty; valid as long as the text, or, if the pre-tokenizer
+  // rewrites(), during the call only.
   using WordSink = absl::FunctionRef<void(const TextSpan&)>;
 
   // `value` may be null: the text is one word. What is not implemented: InvalidArgument.
@@ -30,6 +31,8 @@ class PreTokenizer {
 
   // Words are to be encoded byte by byte in the alphabet of GPT-2.
   bool byte_level() const { return byte_level_; }
+  // Words are made of other text than the one split, and are gone after the sink's call.
+  bool rewrites() const { return rewrites_; }
   // Splitting depends on where in the input a text stands: needs origins to be tracked.
   bool needs_origins() const { return needs_origins_; }
 
@@ -66,6 +69,7 @@ class PreTokenizer {
   std::vector<Stage> stages_;
   bool byte_level_ = false;
   bool needs_origins_ = false;
+  bool rewrites_ = false;
 };
 
 }  // namespace liquid

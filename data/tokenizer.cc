@@ -177,6 +177,12 @@ void Tokenizer::EncodeSegment(const TextSpan& segment, std::vector<int32_t>* ids
   const bool byte_level = parts_->pretokenizer.byte_level();
   std::vector<uint32_t>* begins = ranges == nullptr ? nullptr : lease->begins();
   const bool track = ranges != nullptr || parts_->pretokenizer.needs_origins();
+  if (byte_level && begins == nullptr && !parts_->pretokenizer.rewrites()) {
+    parts_->pretokenizer.Split(segment, track, [&](const TextSpan& word) {
+      model.EncodeSoon(word.text, lease->bpe(), ids);
+    });
+    return model.EncodeWaiting(lease->bpe(), ids);
+  }
   parts_->pretokenizer.Split(segment, track, [&](const TextSpan& word) {
     if (begins != nullptr) begins->clear();
     if (byte_level) {
