@@ -18,19 +18,12 @@ using jinja::Origin;
 using jinja::Value;
 using Variables = std::vector<std::pair<std::string, Value>>;
 
-constexpr std::string_view kTrainKey = "train";
-
-bool IsAssistant(const Json& message) {
-  const auto role = message.find("role");
-  return role != message.end() && role->is_string() && (*role == "assistant" || *role == "model");
-}
-
 // Everything that a message says has the message as its origin. Its role is part of the header.
 absl::StatusOr<Value> MessageValue(const Json& message, int32_t index) {
   std::vector<std::pair<Value, Value>> entries;
   const Origin origin{.message = index};
   for (const auto& [key, item] : message.items()) {
-    if (key == kTrainKey) continue;
+    if (IsLossKey(key)) continue;
     const Origin own = key == "role" ? Origin() : origin;
     LIQUID_ASSIGN_OR_RETURN(Value value, jinja::FromJson(item, own));
     entries.emplace_back(Value::Of(jinja::Text(key, own)), std::move(value));
@@ -46,24 +39,6 @@ absl::StatusOr<Value> MessagesValue(const Json& messages) {
     items.push_back(*std::move(value));
   }
   return jinja::MakeList(std::move(items));
-}
-
-// Which messages are trained. InvalidArgument for messages that are none.
-absl::StatusOr<std::vector<bool>> TrainedMessages(const Json& messages) {
-  if (!messages.is_array()) return absl::InvalidArgumentError("messages must be a list");
-  std::vector<bool> trained;
-  for (size_t i = 0; i < messages.size(); ++i) {
-    if (!messages[i].is_object()) {
-      return absl::InvalidArgumentError(Concat("messages[", i, "] must be an object"));
-    }
-    const auto train = messages[i].find(kTrainKey);
-    if (train != messages[i].end() && !train->is_boolean()) {
-      return absl::InvalidArgumentError(Concat("messages[", i, "].train must be true or false"));
-    }
-    const bool excluded = train != messages[i].end() && !train->get<bool>();
-    trained.push_back(IsAssistant(messages[i]) && !excluded);
-  }
-  return trained;
 }
 
 // kwargs first: they win over the special tokens and defaults behind them.
@@ -172,38 +147,104 @@ class Probe {
   const Variables variables_;
 };
 
-// The blocks of {% generation %}, and which of them hold trained messages.
-absl::Status ReadGenerationSpans(const jinja::Text& text, const std::vector<bool>& is_assistant,
-                                 const std::vector<bool>& is_trained, RenderedChat* chat) {
-  size_t offset = 0;
-  int32_t number = 0;
-  std::vector<std::pair<bool, bool>> holds;  // a message that is trained, one that is not
-  for (const jinja::Run& run : text.runs()) {
-    const size_t begin = offset;
-    offset += run.length;
-    const int32_t own = run.origin.generation;
-    if (own != 0 && own == number && chat->generation_spans.back().end == begin) {
-      chat->generation_spans.back().end = offset;
-    } else if (own != 0) {
-      chat->generation_spans.push_back({begin, offset});
-      holds.emplace_back(false, false);
-    }
-    number = own;
-    if (own == 0 || run.origin.message < 0) continue;
-    const auto message = static_cast<size_t>(run.origin.message);
-    if (!is_assistant[message]) continue;
-    (is_trained[message] ? holds.back().first : holds.back().second) = true;
-  }
-  for (size_t i = 0; i < holds.size(); ++i) {
-    if (holds[i].first && holds[i].second) {
+// Reads which blocks of {% generation %} hold trained messages.
+class GenerationBlocks {
+ public:
+  GenerationBlocks(const Json& messages, const std::vector<MessageLoss>& losses)
+      : messages_(messages), losses_(losses), is_held_(losses.size(), false) {}
+
+  absl::Status Read(const jinja::Text& text, RenderedChat* chat) {
+    LIQUID_RETURN_IF_ERROR(FindBlocks(text));
+    for (size_t i = 0; i < losses_.size(); ++i) {
+      if (losses_[i].weight == 0 || is_held_[i]) continue;
+      ++chat->num_left_out;
+      if (!losses_[i].is_asked) continue;
       return absl::InvalidArgumentError(
-          "a generation block of the chat template holds several messages, and some of them have "
-          "\"train\": false");
+          Concat("messages[", i, "] asks to be trained, but no generation block of the chat ",
+                 "template holds it"));
     }
-    const ByteRange span = chat->generation_spans[i];
-    if (!holds[i].second && span.begin < span.end) chat->trained.push_back(span);
+    for (size_t i = 0; i < blocks_.size(); ++i) {
+      chat->generation_spans.push_back(blocks_[i].span);
+      const float weight = WeightOf(i);
+      if (weight == 0 || blocks_[i].span.begin == blocks_[i].span.end) continue;
+      chat->trained.push_back(blocks_[i].span);
+      chat->weights.push_back(weight);
+    }
+    return absl::OkStatus();
   }
-  return absl::OkStatus();
+
+ private:
+  struct Block {
+    ByteRange span;
+    std::optional<float> weight;  // of the messages in it
+  };
+
+  absl::Status FindBlocks(const jinja::Text& text) {
+    size_t offset = 0;
+    int32_t number = 0;
+    for (const jinja::Run& run : text.runs()) {
+      const size_t begin = offset;
+      offset += run.length;
+      const int32_t own = run.origin.generation;
+      if (own != 0 && own == number && blocks_.back().span.end == begin) {
+        blocks_.back().span.end = offset;
+      } else if (own != 0) {
+        blocks_.push_back({{begin, offset}, std::nullopt});
+      }
+      number = own;
+      if (own == 0 || run.origin.message < 0) continue;
+      LIQUID_RETURN_IF_ERROR(Hold(static_cast<size_t>(run.origin.message)));
+    }
+    return absl::OkStatus();
+  }
+
+  // The last block has words of that message.
+  absl::Status Hold(size_t message) {
+    if (!IsAssistant(messages_[message]) && !losses_[message].is_asked) return absl::OkStatus();
+    is_held_[message] = true;
+    Block& block = blocks_.back();
+    const float weight = losses_[message].weight;
+    if (!block.weight.has_value()) block.weight = weight;
+    if (*block.weight == weight) return absl::OkStatus();
+    return absl::InvalidArgumentError(
+        "a generation block of the chat template holds several messages, and they are not all "
+        "trained alike (\"train\", \"weight\", data.loss_on)");
+  }
+
+  // A block without words of a message belongs to the one that it touches, else to the next.
+  float WeightOf(size_t i) const {
+    if (blocks_[i].weight.has_value()) return *blocks_[i].weight;
+    const bool touches = i > 0 && blocks_[i - 1].span.end == blocks_[i].span.begin;
+    if (touches && blocks_[i - 1].weight.has_value()) return *blocks_[i - 1].weight;
+    for (size_t next = i + 1; next < blocks_.size(); ++next) {
+      if (blocks_[next].weight.has_value()) return *blocks_[next].weight;
+    }
+    return i > 0 ? WeightOf(i - 1) : 1.0F;
+  }
+
+  const Json& messages_;
+  const std::vector<MessageLoss>& losses_;
+  std::vector<bool> is_held_;
+  std::vector<Block> blocks_;
+};
+
+// All of the text, but for the turns of messages that have a loss of their own.
+void TrainAll(const std::vector<Turn>& turns, const std::vector<MessageLoss>& losses,
+              RenderedChat* chat) {
+  const auto add = [chat](size_t begin, size_t end, float weight) {
+    if (begin == end || weight == 0) return;
+    chat->trained.push_back({begin, end});
+    chat->weights.push_back(weight);
+  };
+  size_t next = 0;
+  for (const Turn& turn : turns) {
+    const float weight = losses[static_cast<size_t>(turn.message)].weight;
+    if (weight == 1) continue;
+    add(next, turn.range.begin, 1);
+    add(turn.range.begin, turn.range.end, weight);
+    next = turn.range.end;
+  }
+  add(next, chat->text.size(), 1);
 }
 
 }  // namespace
@@ -215,7 +256,9 @@ absl::StatusOr<ChatTemplate> ChatTemplate::Parse(std::string_view source, std::s
 
 absl::StatusOr<RenderedChat> ChatTemplate::Render(const Inputs& inputs) const {
   if (inputs.messages == nullptr) return absl::InvalidArgumentError("messages are missing");
-  LIQUID_ASSIGN_OR_RETURN(const std::vector<bool> is_trained, TrainedMessages(*inputs.messages));
+  LIQUID_ASSIGN_OR_RETURN(
+      const std::vector<MessageLoss> losses,
+      MessageLosses(*inputs.messages, inputs.loss_on, inputs.num_prompt_messages));
   LIQUID_ASSIGN_OR_RETURN(Value messages, MessagesValue(*inputs.messages));
   LIQUID_ASSIGN_OR_RETURN(Variables shared, SharedVariables(inputs));
   Variables variables = {{"messages", std::move(messages)}};
@@ -226,13 +269,37 @@ absl::StatusOr<RenderedChat> ChatTemplate::Render(const Inputs& inputs) const {
   RenderedChat chat;
   chat.text = text.bytes();
   chat.has_generation_markers = has_generation_markers();
-  if (chat.has_generation_markers) {
-    std::vector<bool> is_assistant;
-    for (const Json& message : *inputs.messages) is_assistant.push_back(IsAssistant(message));
-    LIQUID_RETURN_IF_ERROR(ReadGenerationSpans(text, is_assistant, is_trained, &chat));
-  } else if (std::find(is_trained.begin(), is_trained.end(), true) != is_trained.end()) {
+  const bool all = inputs.loss_on == LossOn::kAll;
+  const bool by_blocks = has_generation_markers() && !all;
+  std::vector<bool> is_wanted;
+  for (size_t i = 0; i < losses.size(); ++i) {
+    const bool may_stop = inputs.find_stops && IsAssistant((*inputs.messages)[i]);
+    const bool is_trained = losses[i].weight > 0;
+    is_wanted.push_back(may_stop || (all ? losses[i].weight != 1 : is_trained && !by_blocks));
+  }
+  std::vector<Turn> turns;
+  if (std::find(is_wanted.begin(), is_wanted.end(), true) != is_wanted.end()) {
     const TurnMarks marks = Probe(template_, inputs, std::move(shared)).Marks();
-    chat.trained = TurnRanges(text, is_trained, marks);
+    turns = TurnRanges(text, is_wanted, marks);
+  }
+  if (by_blocks) {
+    LIQUID_RETURN_IF_ERROR(GenerationBlocks(*inputs.messages, losses).Read(text, &chat));
+  } else if (all) {
+    TrainAll(turns, losses, &chat);
+  }
+  std::vector<bool> is_found(losses.size(), all || by_blocks);
+  for (const Turn& turn : turns) {
+    const auto message = static_cast<size_t>(turn.message);
+    is_found[message] = true;
+    if (inputs.find_stops && IsAssistant((*inputs.messages)[message])) {
+      chat.stops.push_back(turn.close);
+    }
+    if (all || by_blocks || losses[message].weight == 0) continue;
+    chat.trained.push_back(turn.range);
+    chat.weights.push_back(losses[message].weight);
+  }
+  for (size_t i = 0; i < losses.size(); ++i) {
+    if (losses[i].weight > 0 && !is_found[i]) ++chat.num_left_out;
   }
   return chat;
 }

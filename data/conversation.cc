@@ -8,6 +8,7 @@
 #include "absl/strings/str_cat.h"
 #include "base/status.h"
 #include "data/json_depth.h"
+#include "data/message_loss.h"
 #include "data/unicode.h"
 
 namespace liquid {
@@ -113,6 +114,7 @@ absl::Status CheckMessage(const Json& message) {
   if (std::find(kRoles.begin(), kRoles.end(), role) == kRoles.end()) {
     return Bad("unknown role '", role, "'");
   }
+  LIQUID_RETURN_IF_ERROR(CheckLossKeys(message));
   return CheckContent(message);
 }
 
@@ -181,6 +183,28 @@ absl::StatusOr<Example> ParseExample(std::string_view line) {
   }
   return Bad("none of 'messages', 'prompt' with 'completion', 'text'",
              json.contains("conversations") ? " (rename 'conversations' to 'messages')" : "");
+}
+
+Hash128 ContentHash(const Example& example) {
+  nlohmann::json content = nlohmann::json::array();  // sorts keys
+  switch (example.kind) {
+    case Example::Kind::kMessages:
+      for (const Json& message : example.messages) {
+        nlohmann::json said;
+        for (const auto& [key, value] : message.items()) {
+          if (!IsLossKey(key)) said[key] = nlohmann::json(value);
+        }
+        content.push_back(std::move(said));
+      }
+      break;
+    case Example::Kind::kPromptCompletion:
+      content = {example.prompt, example.completion};
+      break;
+    case Example::Kind::kText:
+      content = {example.text};
+      break;
+  }
+  return HashBytes(content.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace));
 }
 
 }  // namespace liquid

@@ -7,6 +7,7 @@
 #include <string_view>
 
 #include "absl/status/statusor.h"
+#include "base/hash.h"
 #include "nlohmann/json.hpp"
 
 namespace liquid {
@@ -21,7 +22,7 @@ struct Example {
 
   // kMessages. What a chat template is given: keys of a message keep their order.
   nlohmann::ordered_json messages = nlohmann::ordered_json::array();
-  size_t num_prompt_messages = 0;  // the first ones, never trained: the "prompt" of a pair
+  size_t num_prompt_messages = 0;  // the first ones: the "prompt" of a pair
   nlohmann::ordered_json kwargs = nlohmann::ordered_json::object();  // "tools" and "kwargs"
 
   std::string prompt;      // kPromptCompletion
@@ -32,13 +33,18 @@ struct Example {
 // Reads a line of a JSONL file. InvalidArgument "reason", for people, for anything else than what
 // is described here; other keys of the object ("meta", "id") are ignored.
 //
-//   message  := {"role": known role, "content": text | list of {"type": "text", "text": text}, ...}
+//   message  := {"role": known role, "content": text | list of {"type": "text", "text": text},
+//                "train": bool, "weight": number, ...}    the last two: data/message_loss.h
 //   Beside "tool_calls" (a list of objects) the content may be null or left out.
 //   known role := system developer user assistant tool function ipython environment observation
 //
 // "tools" is a list, "kwargs" an object of what the chat template is given besides. A role that is
 // misspelled would go untrained silently, so unknown ones are refused.
 absl::StatusOr<Example> ParseExample(std::string_view line);
+
+// Hash of what is said, by whom: equal for equal conversations, prompts with completions, or texts,
+// whatever else stands in their lines ("meta", "tools", "weight"), in whatever order of keys.
+Hash128 ContentHash(const Example& example);
 
 }  // namespace liquid
 

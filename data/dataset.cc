@@ -1,6 +1,7 @@
 #include "data/dataset.h"
 
 #include <algorithm>
+#include <cmath>
 #include <cstring>
 #include <string_view>
 #include <utility>
@@ -25,6 +26,21 @@ bool AddProduct(int64_t a, int64_t b, int64_t* sum) {
          !__builtin_add_overflow(*sum, product, sum) && *sum <= INT64_MAX - kDatasetAlignment;
 }
 
+absl::Status CheckWeights(const DatasetHeader& header) {
+  const auto* const begin = std::begin(header.weights);
+  const auto* const end = std::find(begin, std::end(header.weights), 0.0F);
+  for (const auto* weight = begin; weight != end; ++weight) {
+    if (!std::isnormal(*weight) || *weight < 0 || *weight == 1 ||
+        std::find(begin, weight, *weight) != weight) {
+      return Damaged("weight ", *weight);
+    }
+  }
+  // As bytes: a negative zero is none.
+  const std::vector<char> rest(static_cast<size_t>(std::end(header.weights) - end) * sizeof(float));
+  if (std::memcmp(end, rest.data(), rest.size()) != 0) return Damaged("a weight behind the last");
+  return absl::OkStatus();
+}
+
 absl::Status CheckHeader(const DatasetHeader& header, int64_t file_bytes, DatasetLayout* layout) {
   if (std::memcmp(header.magic, kDatasetMagic, sizeof(kDatasetMagic)) != 0) {
     return Damaged("it does not begin with LIQUIDDS");
@@ -46,6 +62,7 @@ absl::Status CheckHeader(const DatasetHeader& header, int64_t file_bytes, Datase
                    [](uint8_t byte) { return byte == 0; })) {
     return Damaged("reserved bytes are not zero");
   }
+  LIQUID_RETURN_IF_ERROR(CheckWeights(header));
   if (!ComputeDatasetLayout(header, layout)) return Damaged("impossible counts");
   if (layout->file_bytes != file_bytes) {
     return Damaged("the header speaks of ", layout->file_bytes, " bytes, the file has ",
@@ -58,6 +75,14 @@ absl::Status CheckHeader(const DatasetHeader& header, int64_t file_bytes, Datase
 }
 
 }  // namespace
+
+Hash128 DatasetDigest(const DatasetHeader& header) {
+  Hasher hasher;
+  hasher.Update(&header, kDatasetContentBytes);
+  // Files without weights keep the digest that they had before there were any.
+  if (header.weights[0] != 0) hasher.Update(header.weights, sizeof(header.weights));
+  return hasher.Digest();
+}
 
 bool ComputeDatasetLayout(const DatasetHeader& header, DatasetLayout* layout) {
   layout->row_bytes = AlignDatasetOffset(int64_t{header.sequence_length} * 5);
@@ -95,7 +120,10 @@ Dataset::Dataset(MappedFile file, const DatasetHeader& header, const DatasetLayo
     : file_(std::move(file)),
       header_(header),
       layout_(layout),
-      digest_(HashBytes(&header, kDatasetContentBytes)) {}
+      num_weights_(static_cast<size_t>(
+          std::find(std::begin(header.weights), std::end(header.weights), 0.0F) -
+          std::begin(header.weights))),
+      digest_(DatasetDigest(header)) {}
 
 absl::Span<const DatasetRowEntry> Dataset::entries() const {
   return {reinterpret_cast<const DatasetRowEntry*>(file_.bytes().data() + layout_.entries),
@@ -181,8 +209,8 @@ absl::Status Dataset::CheckRows() const {
       sound &= static_cast<uint32_t>(token) < static_cast<uint32_t>(header_.vocab_size);
     }
     for (const uint8_t mask : content.target_mask) {
-      sound &= mask <= 1;
-      num_targets += mask;
+      sound &= mask < 2 + num_weights_;
+      num_targets += mask != 0 ? 1 : 0;
     }
     for (const DatasetDocument& document : content.documents) {
       sound &= content.target_mask[static_cast<size_t>(document.begin)] == 0;
@@ -197,6 +225,19 @@ absl::Status Dataset::CheckRows() const {
 int64_t Dataset::TargetTokens(int64_t row) const {
   LIQUID_CHECK(row >= -1 && row < header_.num_rows, "row ", row, " of ", header_.num_rows);
   return row < 0 ? 0 : entries()[row].num_targets;
+}
+
+float Dataset::Weight(uint8_t mask) const {
+  if (mask < 2) return mask;
+  LIQUID_CHECK(mask < 2 + num_weights_, path(), ": mask ", int{mask}, " of ", 2 + num_weights_);
+  return header_.weights[mask - 2];
+}
+
+double Dataset::TargetWeight(int64_t row) const {
+  if (row < 0 || !has_weights()) return static_cast<double>(TargetTokens(row));
+  double sum = 0;
+  for (const uint8_t mask : this->row(row).target_mask) sum += double{Weight(mask)};
+  return sum;
 }
 
 int64_t Dataset::Tokens(int64_t row) const {
@@ -246,6 +287,18 @@ void Dataset::FillRow(int64_t row, int32_t* tokens, int32_t* targets, int32_t* p
     }
   }
   fill_document(used, size);
+}
+
+void Dataset::FillWeights(int64_t row, float* weights) const {
+  std::fill(weights, weights + header_.sequence_length, 0.0F);
+  if (row == -1) return;
+  const Row content = this->row(row);
+  for (const DatasetDocument& document : content.documents) {
+    for (int32_t t = 1; t < document.num_tokens; ++t) {
+      const int32_t at = document.begin + t;
+      weights[at - 1] = Weight(content.target_mask[static_cast<size_t>(at)]);
+    }
+  }
 }
 
 std::string Dataset::Describe(const DatasetDocument& document) const {

@@ -65,13 +65,23 @@ class Dataset {
 
   // Target tokens of a row: what a step's N(n) is the sum of. 0 for row -1.
   int64_t TargetTokens(int64_t row) const;
+  // Whether some target may have another weight than 1.
+  bool has_weights() const { return num_weights_ > 0; }
+  // What a target with that mask counts in the loss: 0 for 0, 1 for 1, else finite and above 0.
+  // `mask` must be one that the dataset may have.
+  float Weight(uint8_t mask) const;
+  // The weights of masks 2, 3, ...
+  absl::Span<const float> other_weights() const { return {header_.weights, num_weights_}; }
+  // The weights of a row's targets, summed in the row's order; TargetTokens(row) without weights.
+  // 0 for row -1.
+  double TargetWeight(int64_t row) const;
   // Tokens of a row without padding. 0 for row -1.
   int64_t Tokens(int64_t row) const;
 
   // Views into the mapping, valid as long as this. [T]: sequence_length. 0 <= row < num_rows.
   struct Row {
     absl::Span<const int32_t> tokens;             // [T], padded with pad_token()
-    absl::Span<const uint8_t> target_mask;        // [T], 1: the token is a target
+    absl::Span<const uint8_t> target_mask;        // [T], not 0: a target, see Weight()
     absl::Span<const DatasetDocument> documents;  // in order, without gaps, from token 0
   };
   Row row(int64_t row) const;
@@ -83,6 +93,9 @@ class Dataset {
   // Padding behind the documents is a document of its own without targets.
   void FillRow(int64_t row, int32_t* tokens, int32_t* targets, int32_t* positions,
                int32_t* document_start) const;
+
+  // weights[t], [T]: what targets[t] of FillRow counts in the loss; 0 where it is kIgnoredTarget.
+  void FillWeights(int64_t row, float* weights) const;
 
   // "FILE:LINE", or "FILE:LINE part 3" of a split document.
   std::string Describe(const DatasetDocument& document) const;
@@ -98,6 +111,7 @@ class Dataset {
   MappedFile file_;
   DatasetHeader header_;
   DatasetLayout layout_;
+  size_t num_weights_ = 0;  // those in the header
   Hash128 digest_;
   std::string provenance_;
   std::vector<DatasetSource> sources_;

@@ -17,6 +17,7 @@ inline constexpr char kDatasetMagic[8] = {'L', 'I', 'Q', 'U', 'I', 'D', 'D', 'S'
 inline constexpr uint32_t kDatasetVersion = 1;
 inline constexpr int64_t kDatasetAlignment = 64;
 inline constexpr int32_t kDatasetMaxSequenceLength = 1 << 24;
+inline constexpr size_t kDatasetMaxWeights = 16;  // besides 0 and 1
 
 struct DatasetHeader {
   char magic[8];
@@ -30,15 +31,19 @@ struct DatasetHeader {
   int64_t num_targets;
   Hash128 rows_digest;   // of the section of rows
   Hash128 index_digest;  // of the sections of row entries and documents, padding included
-  // Up to here: what is trained on. From here on: where it came from.
+  // Up to here, and the weights: what is trained on. The rest: where it came from.
   int64_t num_provenance_bytes;
   Hash128 provenance_digest;
-  uint8_t reserved[128];  // zero
-  Hash128 header_digest;  // of all bytes before it
+  float weights[kDatasetMaxWeights];  // what masks 2, 3, ... stand for; 0 behind the last
+  uint8_t reserved[64];               // zero
+  Hash128 header_digest;              // of all bytes before it
 };
 static_assert(sizeof(DatasetHeader) == 256);
 static_assert(std::is_trivially_copyable_v<DatasetHeader>);
 inline constexpr size_t kDatasetContentBytes = offsetof(DatasetHeader, num_provenance_bytes);
+
+// The dataset's digest: of the header's content bytes and, if there are any, the weights.
+Hash128 DatasetDigest(const DatasetHeader& header);
 
 struct DatasetRowEntry {
   int64_t first_document;

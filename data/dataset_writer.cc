@@ -95,9 +95,11 @@ absl::Status DatasetWriter::Append(const PackedRow& row) {
             row_bytes_.begin() + static_cast<ptrdiff_t>(capacity * sizeof(int32_t)));
   LIQUID_RETURN_IF_ERROR(rows_.Append(row_bytes_.data(), row_bytes_.size()));
 
+  const auto num_ignored = std::count(row.target_mask.begin(), row.target_mask.end(), uint8_t{0});
   const DatasetRowEntry entry = {
       num_documents_, static_cast<int32_t>(row.tokens.size()),
-      static_cast<int32_t>(std::count(row.target_mask.begin(), row.target_mask.end(), 1))};
+      static_cast<int32_t>(static_cast<ptrdiff_t>(row.target_mask.size()) - num_ignored)};
+  for (const uint8_t mask : row.target_mask) largest_mask_ = std::max(largest_mask_, mask);
   LIQUID_RETURN_IF_ERROR(entries_.Append(&entry, sizeof(entry)));
   for (const PackedRow::Piece& piece : row.documents) {
     const DatasetDocument document = {piece.begin, piece.num_tokens, piece.origin.source,
@@ -126,8 +128,12 @@ absl::Status DatasetWriter::AppendSection(HashedAppender* section) {
   return rows_.Append(zeros, static_cast<size_t>(padding));
 }
 
-absl::StatusOr<Hash128> DatasetWriter::Finish(std::string_view provenance) {
+absl::StatusOr<Hash128> DatasetWriter::Finish(std::string_view provenance,
+                                              absl::Span<const float> weights) {
+  LIQUID_CHECK(weights.size() <= kDatasetMaxWeights && largest_mask_ < 2 + weights.size(), "mask ",
+               int{largest_mask_}, ", ", weights.size(), " weights");
   DatasetHeader header = {};
+  std::copy(weights.begin(), weights.end(), header.weights);
   std::copy(std::begin(kDatasetMagic), std::end(kDatasetMagic), header.magic);
   header.version = kDatasetVersion;
   header.sequence_length = options_.sequence_length;
@@ -151,7 +157,7 @@ absl::StatusOr<Hash128> DatasetWriter::Finish(std::string_view provenance) {
   LIQUID_RETURN_IF_ERROR(rows_.file().Sync());
   LIQUID_RETURN_IF_ERROR(Rename(stem_, path_));
   LIQUID_RETURN_IF_ERROR(SyncDirectory(DirectoryOf(path_)));
-  return HashBytes(&header, kDatasetContentBytes);
+  return DatasetDigest(header);
 }
 
 }  // namespace liquid

@@ -10,6 +10,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "absl/types/span.h"
 #include "base/file.h"
 #include "base/hash.h"
 #include "data/packing.h"
@@ -52,9 +53,10 @@ class DatasetWriter {
   ~DatasetWriter();
 
   absl::Status Append(const PackedRow& row);
-  // `provenance`: a JSON object with "sources" (docs/formats/dataset.md). At most once, last.
-  // Returns the dataset's digest.
-  absl::StatusOr<Hash128> Finish(std::string_view provenance);
+  // `provenance`: a JSON object with "sources" (docs/formats/dataset.md). `weights`: what the masks
+  // 2, 3, ... of the rows stand for (data/loss_weights.h), at most kDatasetMaxWeights. At most
+  // once, last. Returns the dataset's digest.
+  absl::StatusOr<Hash128> Finish(std::string_view provenance, absl::Span<const float> weights = {});
 
   int64_t num_rows() const { return num_rows_; }
   int64_t num_documents() const { return num_documents_; }
@@ -74,6 +76,7 @@ class DatasetWriter {
   HashedAppender entries_;
   HashedAppender documents_;
   std::vector<char> row_bytes_;
+  uint8_t largest_mask_ = 0;
   int64_t num_rows_ = 0;
   int64_t num_documents_ = 0;
   int64_t num_tokens_ = 0;

@@ -82,8 +82,10 @@ std::vector<std::string> ExampleEncoder::InputFiles(const std::string& directory
 }
 
 absl::StatusOr<std::unique_ptr<ExampleEncoder>> ExampleEncoder::Load(
-    const std::string& directory, const std::string& chat_template, absl::CivilSecond now) {
+    const std::string& directory, const std::string& chat_template, absl::CivilSecond now,
+    const LossChoice& loss) {
   auto encoder = std::unique_ptr<ExampleEncoder>(new ExampleEncoder());
+  encoder->loss_ = loss;
   LIQUID_ASSIGN_OR_RETURN(encoder->tokenizer_, Tokenizer::Load(directory));
   LIQUID_ASSIGN_OR_RETURN(encoder->config_, TokenizerConfig::Load(directory));
   const Tokenizer& tokenizer = *encoder->tokenizer_;
@@ -97,6 +99,10 @@ absl::StatusOr<std::unique_ptr<ExampleEncoder>> ExampleEncoder::Load(
   }
   encoder->pad_ = special("pad_token").value_or(encoder->eos_.value_or(0));
   encoder->prefix_ = PrefixOf(tokenizer);
+  encoder->bos_ = special("bos_token");
+  if (!encoder->bos_.has_value() && encoder->prefix_.size() == 1) {
+    encoder->bos_ = encoder->prefix_.front();
+  }
   encoder->now_ = now;
   for (int32_t id = 0; id < tokenizer.vocab_size(); ++id) {
     if (tokenizer.is_special(id)) encoder->special_texts_.push_back(tokenizer.IdToToken(id));
@@ -110,8 +116,8 @@ absl::StatusOr<std::unique_ptr<ExampleEncoder>> ExampleEncoder::Load(
   return encoder;
 }
 
-absl::StatusOr<RenderedChat> ExampleEncoder::Render(const Json& messages,
-                                                    const Json& kwargs) const {
+absl::StatusOr<RenderedChat> ExampleEncoder::Render(const Json& messages, const Json& kwargs,
+                                                    size_t num_prompt_messages) const {
   if (template_ == nullptr) {
     return absl::FailedPreconditionError(
         "messages need a chat template, and the tokenizer's directory has none; name one in "
@@ -123,19 +129,35 @@ absl::StatusOr<RenderedChat> ExampleEncoder::Render(const Json& messages,
   inputs.special_tokens = config_.special_tokens;
   inputs.end_of_turn_candidates = special_texts_;
   inputs.now = now_;
+  inputs.loss_on = loss_.loss_on;
+  inputs.num_prompt_messages = num_prompt_messages;
+  inputs.find_stops = !loss_.stop_token;
   return template_->Render(inputs);
 }
 
 absl::StatusOr<EncodedChat> ExampleEncoder::EncodeChat(const Json& messages, const Json& kwargs,
                                                        size_t num_prompt_messages) const {
-  Json marked = messages;
-  for (size_t i = 0; i < num_prompt_messages; ++i) marked[i]["train"] = false;
-  LIQUID_ASSIGN_OR_RETURN(RenderedChat chat, Render(marked, kwargs));
+  LIQUID_ASSIGN_OR_RETURN(RenderedChat chat, Render(messages, kwargs, num_prompt_messages));
   std::vector<ByteRange> ranges;
   EncodedChat encoded;
   tokenizer_->EncodeWithOffsets(chat.text, Tokenizer::EncodeOptions(), &encoded.ids, &ranges);
-  encoded.mask = MaskTokens(ranges, chat.trained);
+  const std::vector<int32_t> trained = RangesOfTokens(ranges, chat.trained);
+  const std::vector<int32_t> stops = RangesOfTokens(ranges, chat.stops);
+  const bool has_weights = std::any_of(chat.weights.begin(), chat.weights.end(),
+                                       [](float weight) { return weight != 1; });
+  if (has_weights) encoded.weights.resize(ranges.size(), 0);
+  encoded.mask.resize(ranges.size(), 0);
+  for (size_t t = 0; t < ranges.size(); ++t) {
+    // A token that only begins before the mark still belongs to the answer.
+    const bool stops_turn =
+        stops[t] >= 0 && ranges[t].begin >= chat.stops[static_cast<size_t>(stops[t])].begin;
+    const bool begins = t == 0 && encoded.ids[t] == bos_;
+    if (trained[t] < 0 || stops_turn || begins) continue;
+    encoded.mask[t] = 1;
+    if (has_weights) encoded.weights[t] = chat.weights[static_cast<size_t>(trained[t])];
+  }
   encoded.rendered = std::move(chat.text);
+  encoded.num_left_out = chat.num_left_out;
   return encoded;
 }
 
@@ -149,36 +171,61 @@ std::vector<int32_t> ExampleEncoder::EncodeText(const std::string& text, bool ap
   return ids;
 }
 
-absl::StatusOr<Document> ExampleEncoder::Encode(const Example& example) const {
+absl::StatusOr<Document> ExampleEncoder::EncodeMessages(const Example& example,
+                                                        LossWeights* weights) const {
+  LIQUID_ASSIGN_OR_RETURN(
+      EncodedChat chat, EncodeChat(example.messages, example.kwargs, example.num_prompt_messages));
   Document document;
-  switch (example.kind) {
-    case Example::Kind::kMessages: {
-      LIQUID_ASSIGN_OR_RETURN(EncodedChat chat, EncodeChat(example.messages, example.kwargs,
-                                                           example.num_prompt_messages));
-      document.tokens = std::move(chat.ids);
-      document.trained = std::move(chat.mask);
-      break;
-    }
-    case Example::Kind::kPromptCompletion: {
-      if (!eos_.has_value()) {
-        return absl::FailedPreconditionError(
-            "completions would never end: the tokenizer's directory names no eos_token");
-      }
-      document.tokens = EncodeText(example.prompt, /*append_eos=*/false);
-      document.trained.assign(document.tokens.size(), 0);
-      tokenizer_->Encode(example.completion, &document.tokens);
-      if (document.tokens.back() != *eos_) document.tokens.push_back(*eos_);
-      document.trained.resize(document.tokens.size(), 1);
-      break;
-    }
-    case Example::Kind::kText:
-      document.tokens = EncodeText(example.text, /*append_eos=*/true);
-      document.trained.assign(document.tokens.size(), 1);
-      std::fill_n(document.trained.begin(), prefix_.size(), uint8_t{0});
-      break;
+  document.tokens = std::move(chat.ids);
+  document.trained = std::move(chat.mask);
+  document.num_left_out = chat.num_left_out;
+  for (size_t t = 0; t < chat.weights.size(); ++t) {
+    LIQUID_ASSIGN_OR_RETURN(document.trained[t], weights->ByteOf(chat.weights[t]));
   }
-  if (NumTargets(document) > 0) return document;
-  if (example.kind != Example::Kind::kMessages) {
+  return document;
+}
+
+absl::StatusOr<Document> ExampleEncoder::EncodeCompletion(const Example& example) const {
+  if (!eos_.has_value()) {
+    return absl::FailedPreconditionError(
+        "completions would never end: the tokenizer's directory names no eos_token");
+  }
+  Document document;
+  document.tokens = EncodeText(example.prompt, /*append_eos=*/false);
+  const uint8_t trains_prompt = loss_.loss_on == LossOn::kAll ? 1 : 0;
+  document.trained.assign(document.tokens.size(), trains_prompt);
+  std::fill_n(document.trained.begin(), prefix_.size(), uint8_t{0});
+  tokenizer_->Encode(example.completion, &document.tokens);
+  if (document.tokens.back() != *eos_) document.tokens.push_back(*eos_);
+  document.trained.resize(document.tokens.size(), 1);
+  if (!loss_.stop_token) document.trained.back() = 0;
+  return document;
+}
+
+Document ExampleEncoder::EncodeWholeText(const Example& example) const {
+  Document document;
+  document.tokens = EncodeText(example.text, /*append_eos=*/true);
+  document.trained.assign(document.tokens.size(), 1);
+  std::fill_n(document.trained.begin(), prefix_.size(), uint8_t{0});
+  if (!loss_.stop_token && document.tokens.back() == eos_) document.trained.back() = 0;
+  return document;
+}
+
+bool ExampleEncoder::BeginsTwice(absl::Span<const int32_t> ids) const {
+  return bos_.has_value() && ids.size() > 1 && ids[0] == *bos_ && ids[1] == *bos_;
+}
+
+absl::Status ExampleEncoder::CheckDocument(const Example& example, const Document& document) const {
+  const bool is_chat = example.kind == Example::Kind::kMessages;
+  if (BeginsTwice(document.tokens)) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "it begins with '", tokenizer_->IdToToken(*bos_), "' twice: ",
+        is_chat ? "the chat template writes one, and the first message has another; take it out of "
+                  "the message"
+                : "take one out of the text"));
+  }
+  if (NumTargets(document) > 0) return absl::OkStatus();
+  if (!is_chat) {
     return absl::InvalidArgumentError("a single token: nothing in it can be trained");
   }
   return absl::InvalidArgumentError(
@@ -187,13 +234,37 @@ absl::StatusOr<Document> ExampleEncoder::Encode(const Example& example) const {
           : "nothing in it is trained: it has no assistant message");
 }
 
-absl::Status ExampleEncoder::CheckStopToken() const {
+absl::StatusOr<Document> ExampleEncoder::Encode(const Example& example,
+                                                LossWeights* weights) const {
+  Document document;
+  switch (example.kind) {
+    case Example::Kind::kMessages: {
+      LIQUID_ASSIGN_OR_RETURN(document, EncodeMessages(example, weights));
+      break;
+    }
+    case Example::Kind::kPromptCompletion: {
+      LIQUID_ASSIGN_OR_RETURN(document, EncodeCompletion(example));
+      break;
+    }
+    case Example::Kind::kText:
+      document = EncodeWholeText(example);
+      break;
+  }
+  LIQUID_RETURN_IF_ERROR(CheckDocument(example, document));
+  return document;
+}
+
+absl::StatusOr<ChatFacts> ExampleEncoder::CheckTemplate() const {
   constexpr std::string_view kAnswer = "Yes indeed";
   const Json messages = {{{"role", "user"}, {"content", "Hello there"}},
                          {{"role", "assistant"}, {"content", kAnswer}}};
-  const absl::StatusOr<RenderedChat> chat = Render(messages, Json::object());
+  ChatFacts facts;
+  facts.chat_template = template_name_;
+  facts.has_generation_markers = template_ != nullptr && template_->has_generation_markers();
+  facts.tokenizer_adds_bos = bos_.has_value() && !prefix_.empty() && prefix_.front() == *bos_;
+  const absl::StatusOr<RenderedChat> chat = Render(messages, Json::object(), 0);
   if (absl::IsFailedPrecondition(chat.status())) return chat.status();
-  if (!chat.ok()) return absl::OkStatus();  // it wants other messages: its rows will tell
+  if (!chat.ok()) return facts;  // it wants other messages: its rows will tell
   const size_t answer = chat->text.rfind(kAnswer);
   if (answer == std::string::npos) {
     return absl::InvalidArgumentError(
@@ -202,20 +273,32 @@ absl::Status ExampleEncoder::CheckStopToken() const {
   std::vector<int32_t> ids;
   std::vector<ByteRange> ranges;
   tokenizer_->EncodeWithOffsets(chat->text, Tokenizer::EncodeOptions(), &ids, &ranges);
+  if (BeginsTwice(ids)) {
+    return absl::InvalidArgumentError(
+        absl::StrCat(template_name_, ": the chat template begins with '",
+                     tokenizer_->IdToToken(*bos_), "' twice; take one out of it"));
+  }
+  if (bos_.has_value() && ids.front() == *bos_) facts.bos_token = tokenizer_->IdToToken(*bos_);
   const std::vector<uint8_t> mask = MaskTokens(ranges, chat->trained);
-  std::string untrained;
   for (size_t t = 0; t < ids.size(); ++t) {
     const bool ends_turn = tokenizer_->is_special(ids[t]) || ids[t] == eos_;
     if (ranges[t].begin < answer + kAnswer.size() || !ends_turn) continue;
-    if (mask[t] != 0) return absl::OkStatus();
-    if (untrained.empty()) untrained = tokenizer_->IdToToken(ids[t]);
+    const bool is_first = facts.stop_token_id < 0;
+    if (is_first || mask[t] != 0) {
+      facts.stop_token = tokenizer_->IdToToken(ids[t]);
+      facts.stop_token_id = ids[t];
+      facts.stops_with_eos = ids[t] == eos_;
+    }
+    if (mask[t] != 0 || !loss_.stop_token) return facts;
   }
+  if (!loss_.stop_token) return facts;
   return absl::InvalidArgumentError(absl::StrCat(
       template_name_, ": the model would never learn to stop: ",
-      untrained.empty() ? "the chat template puts no special token behind an assistant's message"
-                        : absl::StrCat("the token '", untrained,
-                                       "' behind an assistant's message is not trained"),
-      "; give another template in data.chat_template"));
+      facts.stop_token_id < 0
+          ? "the chat template puts no special token behind an assistant's message"
+          : absl::StrCat("the token '", facts.stop_token,
+                         "' behind an assistant's message is not trained"),
+      "; give another template in data.chat_template, or set data.train_on_stop_token: false"));
 }
 
 }  // namespace liquid

@@ -15,6 +15,8 @@ absl::StatusOr<PrepareOptions> PrepareOptionsOf(const Job& job, JobPart part) {
   options.max_bad_rows = job.data().max_bad_rows();
   options.tokenizer = job.model().tokenizer();
   options.chat_template = job.data().chat_template();
+  LIQUID_ASSIGN_OR_RETURN(options.loss.loss_on, ParseLossOn(job.data().loss_on()));
+  options.loss.stop_token = job.data().train_on_stop_token();
   options.cache = JoinPath(job.output(), "data");
   return options;
 }

@@ -11,8 +11,8 @@ namespace liquid {
 enum class JobPart { kTrain, kEval };
 
 // How that part of the job's data is prepared, in OUTPUT/data: the same for whoever does it, so
-// that what `liquid prepare` made is found by the workers. InvalidArgument if data.overlong is no
-// policy.
+// that what `liquid prepare` made is found by the workers. InvalidArgument if data.overlong or
+// data.loss_on is none of the names it may be.
 absl::StatusOr<PrepareOptions> PrepareOptionsOf(const Job& job, JobPart part);
 
 }  // namespace liquid

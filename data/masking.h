@@ -17,11 +17,15 @@ namespace liquid {
 std::vector<uint8_t> MaskTokens(absl::Span<const ByteRange> tokens,
                                 absl::Span<const ByteRange> trained);
 
-// Runs of tokens of equal mask, for showing them: [begin, end) and the mask.
+// For every token the first of `trained` that MaskTokens finds it to overlap; -1: none.
+std::vector<int32_t> RangesOfTokens(absl::Span<const ByteRange> tokens,
+                                    absl::Span<const ByteRange> trained);
+
+// Runs of tokens of equal mask: [begin, end) and the mask.
 struct MaskRun {
   size_t begin = 0;
   size_t end = 0;
-  bool trained = false;
+  uint8_t mask = 0;
   friend bool operator==(const MaskRun&, const MaskRun&) = default;
 };
 std::vector<MaskRun> MaskRuns(absl::Span<const uint8_t> mask);

@@ -33,6 +33,23 @@ std::vector<Document> Split(const Document& document, size_t length) {
   return pieces;
 }
 
+// Counts the turns of a document of which the first `length` tokens are kept.
+void CountTurns(const Document& document, size_t length, OverlongCounts* counts) {
+  bool is_final_whole = true;
+  const auto trained = [&](size_t t) { return t > 0 && document.trained[t] != 0; };
+  for (size_t t = 0; t < document.trained.size();) {
+    size_t end = t;
+    while (end < document.trained.size() && trained(end)) ++end;
+    if (end > t) {
+      is_final_whole = end <= length;
+      ++(is_final_whole ? counts->num_whole_turns
+                        : (t < length ? counts->num_cut_turns : counts->num_lost_turns));
+    }
+    t = end + 1;
+  }
+  if (!is_final_whole) ++counts->num_cut_final_turns;
+}
+
 }  // namespace
 
 absl::StatusOr<OverlongPolicy> ParseOverlongPolicy(std::string_view name) {
@@ -53,6 +70,10 @@ absl::StatusOr<std::vector<Document>> FitDocument(Document document, OverlongPol
   const auto length = static_cast<size_t>(sequence_length);
   const size_t size = document.tokens.size();
   std::vector<Document> pieces;
+  const bool is_truncated = size > length && policy == OverlongPolicy::kTruncate;
+  if (size <= length || is_truncated || policy == OverlongPolicy::kSplit) {
+    CountTurns(document, is_truncated ? length : size, counts);
+  }
   if (size <= length) {
     pieces.push_back(std::move(document));
   } else {

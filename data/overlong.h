@@ -32,6 +32,12 @@ struct OverlongCounts {
   int64_t num_dropped = 0;
   int64_t num_untrained = 0;   // documents or pieces left out: no target was left in them
   int64_t num_tokens_cut = 0;  // tokens of overlong documents that are in no row
+  // Turns, which are runs of trained tokens, of documents that were not dropped or refused:
+  int64_t num_whole_turns = 0;      // all of it is in rows
+  int64_t num_cut_turns = 0;        // truncated in the middle
+  int64_t num_lost_turns = 0;       // behind the end of what was kept
+  int64_t num_cut_final_turns = 0;  // documents whose last turn is one of the latter two: what is
+                                    // left of them may not end with the token that stops a turn
 };
 
 // `document` as documents of 2 to `sequence_length` tokens with at least one target each; perhaps

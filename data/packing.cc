@@ -19,7 +19,8 @@ int OpenRows(int sequence_length) { return std::clamp((1 << 22) / sequence_lengt
 
 int64_t NumTargets(const Document& document) {
   if (document.trained.empty()) return 0;
-  return std::count(document.trained.begin() + 1, document.trained.end(), uint8_t{1});
+  return std::count_if(document.trained.begin() + 1, document.trained.end(),
+                       [](uint8_t mask) { return mask != 0; });
 }
 
 void PackedRow::Append(const Document& document) {

@@ -29,8 +29,10 @@ struct DocumentOrigin {
 // What one example of the input became.
 struct Document {
   std::vector<int32_t> tokens;
-  std::vector<uint8_t> trained;  // as long as `tokens`: 1 where the model learns to say the token
+  // As long as `tokens`: not 0 where the model learns to say the token (data/loss_weights.h).
+  std::vector<uint8_t> trained;
   DocumentOrigin origin;
+  int32_t num_left_out = 0;  // messages that were to be trained, but the chat template left out
 };
 
 // Tokens that count in the loss. The first token is no target: nothing precedes it.
@@ -43,7 +45,7 @@ struct PackedRow {
     DocumentOrigin origin;
   };
   std::vector<int32_t> tokens;       // of the documents, without padding
-  std::vector<uint8_t> target_mask;  // as long: 1 where the token is a target
+  std::vector<uint8_t> target_mask;  // as long: not 0 where the token is a target
   std::vector<Piece> documents;      // in order, without gaps
 
   void Append(const Document& document);

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "base/file.h"
 #include "base/log.h"
 #include "base/status.h"
@@ -13,8 +14,10 @@
 #include "data/dataset_writer.h"
 #include "data/example_encoder.h"
 #include "data/jsonl_reader.h"
+#include "data/loss_weights.h"
 #include "data/packing.h"
 #include "data/prepare_report.h"
+#include "data/shown_tokens.h"
 #include "data/unicode.h"
 #include "nlohmann/json.hpp"
 
@@ -23,7 +26,6 @@ namespace {
 
 // Part of every key: to be raised whenever the same input gives other rows.
 constexpr int kPreparationVersion = 1;
-constexpr size_t kMaxBadRowsListed = 10;
 constexpr size_t kMaxSampleBytes = 2000;
 constexpr int64_t kExamplesPerProgress = 256;
 
@@ -37,6 +39,8 @@ absl::StatusOr<nlohmann::json> Recipe(const PrepareOptions& options,
   recipe["packing"] = options.packing;
   recipe["overlong"] = std::string(OverlongPolicyName(options.overlong));
   recipe["max_bad_rows"] = options.max_bad_rows;
+  recipe["loss_on"] = std::string(LossOnName(options.loss.loss_on));
+  recipe["train_on_stop_token"] = options.loss.stop_token;
   recipe["inputs"] = nlohmann::json::array();
   const auto add = [&](const DatasetSource& source) {
     recipe["inputs"].push_back({source.path, source.num_bytes, ToHex(source.digest)});
@@ -81,7 +85,9 @@ class Preparation {
   absl::Status AddLine(const JsonlReader::Line& line);
   // A row that cannot be used: an error if there have been too many.
   absl::Status CountBadRow(const std::string& place, const absl::Status& reason);
-  absl::Status AddDocument(Document document);
+  absl::Status AddDocument(const std::string& place, Document document);
+  // That there is something to train, and that it includes the end of a turn.
+  absl::Status CheckTrained() const;
   absl::Status ReportProgress();
   absl::Status CheckSourcesUnchanged() const;
 
@@ -92,14 +98,16 @@ class Preparation {
   std::unique_ptr<ExampleEncoder> encoder_;
   std::unique_ptr<DatasetWriter> writer_;
   std::optional<Packer> packer_;
-  bool stop_token_checked_ = false;
+  LossWeights weights_;
+  bool has_turns_ = false;  // rows that are not plain text
   PrepareReport report_;
   PrepareProgress progress_;
 };
 
 absl::StatusOr<PrepareReport> Preparation::Run(const std::string& path, nlohmann::json provenance) {
-  LIQUID_ASSIGN_OR_RETURN(encoder_,
-                          ExampleEncoder::Load(options_.tokenizer, options_.chat_template));
+  LIQUID_ASSIGN_OR_RETURN(encoder_, ExampleEncoder::Load(options_.tokenizer, options_.chat_template,
+                                                         kTrainingDate, options_.loss));
+  report_.loss = options_.loss;
   LIQUID_ASSIGN_OR_RETURN(
       writer_, DatasetWriter::Create(path, {.sequence_length = options_.sequence_length,
                                             .vocab_size = encoder_->tokenizer().vocab_size(),
@@ -116,13 +124,7 @@ absl::StatusOr<PrepareReport> Preparation::Run(const std::string& path, nlohmann
   }
   LIQUID_RETURN_IF_ERROR(packer_->Finish());
   LIQUID_RETURN_IF_ERROR(CheckSourcesUnchanged());
-  if (writer_->num_rows() == 0) {
-    return absl::InvalidArgumentError(absl::StrCat(
-        options_.files.front(), options_.files.size() > 1 ? " and the other files have" : " has",
-        " nothing to train on: ", report_.num_examples, " examples, ", report_.num_bad_rows,
-        " bad rows, ", report_.overlong.num_dropped + report_.overlong.num_untrained,
-        " left out as too long"));
-  }
+  LIQUID_RETURN_IF_ERROR(CheckTrained());
   report_.num_rows = writer_->num_rows();
   report_.num_documents = writer_->num_documents();
   report_.num_tokens = writer_->num_tokens();
@@ -130,9 +132,34 @@ absl::StatusOr<PrepareReport> Preparation::Run(const std::string& path, nlohmann
   report_.fill = static_cast<double>(report_.num_tokens) /
                  (static_cast<double>(report_.num_rows) * options_.sequence_length);
   provenance["report"] = ReportToJson(report_);
-  LIQUID_ASSIGN_OR_RETURN(report_.digest, writer_->Finish(DumpJson(provenance)));
+  LIQUID_ASSIGN_OR_RETURN(report_.digest, writer_->Finish(DumpJson(provenance), weights_.others()));
   LIQUID_RETURN_IF_ERROR(ReportProgress());
   return std::move(report_);
+}
+
+absl::Status Preparation::CheckTrained() const {
+  const OverlongCounts& overlong = report_.overlong;
+  const std::string files =
+      absl::StrCat(options_.files.front(), options_.files.size() > 1 ? " and the other files" : "");
+  if (writer_->num_rows() == 0) {
+    std::string text = absl::StrCat(
+        files, options_.files.size() > 1 ? " have" : " has",
+        " nothing to train on: ", report_.num_examples, " examples, ", report_.num_bad_rows,
+        " bad rows, ", overlong.num_dropped + overlong.num_untrained, " left out as too long");
+    for (const std::string& row : report_.bad_rows) absl::StrAppend(&text, "; ", row);
+    if (!report_.untrained_rows.empty()) {
+      absl::StrAppend(&text, "; nothing trained fits into a row of ", options_.sequence_length,
+                      ": ", absl::StrJoin(report_.untrained_rows, ", "));
+    }
+    return absl::InvalidArgumentError(text);
+  }
+  if (!has_turns_ || !options_.loss.stop_token || overlong.num_whole_turns > 0) {
+    return absl::OkStatus();
+  }
+  return absl::InvalidArgumentError(absl::StrCat(
+      files, ": the model would never learn to stop: each of the ", overlong.num_cut_final_turns,
+      " final turns is truncated to a row of ", options_.sequence_length,
+      " tokens; raise data.sequence_length, or set data.overlong to split or drop"));
 }
 
 absl::Status Preparation::AddLine(const JsonlReader::Line& line) {
@@ -145,16 +172,20 @@ absl::Status Preparation::AddLine(const JsonlReader::Line& line) {
   }
   const absl::StatusOr<Example> example = ParseExample(line.text);
   if (!example.ok()) return CountBadRow(place, example.status());
-  if (example->kind == Example::Kind::kMessages && !stop_token_checked_) {
-    LIQUID_RETURN_IF_ERROR(Annotate(encoder_->CheckStopToken(), place));
-    stop_token_checked_ = true;
+  if (example->kind == Example::Kind::kMessages && !report_.chat.has_value()) {
+    absl::StatusOr<ChatFacts> chat = encoder_->CheckTemplate();
+    if (!chat.ok()) return Annotate(chat.status(), place);
+    report_.chat = *std::move(chat);
   }
-  absl::StatusOr<Document> document = encoder_->Encode(*example);
+  absl::StatusOr<Document> document = encoder_->Encode(*example, &weights_);
   if (absl::IsFailedPrecondition(document.status())) return Annotate(document.status(), place);
   if (!document.ok()) return CountBadRow(place, document.status());
   document->origin = {line.source, line.number, 0};
   ++report_.num_examples;
-  return Annotate(AddDocument(*std::move(document)), place);
+  const bool is_text = example->kind == Example::Kind::kText;
+  has_turns_ |= !is_text;
+  if (is_text && !encoder_->eos_token().has_value()) ++report_.num_without_end;
+  return Annotate(AddDocument(place, *std::move(document)), place);
 }
 
 absl::Status Preparation::CountBadRow(const std::string& place, const absl::Status& reason) {
@@ -165,18 +196,28 @@ absl::Status Preparation::CountBadRow(const std::string& place, const absl::Stat
     for (const std::string& earlier : report_.bad_rows) absl::StrAppend(&text, "; ", earlier);
     return absl::InvalidArgumentError(text);
   }
-  if (report_.bad_rows.size() < kMaxBadRowsListed) report_.bad_rows.push_back(std::move(text));
+  if (report_.bad_rows.size() < kMaxRowsListed) report_.bad_rows.push_back(std::move(text));
   return absl::OkStatus();
 }
 
-absl::Status Preparation::AddDocument(Document document) {
+absl::Status Preparation::AddDocument(const std::string& place, Document document) {
   if (report_.first_sample.empty()) {
-    report_.first_sample = ShortenSample(
-        ShownText(ShowTokens(encoder_->tokenizer(), document.tokens, document.trained)));
+    report_.first_sample = ShortenSample(ShownText(
+        ShowTokens(encoder_->tokenizer(), document.tokens, document.trained, weights_.others())));
   }
+  report_.lengths.Add(static_cast<int64_t>(document.tokens.size()), options_.sequence_length);
+  report_.num_left_out += document.num_left_out;
+  if (document.num_left_out > 0 && report_.left_out_rows.size() < kMaxRowsListed) {
+    report_.left_out_rows.push_back(place);
+  }
+  const int64_t untrained = report_.overlong.num_untrained;
   LIQUID_ASSIGN_OR_RETURN(const std::vector<Document> pieces,
                           FitDocument(std::move(document), options_.overlong,
                                       options_.sequence_length, &report_.overlong));
+  if (report_.overlong.num_untrained > untrained &&
+      report_.untrained_rows.size() < kMaxRowsListed) {
+    report_.untrained_rows.push_back(place);
+  }
   for (const Document& piece : pieces) LIQUID_RETURN_IF_ERROR(packer_->Add(piece));
   return absl::OkStatus();
 }

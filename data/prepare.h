@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -12,8 +13,10 @@
 #include "absl/status/statusor.h"
 #include "base/hash.h"
 #include "data/dataset.h"
+#include "data/example_encoder.h"
+#include "data/length_histogram.h"
+#include "data/message_loss.h"
 #include "data/overlong.h"
-#include "data/tokenizer.h"
 
 namespace liquid {
 
@@ -26,6 +29,7 @@ struct PrepareOptions {
   std::string tokenizer;      // directory of tokenizer.json
   std::string chat_template;  // file used instead of the directory's; "": none
   std::string cache;          // directory of prepared datasets; made if it is not there
+  LossChoice loss;
 };
 
 struct PrepareReport {
@@ -39,9 +43,16 @@ struct PrepareReport {
   int64_t num_target_tokens = 0;
   double fill = 0;  // num_tokens of what the rows hold
   OverlongCounts overlong;
+  LengthHistogram lengths;                  // of the documents before they were cut
+  std::vector<std::string> untrained_rows;  // "FILE:LINE" of OverlongCounts::num_untrained, ten
   int64_t num_bad_rows = 0;
-  std::vector<std::string> bad_rows;  // "FILE:LINE: reason", the first ten
-  std::string first_sample;           // the first document as text, trained parts in [[ ]]
+  std::vector<std::string> bad_rows;       // "FILE:LINE: reason", the first ten
+  int64_t num_left_out = 0;                // messages to be trained that the chat template left out
+  std::vector<std::string> left_out_rows;  // "FILE:LINE" of rows with such messages, ten
+  LossChoice loss;
+  std::optional<ChatFacts> chat;  // of the template, if there were messages
+  int64_t num_without_end = 0;    // texts that end without EOS, as the tokenizer names none
+  std::string first_sample;       // the first document as text, trained parts in [[ ]]
 };
 
 // Called now and then while a dataset is prepared. An error ends the preparation with that error:
@@ -58,26 +69,16 @@ using PrepareCallback = std::function<absl::Status(const PrepareProgress&)>;
 // damaged file in the cache is made again. Memory does not grow with the data. Errors:
 //   InvalidArgument  a bad row beyond max_bad_rows ("FILE:LINE: reason"), data without any target,
 //                    a tokenizer or template that cannot be used, a stop token that is never
-//                    trained
+//                    trained: by the template, or since no turn fits into a row
 //   NotFound         an input file
 //   Aborted          an input file changed while it was read
 absl::StatusOr<PrepareReport> PrepareDataset(const PrepareOptions& options,
                                              const PrepareCallback& progress = nullptr);
 
-// A few lines for people, the first sample included.
+// A few lines for people, the first sample included. More of it: data/prepare_report.h.
 std::string PrepareReportText(const PrepareReport& report);
 // The same as a JSON object, for --json.
 std::string PrepareReportJson(const PrepareReport& report);
-
-// A document of a row as pieces of text, in order: for showing what is trained.
-struct ShownPiece {
-  std::string text;  // special tokens included
-  bool trained = false;
-};
-std::vector<ShownPiece> ShowTokens(const Tokenizer& tokenizer, absl::Span<const int32_t> tokens,
-                                   absl::Span<const uint8_t> mask);
-// As plain text: trained parts in [[ ]].
-std::string ShownText(const std::vector<ShownPiece>& pieces);
 
 }  // namespace liquid
 

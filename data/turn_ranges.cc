@@ -46,22 +46,22 @@ std::optional<size_t> HeaderEnd(std::string_view before, std::string_view header
 
 class TurnFinder {
  public:
-  TurnFinder(const jinja::Text& text, const std::vector<bool>& is_trained, const TurnMarks& marks)
-      : text_(text.bytes()), parts_(PartsOf(text)), is_trained_(is_trained), marks_(marks) {
+  TurnFinder(const jinja::Text& text, const std::vector<bool>& is_wanted, const TurnMarks& marks)
+      : text_(text.bytes()), parts_(PartsOf(text)), is_wanted_(is_wanted), marks_(marks) {
     for (const std::string& token : marks.candidates) {
       if (marks.header.starts_with(token) && token.size() > opener_.size()) opener_ = token;
     }
   }
 
-  std::vector<ByteRange> Run() {
+  std::vector<Turn> Run() {
     for (size_t i = 0; i < parts_.size(); ++i) Visit(i);
-    return std::move(ranges_);
+    return std::move(turns_);
   }
 
  private:
   void Visit(size_t i) {
     const Part& part = parts_[i];
-    if (part.message < 0 || !is_trained_[static_cast<size_t>(part.message)]) return;
+    if (part.message < 0 || !is_wanted_[static_cast<size_t>(part.message)]) return;
     const size_t before = i > 0 && parts_[i - 1].message < 0 ? parts_[i - 1].begin : part.begin;
     const bool goes_on = part.message == message_ && before <= next_;
     // Behind the end of a turn, only a header makes another one: templates repeat words of a
@@ -72,14 +72,14 @@ class TurnFinder {
     if (part.message == message_ && closed_ && !header_end) return;
     if (!goes_on) {
       const size_t begin = header_end ? part.begin - gap.size() + *header_end : part.begin;
-      const size_t earliest = ranges_.empty() ? 0 : ranges_.back().end;
-      ranges_.push_back({std::max(begin, earliest), part.end});
+      const size_t earliest = turns_.empty() ? 0 : turns_.back().range.end;
+      turns_.push_back({{std::max(begin, earliest), part.end}, {}, part.message});
     }
     message_ = part.message;
     Extend(i);
   }
 
-  // Makes the last range reach over part i and on to what closes the turn.
+  // Makes the last turn reach over part i and on to what closes the turn.
   void Extend(size_t i) {
     const bool followed = i + 1 < parts_.size() && parts_[i + 1].message < 0;
     size_t limit = followed ? parts_[i + 1].end : parts_[i].end;
@@ -99,7 +99,8 @@ class TurnFinder {
       close = FindFirst(after, parts_[i].end, marks_.candidates);
     }
     closed_ = close.begin != std::string_view::npos;
-    ranges_.back().end = closed_ ? close.end : parts_[i].end;
+    turns_.back().range.end = closed_ ? close.end : parts_[i].end;
+    turns_.back().close = closed_ ? close : ByteRange{parts_[i].end, parts_[i].end};
     next_ = closed_ ? close.end : limit;
   }
 
@@ -109,11 +110,11 @@ class TurnFinder {
 
   const std::string& text_;
   const std::vector<Part> parts_;
-  const std::vector<bool>& is_trained_;
+  const std::vector<bool>& is_wanted_;
   const TurnMarks& marks_;
   std::string opener_;  // the special token that headers begin with; may be empty
-  std::vector<ByteRange> ranges_;
-  int32_t message_ = -1;  // whose turn the last range is
+  std::vector<Turn> turns_;
+  int32_t message_ = -1;  // whose the last turn is
   bool closed_ = false;   // whether it has met what closes it
   size_t next_ = 0;       // how far the text is taken care of
 };
@@ -133,9 +134,9 @@ ByteRange FindFirst(std::string_view text, size_t from, const std::vector<std::s
   return first;
 }
 
-std::vector<ByteRange> TurnRanges(const jinja::Text& text, const std::vector<bool>& is_trained,
-                                  const TurnMarks& marks) {
-  return TurnFinder(text, is_trained, marks).Run();
+std::vector<Turn> TurnRanges(const jinja::Text& text, const std::vector<bool>& is_wanted,
+                             const TurnMarks& marks) {
+  return TurnFinder(text, is_wanted, marks).Run();
 }
 
 }  // namespace liquid

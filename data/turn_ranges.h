@@ -2,6 +2,7 @@
 #ifndef LIQUID_DATA_TURN_RANGES_H_
 #define LIQUID_DATA_TURN_RANGES_H_
 
+#include <cstdint>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -18,18 +19,26 @@ struct TurnMarks {
   std::vector<std::string> candidates;  // other special tokens that may close a turn
 };
 
+// What an assistant, or another one whose words are trained, has to say in one go.
+struct Turn {
+  ByteRange range;
+  ByteRange close;       // the mark that closes it, at the end of `range`; empty without one
+  int32_t message = -1;  // whose words they are
+  friend bool operator==(const Turn&, const Turn&) = default;
+};
+
 // The first of `marks` in `text` to end behind `from`, as a range; empty at npos if there is none.
 // Longer marks win at the same place.
 ByteRange FindFirst(std::string_view text, size_t from, const std::vector<std::string>& marks);
 
-// For each message i with is_trained[i], the ranges of its turn: from behind the header to the end
+// For each message i with is_wanted[i], its turns: from behind the header to the end
 // of the closing mark. Where a turn is closed and the same message opens another one at once (as
-// reasoning and answer of one message in some templates), they are one range.
+// reasoning and answer of one message in some templates), they are one turn.
 //
 // A turn without a closing mark ends with the message's last byte; one whose header is not found
 // begins with the message's first. Ascending and disjoint.
-std::vector<ByteRange> TurnRanges(const jinja::Text& text, const std::vector<bool>& is_trained,
-                                  const TurnMarks& marks);
+std::vector<Turn> TurnRanges(const jinja::Text& text, const std::vector<bool>& is_wanted,
+                             const TurnMarks& marks);
 
 }  // namespace liquid
 

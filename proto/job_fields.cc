@@ -73,6 +73,8 @@ const std::vector<JobField>& JobFields() {
       {"data.chat_template", kJobPath, "null"},
       {"data.overlong", kChoice, "truncate", "", {"truncate", "split", "drop", "error"}},
       {"data.max_bad_rows", kNumber, "0", "[0, inf)"},
+      {"data.loss_on", kChoice, "assistant", "", {"assistant", "last", "all"}},
+      {"data.train_on_stop_token", kSwitch, "true"},
 
       {"training.epochs", kNumber, "2", "(0, 1e6]"},
       {"training.slots_per_step", kNumber, "8", "[1, 65536]"},

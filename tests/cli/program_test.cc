@@ -192,5 +192,90 @@ TEST(Program, InspectMarksWhatIsTrained) {
   EXPECT_EQ(Ask("inspect --row 1000000 " + job).code, 2);
 }
 
+constexpr const char* kBriefChat =
+    R"({"messages": [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]})";
+
+// A job over these lines, as the arguments of a verb.
+std::string JobOver(const TemporaryDirectory& directory, const std::string& train,
+                    const std::string& eval) {
+  WriteBytes(directory.path() + "/train.jsonl", train);
+  WriteBytes(directory.path() + "/eval.jsonl", eval);
+  return absl::StrCat("configs/quickstart.yaml --set output=", directory.path(),
+                      "/run --set data.train=", directory.path(),
+                      "/train.jsonl --set data.eval=", directory.path(), "/eval.jsonl");
+}
+
+TEST(Program, InspectTellsTemplateLengthsAndDuplicates) {
+  const TemporaryDirectory directory;
+  std::string words;
+  for (int i = 0; i < 400; ++i) absl::StrAppend(&words, "word ");
+  const std::string job =
+      JobOver(directory,
+              absl::StrCat(kBriefChat, "\n", R"({"messages": [{"role": "user", "content": "c"},)",
+                           R"( {"role": "assistant", "content": ")", words, "\"}]}\n"),
+              absl::StrCat("{\"text\": \"x\"}\n", kBriefChat, "\n"));
+  const Answer answer = Ask("inspect " + job);
+  EXPECT_EQ(answer.code, 0) << answer.out;
+  EXPECT_THAT(answer.out, HasSubstr("quickstart/tokenizer/tokenizer_config.json, by the origin"));
+  EXPECT_THAT(answer.out, HasSubstr("stop token '<|im_end|>' ("));
+  EXPECT_THAT(answer.out, HasSubstr("1 documents without their final turn's end"));
+  EXPECT_THAT(answer.out, HasSubstr("longer than a row\n"));
+  EXPECT_THAT(answer.out, HasSubstr(" |"));
+  EXPECT_THAT(answer.out,
+              HasSubstr("duplicates: 1 of the 2 examples of data.eval are in data.train"));
+  EXPECT_THAT(answer.out, HasSubstr(absl::StrCat(directory.path(), "/eval.jsonl:2 is ",
+                                                 directory.path(), "/train.jsonl:1")));
+  EXPECT_THAT(answer.out, HasSubstr("[[b<|im_end|>]]"));
+  EXPECT_EQ(answer.out.find('\x1b'), std::string::npos);
+  EXPECT_EQ(Ask("inspect --no-duplicates " + job).out.find("duplicates"), std::string::npos);
+
+  const Answer json = Ask("inspect --json --rows 10 " + job);
+  EXPECT_EQ(json.code, 0) << json.out;
+  const auto row = nlohmann::json::parse(json.lines().front(), nullptr, false);
+  EXPECT_EQ(row["row"], 0);
+  const auto dataset = nlohmann::json::parse(json.lines().back(), nullptr, false)["dataset"];
+  EXPECT_EQ(dataset["chat"]["stop_token"], "<|im_end|>");
+  EXPECT_EQ(dataset["cut_final_turns"], 1);
+  EXPECT_EQ(dataset["duplicates"]["count"], 1);
+  EXPECT_EQ(dataset["lengths"].size(), dataset["length_ends"].size() + 1);
+}
+
+TEST(Program, LossChoicesReachThePreparedData) {
+  const TemporaryDirectory directory;
+  const std::string job = JobOver(
+      directory,
+      absl::StrCat(R"({"messages": [{"role": "user", "content": "a"},)",
+                   R"( {"role": "assistant", "content": "b", "weight": 0.5},)",
+                   R"( {"role": "assistant", "content": "c"}, {"role": "user", "content": "d"}]})"),
+      kBriefChat);
+  EXPECT_THAT(Ask("inspect " + job).out, HasSubstr("[[0.5|b<|im_end|>]]\n<|im_start|>assistant\n"
+                                                   "[[c<|im_end|>]]"));
+  EXPECT_THAT(Ask("inspect " + job).out, HasSubstr("weights besides 1: 0.5"));
+  EXPECT_THAT(Ask("inspect --set data.train_on_stop_token=false " + job).out,
+              HasSubstr("[[c]]<|im_end|>"));
+  EXPECT_THAT(Ask("inspect --eval --set data.loss_on=all " + job).out,
+              HasSubstr("<|startoftext|>[[<|im_start|>user\na<|im_end|>"));
+  const Answer wrong = Ask("prepare --set data.loss_on=lasst " + job);
+  EXPECT_EQ(wrong.code, 2);
+  EXPECT_THAT(wrong.out, HasSubstr("did you mean 'last'?"));
+}
+
+TEST(Program, PrepareRefusesWhatWouldSpoilTheModel) {
+  const TemporaryDirectory directory;
+  const Answer ignored =
+      Ask("prepare " + JobOver(directory,
+                               absl::StrCat(kBriefChat, "\n",
+                                            R"({"messages": [{"role": "user", "content": "a"}]})"),
+                               kBriefChat));
+  EXPECT_EQ(ignored.code, 3);
+  EXPECT_THAT(ignored.out, HasSubstr("train.jsonl:2: nothing in it is trained"));
+  WriteBytes(directory.path() + "/t.jinja",
+             "{% for m in messages %}{{ m.role }}: {{ m.content }}\n{% endfor %}");
+  const Answer endless = Ask(absl::StrCat("prepare --set data.chat_template=", directory.path(),
+                                          "/t.jinja ", JobOver(directory, kBriefChat, kBriefChat)));
+  EXPECT_EQ(endless.code, 3);
+  EXPECT_THAT(endless.out, HasSubstr("would never learn to stop"));
+}
+
 }  // namespace
 }  // namespace liquid

@@ -76,6 +76,22 @@ TEST(ParseExampleTest, RefusesBadRowsWithTheReason) {
       {R"({"messages": [{"role": 3, "content": "a"}]})", "'role' is number"},
       {R"({"messages": [{"role": "user", "content": "a"}, {"role": "asistant", "content": "a"}]})",
        "messages[1]: unknown role 'asistant'"},
+      {R"({"messages": [{"role": "user", "content": "a", "train": 1}]})",
+       "messages[0]: 'train' is number, not true or false"},
+      {R"({"messages": [{"role": "user", "content": "a", "weight": "1"}]})",
+       "messages[0]: 'weight' is string, not a number"},
+      {R"({"messages": [{"role": "user", "content": "a", "weight": true}]})",
+       "'weight' is boolean"},
+      {R"({"messages": [{"role": "user", "content": "a", "weight": -0.5}]})",
+       "'weight' is -0.5, not a finite number from 0 on"},
+      {R"({"messages": [{"role": "user", "content": "a", "weight": 1e39}]})",
+       "not a finite number"},
+      {R"({"messages": [{"role": "user", "content": "a", "weight": 1e999}]})", "not JSON at byte"},
+      {R"({"messages": [{"role": "user", "content": "a", "weight": 1e-50}]})", "too small"},
+      {R"({"messages": [{"role": "assistant", "content": "a", "train": false, "weight": 2}]})",
+       "'train' is false, but 'weight' is 2"},
+      {R"({"messages": [{"role": "assistant", "content": "a", "train": true, "weight": 0}]})",
+       "'train' is true, but 'weight' is 0"},
       {R"({"messages": [{"role": "user"}]})", "messages[0]: no 'content'"},
       {R"({"messages": [{"role": "user", "content": null}]})", "no 'content'"},
       {R"({"messages": [{"role": "user", "content": null, "tool_calls": null}]})", "no 'content'"},
@@ -109,6 +125,29 @@ TEST(ParseExampleTest, RefusesBadRowsWithTheReason) {
 
 TEST(ParseExampleTest, BracketsInsideStringsAreNoNesting) {
   EXPECT_THAT(ParseExample("{\"text\": \"\\\"" + std::string(200, '[') + "\"}"), IsOk());
+}
+
+Hash128 HashOf(const std::string& line) {
+  const auto example = ParseExample(line);
+  EXPECT_THAT(example, IsOk()) << line;
+  return ContentHash(*example);
+}
+
+TEST(ContentHashTest, IsOfWhatIsSaid) {
+  const Hash128 hash = HashOf(
+      R"({"messages": [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]})");
+  EXPECT_EQ(hash,
+            HashOf(R"({"id": 7, "messages": [{"content": "a", "role": "user"},)"
+                   R"( {"role": "assistant", "weight": 0.5, "content": "b"}], "tools": []})"));
+  EXPECT_EQ(hash, HashOf(R"({"prompt": [{"role": "user", "content": "a"}],)"
+                         R"( "completion": [{"role": "assistant", "content": "b"}]})"));
+  EXPECT_NE(hash, HashOf(R"({"messages": [{"role": "user", "content": "a"},)"
+                         R"( {"role": "assistant", "content": "c"}]})"));
+  EXPECT_NE(hash, HashOf(R"({"messages": [{"role": "system", "content": "a"},)"
+                         R"( {"role": "assistant", "content": "b"}]})"));
+  EXPECT_NE(HashOf(R"({"prompt": "a", "completion": "bc"})"),
+            HashOf(R"({"prompt": "ab", "completion": "c"})"));
+  EXPECT_NE(HashOf(R"({"text": "a"})"), HashOf(R"({"text": "b"})"));
 }
 
 }  // namespace

@@ -4,6 +4,8 @@
 #include <cstring>
 #include <filesystem>
 #include <fstream>
+#include <limits>
+#include <numeric>
 #include <random>
 #include <string>
 
@@ -49,12 +51,13 @@ std::vector<PackedRow> ExampleRows() {
 }
 
 void WriteDataset(const std::string& path, const std::vector<PackedRow>& rows,
-                  const std::string& provenance = kProvenance) {
+                  const std::string& provenance = kProvenance,
+                  const std::vector<float>& weights = {}) {
   auto writer =
       DatasetWriter::Create(path, {.sequence_length = 8, .vocab_size = 100, .pad_token = 99});
   ASSERT_THAT(writer, IsOk());
   for (const PackedRow& row : rows) ASSERT_THAT((*writer)->Append(row), IsOk());
-  ASSERT_THAT((*writer)->Finish(provenance), IsOk());
+  ASSERT_THAT((*writer)->Finish(provenance, weights), IsOk());
 }
 
 TEST(DatasetTest, ReadsWhatWasWritten) {
@@ -101,6 +104,58 @@ TEST(DatasetTest, FillsWhatTheModelIsGiven) {
   EXPECT_THAT(row.targets, ElementsAre(kNone, 12, kNone, 21, kNone, 23, kNone, kNone));
   EXPECT_THAT(row.positions, ElementsAre(0, 1, 2, 0, 1, 2, 3, 0));
   EXPECT_THAT(row.document_start, ElementsAre(0, 0, 0, 3, 3, 3, 3, 7));
+}
+
+// The example's rows, with targets of weights 0.5 (mask 2) and 3 (mask 3) among them.
+std::vector<PackedRow> WeightedRows() {
+  std::vector<PackedRow> rows = ExampleRows();
+  rows[0].target_mask = {0, 0, 2, 0, 1, 0, 3};
+  return rows;
+}
+
+TEST(DatasetTest, KeepsTheWeightsOfTargets) {
+  const std::string path = TestPath("weights");
+  WriteDataset(path, WeightedRows(), kProvenance, {0.5F, 3.0F});
+  const auto dataset = Dataset::Open(path);
+  ASSERT_THAT(dataset, IsOk());
+  EXPECT_TRUE(dataset->has_weights());
+  EXPECT_THAT(dataset->other_weights(), ElementsAre(0.5F, 3.0F));
+  EXPECT_EQ(dataset->Weight(0), 0);
+  EXPECT_EQ(dataset->Weight(1), 1);
+  EXPECT_EQ(dataset->Weight(2), 0.5F);
+  EXPECT_EQ(dataset->Weight(3), 3);
+  EXPECT_DEATH(dataset->Weight(4), "mask 4 of 4");
+  EXPECT_EQ(dataset->TargetTokens(0), 3);  // a target is one, whatever it weighs
+  EXPECT_EQ(dataset->TargetWeight(0), 4.5);
+  EXPECT_EQ(dataset->TargetWeight(1), 4);
+  EXPECT_EQ(dataset->TargetWeight(-1), 0);
+  const Filled row(*dataset, 0);
+  EXPECT_THAT(row.targets, ElementsAre(kNone, 12, kNone, 21, kNone, 23, kNone, kNone));
+  std::vector<float> weights(8, -1);
+  dataset->FillWeights(0, weights.data());
+  EXPECT_THAT(weights, ElementsAre(0, 0.5F, 0, 1, 0, 3, 0, 0));
+  dataset->FillWeights(-1, weights.data());
+  EXPECT_THAT(weights, ::testing::Each(0));
+}
+
+TEST(DatasetTest, WithoutWeightsAWeightIsACount) {
+  const std::string path = TestPath("no_weights");
+  WriteDataset(path, ExampleRows());
+  const auto dataset = Dataset::Open(path);
+  ASSERT_THAT(dataset, IsOk());
+  EXPECT_FALSE(dataset->has_weights());
+  EXPECT_EQ(dataset->TargetWeight(1), 4);
+}
+
+TEST(DatasetTest, TheDigestIsOfTheWeightsToo) {
+  const auto digest = [](const std::vector<float>& weights) {
+    WriteDataset(TestPath("digest_weights"), WeightedRows(), kProvenance, weights);
+    const auto dataset = Dataset::Open(TestPath("digest_weights"));
+    EXPECT_THAT(dataset, IsOk());
+    return ToHex(dataset->digest());
+  };
+  EXPECT_NE(digest({0.5F, 3.0F}), digest({0.5F, 2.0F}));
+  EXPECT_NE(digest({0.5F, 3.0F}), digest({3.0F, 0.5F}));
 }
 
 TEST(DatasetTest, AnEmptyRowIsPaddingWithoutTargets) {
@@ -312,6 +367,23 @@ TEST(DatasetTest, RefusesHostileHeaders) {
   HostileFile version;
   version.header.version = 2;
   EXPECT_THAT(version.Open(), StatusIs(absl::StatusCode::kDataLoss, HasSubstr("its version is 2")));
+}
+
+TEST(DatasetTest, RefusesHostileWeights) {
+  const float nan = std::numeric_limits<float>::quiet_NaN();
+  const float inf = std::numeric_limits<float>::infinity();
+  for (const std::vector<float>& weights : std::vector<std::vector<float>>{
+           {nan}, {inf}, {-1}, {1}, {2, 2}, {2, 0, 3}, {1e-42F}, {-0.0F}, {2, -0.0F}}) {
+    HostileFile file;
+    std::copy(weights.begin(), weights.end(), file.header.weights);
+    EXPECT_THAT(file.Open(), StatusIs(absl::StatusCode::kDataLoss, HasSubstr("weight")))
+        << ::testing::PrintToString(weights);
+  }
+  HostileFile file;
+  std::iota(std::begin(file.header.weights), std::end(file.header.weights), 2.0F);
+  EXPECT_THAT(file.Open(), IsOk());
+  file.header.reserved[0] = 1;
+  EXPECT_THAT(file.Open(), StatusIs(absl::StatusCode::kDataLoss, HasSubstr("reserved")));
 }
 
 TEST(DatasetTest, RefusesHostileIndexes) {

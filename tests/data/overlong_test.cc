@@ -114,5 +114,30 @@ TEST(OverlongPolicyTest, NamesGoBothWays) {
               StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("'cut' is none of")));
 }
 
+TEST(FitDocumentTest, CountsTurnsThatAreCut) {
+  // Turns at 1-2, 5-6 (weighted) and 9-10; rows of 6, 8 and 9 end in, and behind, the second.
+  Document document = MakeDocument(11, {1, 2, 5, 6, 9, 10});
+  document.trained[6] = 2;
+  struct Case {
+    int length;
+    int64_t whole, cut, lost;
+  };
+  for (const Case& c :
+       std::vector<Case>{{6, 1, 1, 1}, {8, 2, 0, 1}, {10, 2, 1, 0}, {11, 3, 0, 0}}) {
+    OverlongCounts counts;
+    ASSERT_THAT(FitDocument(document, OverlongPolicy::kTruncate, c.length, &counts), IsOk());
+    EXPECT_EQ(counts.num_whole_turns, c.whole) << c.length;
+    EXPECT_EQ(counts.num_cut_turns, c.cut) << c.length;
+    EXPECT_EQ(counts.num_lost_turns, c.lost) << c.length;
+    EXPECT_EQ(counts.num_cut_final_turns, c.length < 11 ? 1 : 0) << c.length;
+  }
+  OverlongCounts split;
+  ASSERT_THAT(FitDocument(document, OverlongPolicy::kSplit, 6, &split), IsOk());
+  EXPECT_EQ(split.num_whole_turns, 3);
+  OverlongCounts dropped;
+  ASSERT_THAT(FitDocument(document, OverlongPolicy::kDrop, 6, &dropped), IsOk());
+  EXPECT_EQ(dropped.num_whole_turns + dropped.num_cut_turns + dropped.num_cut_final_turns, 0);
+}
+
 }  // namespace
 }  // namespace liquid

@@ -71,11 +71,12 @@ TEST_F(PrepareTest, RowsHoldWhatTheLinesSay) {
     const auto encoder = ExampleEncoder::Load(kTokenizer, "");
     ASSERT_THAT(encoder, IsOk());
     std::map<std::string, Document> expected;
+    LossWeights weights;
     for (const std::string& path : {train, eval}) {
       std::ifstream file(path);
       int number = 0;
       for (std::string line; std::getline(file, line);) {
-        const auto document = (*encoder)->Encode(*ParseExample(line));
+        const auto document = (*encoder)->Encode(*ParseExample(line), &weights);
         ASSERT_THAT(document, IsOk());
         expected[absl::StrCat(path, ":", ++number)] = *document;
       }
@@ -151,7 +152,7 @@ TEST_F(PrepareTest, PreparesAgainWhatChanged) {
   const PrepareOptions options = Options({file});
   const auto original = PrepareDataset(options);
   ASSERT_THAT(original, IsOk());
-  std::vector<PrepareOptions> changed(6, options);
+  std::vector<PrepareOptions> changed(8, options);
   changed[0].sequence_length = 64;
   changed[1].packing = false;
   changed[2].overlong = OverlongPolicy::kDrop;
@@ -162,6 +163,8 @@ TEST_F(PrepareTest, PreparesAgainWhatChanged) {
             "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}"
             "<|im_end|>\n{% endfor %}{% if add_generation_prompt %}"
             "<|im_start|>assistant\n{% endif %}");
+  changed[6].loss.loss_on = LossOn::kAll;
+  changed[7].loss.stop_token = false;
   for (size_t i = 0; i < changed.size(); ++i) {
     const auto report = PrepareDataset(changed[i]);
     ASSERT_THAT(report, IsOk()) << i;

@@ -22,8 +22,8 @@ TurnMarks ChatMl() {
 std::vector<std::string> Trained(const Text& text, const std::vector<bool>& is_trained,
                                  const TurnMarks& marks) {
   std::vector<std::string> texts;
-  for (const ByteRange& range : TurnRanges(text, is_trained, marks)) {
-    texts.push_back(text.bytes().substr(range.begin, range.end - range.begin));
+  for (const Turn& turn : TurnRanges(text, is_trained, marks)) {
+    texts.push_back(text.bytes().substr(turn.range.begin, turn.range.end - turn.range.begin));
   }
   return texts;
 }

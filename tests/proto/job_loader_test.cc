@@ -41,6 +41,8 @@ TEST(JobLoaderTest, FillsInEveryDefault) {
   EXPECT_THAT(job->data().train(), ElementsAre("/some/dir/a.jsonl"));
   EXPECT_TRUE(job->data().eval().empty());
   EXPECT_EQ(job->data().overlong(), "truncate");
+  EXPECT_EQ(job->data().loss_on(), "assistant");
+  EXPECT_TRUE(job->data().train_on_stop_token());
   EXPECT_TRUE(job->data().packing());
   EXPECT_EQ(job->training().epochs(), 2);
   EXPECT_EQ(job->training().gradient_sum(), "exact");
@@ -170,10 +172,9 @@ TEST(JobLoaderTest, NamesTheOverrideAtFault) {
             "'training'?");
   EXPECT_EQ(ErrorOf(kMinimal, {"training.epochs"}),
             "--set training.epochs: wants KEY=VALUE, such as training.epochs=3");
-  EXPECT_EQ(ErrorOf(kMinimal, {"training.=2"}),
-            "--set training.=2: unknown key '' in 'training'; known are epochs, slots_per_step, "
-            "rows_per_slot, precision, gradient_sum, seed, eval_every_steps, on_non_finite, shard, device, "
-            "freeze, neftune_alpha");
+  EXPECT_EQ(ErrorOf(kMinimal, {"coordinator.=2"}),
+            "--set coordinator.=2: unknown key '' in 'coordinator'; known are embedded, listen, "
+            "heartbeat_timeout_seconds, audit_every, lease_window");
   EXPECT_EQ(ErrorOf(kMinimal, {"output.x=2"}),
             "--set output.x=2: 'output' wants a text, got a map of keys");
   EXPECT_EQ(ErrorOf(kMinimal, {"output=null"}),
@@ -214,8 +215,8 @@ TEST(JobLoaderTest, TheDigestFollowsWhatDecidesTheResult) {
   for (const std::string other :
        {"training.seed=43", "training.epochs=3", "training.gradient_sum=fast",
         "training.slots_per_step=4", "optimizer.betas=[0.9, 0.951]", "data.shuffle=false",
-        "data.sequence_length=256", "optimizer.warmup_steps=1",
-        "model={config: c, tokenizer: t, init_seed: 1}"}) {
+        "data.loss_on=last", "data.train_on_stop_token=false", "data.sequence_length=256",
+        "optimizer.warmup_steps=1", "model={config: c, tokenizer: t, init_seed: 1}"}) {
     EXPECT_NE(digest({other}), plain) << other;
   }
   EXPECT_NE(digest({"model={config: c, tokenizer: t, init_seed: 1}"}),
