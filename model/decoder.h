@@ -31,7 +31,9 @@ class Decoder : public Model {
   absl::Span<const Parameter> parameters() const override { return parameters_; }
   const FlatLayout& layout() const override { return *layout_; }
   TensorView weights() const override { return weights_.view(); }
-  TensorView frozen_weights() const override { return frozen_.view(); }
+  TensorView frozen_weights() const override {
+    return frozen_ ? frozen_.view() : TensorView(nullptr, dtype_, {0});
+  }
   const AdapterConfig* adapter() const override {
     return adapter_.has_value() ? &*adapter_ : nullptr;
   }

@@ -31,6 +31,26 @@ absl::StatusOr<GangMesh> GangMesh::Create(GangCommunicator& gang, int tensor_par
   return mesh;
 }
 
+GangMesh GangMesh::CreateAlone(GangCommunicator& gang, int tensor_parallel,
+                               const CreateGroupOfOne& create, Stream* beside) {
+  LIQUID_CHECK(tensor_parallel >= 1 && gang.size() % tensor_parallel == 0, gang.size());
+  GangMesh mesh;
+  mesh.gang_ = &gang;
+  const int tensor_rank = gang.rank() % tensor_parallel;
+  const int replica = gang.rank() / tensor_parallel;
+  const int num_replicas = gang.size() / tensor_parallel;
+  mesh.tensor_.hosts = create(tensor_rank, tensor_parallel, 1);
+  mesh.replicas_.hosts = create(replica, num_replicas, tensor_parallel);
+  for (int size = 2; size < tensor_parallel; ++size) {
+    if (tensor_parallel % size != 0) continue;
+    mesh.holders_.push_back({create(tensor_rank % size, size, 1), nullptr});
+  }
+  if (beside == nullptr) return mesh;
+  mesh.beside_.hosts = create(replica, num_replicas, tensor_parallel);
+  mesh.beside_stream_ = beside;
+  return mesh;
+}
+
 // All ranks of the gang go through the same groups in the same order.
 absl::Status GangMesh::CreateOnDevices(const DeviceGroups& devices) {
   LIQUID_ASSIGN_OR_RETURN(tensor_.devices,

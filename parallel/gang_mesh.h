@@ -35,6 +35,14 @@ class GangMesh {
   static absl::StatusOr<GangMesh> Create(GangCommunicator& gang, int tensor_parallel,
                                          const DeviceGroups& devices = {});
 
+  // One rank's place in a mesh whose other ranks are not there, for a plan: `create` makes a group
+  // of `size` ranks, neighbours of which are `stride` ranks of the gang apart, as its rank `rank`
+  // sees it. REQUIRES: a gang of a multiple of `tensor_parallel` ranks.
+  using CreateGroupOfOne =
+      std::function<std::unique_ptr<GangCommunicator>(int rank, int size, int stride)>;
+  static GangMesh CreateAlone(GangCommunicator& gang, int tensor_parallel,
+                              const CreateGroupOfOne& create, Stream* beside);
+
   // --- For the hosts' memory.
   GangCommunicator& gang() const { return *gang_; }
   // The ranks of this one's replica.

@@ -3,6 +3,7 @@
 #define LIQUID_TENSOR_DEVICE_H_
 
 #include <cstddef>
+#include <cstdint>
 #include <functional>
 #include <memory>
 #include <string>
@@ -59,6 +60,11 @@ class Device {
   // The same in every process that uses this device of this machine: "GPU-" and its UUID in
   // hexadecimal digits; "CPU".
   virtual std::string name() const = 0;
+  // False of a plan's device (tensor/plan/): its memory is counted, and never to be touched.
+  virtual bool has_memory() const { return true; }
+  // Bytes that one rank may hope for if `num_ranks` share it: all of it, what others use included.
+  // 0: not known.
+  virtual int64_t TotalBytes(int /*num_ranks*/) const { return 0; }
 
   // `num_bytes` of uninitialised memory, aligned to 256 bytes, already touched where touching
   // costs (a CPU's large pages). ResourceExhausted if the device has not that much left.

@@ -231,10 +231,8 @@ class GangRun {
     stream_.emplace(JobStreamOf(job(), data_->train));
     origin_ = OriginOf(entrance_.opened, *data_);
     state_.emplace(*bench_.model, *bench_.mesh, *bench_.ops, *bench_.pool);
-    memory_ =
-        PlanState(bench_.model->layout(), PrecisionOf(job()), SumOptionsOf(job(), *bench_.model),
-                  /*has_others=*/status().gangs_size() > 0);
-    memory_.weights += bench_.model->frozen_weights().NumBytes();
+    memory_ = PlanState(*bench_.model, SumOptionsOf(job(), *bench_.model),
+                        /*has_others=*/status().gangs_size() > 0);
     memory_.program = program_bytes;
     memory_.mirror = state_->on_host.num_bytes();
     const auto compute_probe = [&]() -> absl::Status {

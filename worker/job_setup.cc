@@ -26,11 +26,6 @@ absl::Status CheckFits(const Job& job, const ModelConfig& config, const Dataset&
         "the tokenizer ", job.model().tokenizer(), " has ids up to ", dataset.vocab_size() - 1,
         ", but the model of ", ConfigPath(job), " has a vocab_size of ", config.vocab_size));
   }
-  if (dataset.sequence_length() > config.max_position_embeddings) {
-    return absl::InvalidArgumentError(absl::StrCat(
-        "data.sequence_length is ", dataset.sequence_length(), ", but the model of ",
-        ConfigPath(job), " has max_position_embeddings ", config.max_position_embeddings));
-  }
   return absl::OkStatus();
 }
 
@@ -95,6 +90,16 @@ Recompute RecomputeOf(const Job& job) {
   return job.model().recompute() == "block" ? Recompute::kBlock : Recompute::kNone;
 }
 
+absl::Status CheckRowsFit(const Job& job, const ModelConfig& config) {
+  const int64_t length = job.data().sequence_length();
+  if (length > config.max_position_embeddings) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("data.sequence_length is ", length, ", but the model of ", ConfigPath(job),
+                     " has max_position_embeddings ", config.max_position_embeddings));
+  }
+  return CheckSlotDivides(job, length);
+}
+
 JobStream JobStreamOf(const Job& job, const Dataset& dataset) {
   const Training& training = job.training();
   return JobStream(EpochOrder(training.seed(), dataset.num_rows(), job.data().shuffle()),
@@ -118,7 +123,7 @@ absl::StatusOr<std::unique_ptr<Model>> CreateJobModel(const Job& job, const JobD
   const auto create = [&]() -> absl::StatusOr<std::unique_ptr<Model>> {
     LIQUID_ASSIGN_OR_RETURN(const ModelConfig config, LoadModelConfig(ConfigPath(job)));
     LIQUID_RETURN_IF_ERROR(CheckFits(job, config, data.train));
-    LIQUID_RETURN_IF_ERROR(CheckSlotDivides(job, data.train.sequence_length()));
+    LIQUID_RETURN_IF_ERROR(CheckRowsFit(job, config));
     return CreateModel(config, ops, stream, pool,
                        {.group = &mesh.tensor(),
                         .sequence = job.model().sequence_parallel(),

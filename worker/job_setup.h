@@ -29,6 +29,10 @@ Recompute RecomputeOf(const Job& job);
 // Its rows of `dataset`, in order, and their division into steps and slots.
 JobStream JobStreamOf(const Job& job, const Dataset& dataset);
 
+// Whether rows of data.sequence_length tokens fit the model's positions, and a slot of them can be
+// spread over the tensor-parallel ranks. InvalidArgument, with the arithmetic.
+absl::Status CheckRowsFit(const Job& job, const ModelConfig& config);
+
 struct JobData {
   Dataset train;
   std::optional<Dataset> eval;

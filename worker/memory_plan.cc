@@ -28,11 +28,12 @@ std::string MemoryPlan::ToString() const {
       megabytes(on_device()), rest, megabytes(mirror), megabytes(on_host()));
 }
 
-MemoryPlan PlanState(const FlatLayout& layout, DType weights, const GradientSum::Options& sums,
-                     bool has_others) {
+MemoryPlan PlanState(const Model& model, const GradientSum::Options& sums, bool has_others) {
+  const FlatLayout& layout = model.layout();
+  const DType weights = model.weights().dtype;
   const int64_t float_bytes = SizeOf(DType::kF32);
   MemoryPlan plan;
-  plan.weights = layout.total() * SizeOf(weights);
+  plan.weights = layout.total() * SizeOf(weights) + model.frozen_weights().NumBytes();
   plan.gradient_sums = GradientSum::NumBytes(sums, layout, /*keeps=*/has_others);
   const int num_slices = weights == DType::kF32 ? 2 : 3;  // moments; master weights
   plan.optimizer = num_slices * layout.slice_size() * float_bytes;
@@ -41,10 +42,8 @@ MemoryPlan PlanState(const FlatLayout& layout, DType weights, const GradientSum:
 
 absl::Status MeasureSlot(TensorPool& pool, const Ops& ops,
                          const std::function<absl::Status()>& compute, MemoryPlan* plan) {
-  pool.TakePeakUsedBytes();
-  const int64_t before = pool.used_bytes();
   LIQUID_RETURN_IF_ERROR(compute());
-  plan->activations = pool.TakePeakUsedBytes() - before;
+  plan->activations = pool.allocated_bytes();
   plan->workspace = ops.WorkspaceBytes();
   return absl::OkStatus();
 }

@@ -26,8 +26,12 @@ class SlotReader {
   std::vector<int32_t> targets_;
   std::vector<int32_t> positions_;
   std::vector<int32_t> document_start_;
+  std::vector<float> weights_;  // empty: all are 1
   TokenBatch batch_;
 };
+
+// The sum of the losses of a batch's targets, nll [B*T], times their weights.
+double WeighedLoss(const TokenBatch& batch, absl::Span<const float> nll);
 
 }  // namespace liquid
 

@@ -29,7 +29,9 @@ StateMirror::StateMirror(Stream& stream, const std::vector<TensorView>& tensors)
     for (const TensorView& tensor : tensors) num_bytes_ += tensor.NumBytes();
     memory_ = PinnedMemory(stream, num_bytes_);
     // What lies between tensors is 0.
-    std::memset(memory_.get(), 0, static_cast<size_t>(num_bytes_));
+    if (stream.device().has_memory()) {
+      std::memset(memory_.get(), 0, static_cast<size_t>(num_bytes_));
+    }
   }
   std::byte* next = memory_.get();
   for (const TensorView& tensor : tensors) {

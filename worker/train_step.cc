@@ -78,8 +78,8 @@ absl::Status TrainStep::Take(const Plan& plan) {
   begin_ = idle_since_ = absl::Now();
   compute_time_ = data_time_ = comm_time_ = absl::ZeroDuration();
   bad_rows_.clear();
-  target_tokens_ = TargetTokens(plan.step());
-  if (target_tokens_ > 0) return absl::OkStatus();
+  SetTargets(plan.step());
+  if (target_weight_ > 0) return absl::OkStatus();
   return WithExitCode(
       absl::InvalidArgumentError(absl::StrCat("step ", plan.step(),
                                               ": none of its tokens is trained; look at the masks "
@@ -186,7 +186,7 @@ void TrainStep::ComputeSlot(const StepSlots::Task& task, const Round& round, std
     if (task.wants_digest) hash ^= HashGradient(state_, index, gradient);
     Fold(round, index, task.counts ? &gradient : nullptr);
   };
-  const double loss_scale = 1.0 / static_cast<double>(target_tokens_);
+  const double loss_scale = 1.0 / target_weight_;
   // A recorded slot is one in which the host has nothing to do but to fold gradients.
   const bool is_plain = task.counts && !task.wants_digest && faults_.flip_every == 0 &&
                         mesh_.tensor_size() == 1 && gradient_sum_.only_enqueues() &&
@@ -198,8 +198,7 @@ void TrainStep::ComputeSlot(const StepSlots::Task& task, const Round& round, std
   LIQUID_CHECK(status.ok(), status.ToString());
   *digest = ToHex(hash);
   if (!task.counts || mesh_.tensor_rank() != 0) return;
-  double loss = 0;
-  for (const float nll : nll_) loss += nll;
+  const double loss = WeighedLoss(batch, nll_);
   if (!std::isfinite(loss)) bad_rows_.insert(bad_rows_.end(), rows.begin(), rows.end());
   int64_t tokens = 0;
   for (const int64_t row : rows) tokens += dataset_.Tokens(row);
@@ -424,14 +423,17 @@ absl::Span<const uint64_t> TrainStep::RowKeys(int slot) {
   return row_keys_;
 }
 
-int64_t TrainStep::TargetTokens(int64_t step) const {
-  int64_t total = 0;
+void TrainStep::SetTargets(int64_t step) {
+  target_tokens_ = 0;
+  target_weight_ = 0;
   std::vector<int64_t> rows;
   for (int slot = 0; slot < job_.training().slots_per_step(); ++slot) {
     job_stream_.SlotRows(step, slot, &rows);
-    for (const int64_t row : rows) total += dataset_.TargetTokens(row);
+    for (const int64_t row : rows) {
+      target_tokens_ += dataset_.TargetTokens(row);
+      target_weight_ += dataset_.TargetWeight(row);
+    }
   }
-  return total;
 }
 
 }  // namespace liquid

@@ -79,7 +79,7 @@ class TrainStep {
   absl::Status WaitForRanks() const;
   absl::StatusOr<double> GradientNorm();
   void Update(const StepReport& report);
-  int64_t TargetTokens(int64_t step) const;
+  void SetTargets(int64_t step);
   absl::Span<const uint64_t> RowKeys(int slot);
 
   const Job& job_;
@@ -97,8 +97,11 @@ class TrainStep {
   GradientSum gradient_sum_;
   SlotReader reader_;
   StepSlots slots_;
-  Plan plan_;                  // of the step at hand
-  int64_t target_tokens_ = 0;  // of the step at hand
+  Plan plan_;  // of the step at hand
+  // Of the step at hand: targets, and the sum of their weights, which is their number unless some
+  // have others.
+  int64_t target_tokens_ = 0;
+  double target_weight_ = 0;
   absl::Status exchange_failure_;
   std::vector<float> nll_;           // of one slot
   std::vector<uint64_t> row_keys_;   // of one slot

@@ -42,11 +42,10 @@ void CpuOps::AttentionBackward(TensorView dq, TensorView dk, TensorView dv, Cons
   const PooledTensor first = FirstKeys(scratch_, s, document_start, options);
   const PooledTensor workspace = scratch_.AllocateF32({MaxThreads(), AttentionWorkspace(s.width)});
 
-  constexpr int64_t kEnoughTasks = 12;
   const int64_t group_heads = s.heads / s.groups;
-  const int64_t parts = s.batch * s.groups >= kEnoughTasks ? 1 : group_heads;
+  const int64_t parts = s.KeyGradientParts();
   const int64_t tasks = s.batch * s.groups * parts;
-  const int64_t key_floats = s.key_blocks * kAttentionBlock * PaddedWidth(s.width);
+  const int64_t key_floats = s.HeadFloats();
   const PooledTensor key_gradients = scratch_.AllocateF32({2, tasks, key_floats});
   float* dk_parts = key_gradients.view().f32();
   float* dv_parts = dk_parts + tasks * key_floats;

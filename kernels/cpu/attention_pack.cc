@@ -33,7 +33,7 @@ AttentionShape::AttentionShape(const ConstTensorView& q, const ConstTensorView& 
 
 PackedRows::PackedRows(TensorPool& scratch, const SimdLoops& loops, const ConstTensorView& x,
                        const AttentionShape& shape)
-    : head_floats_(shape.key_blocks * kAttentionBlock * PaddedWidth(shape.width)),
+    : head_floats_(shape.HeadFloats()),
       packed_(scratch.AllocateF32({shape.batch * shape.groups, head_floats_})) {
   const int64_t width = shape.width;
   const int64_t padded = PaddedWidth(width);

@@ -16,6 +16,15 @@ struct AttentionShape {
   AttentionShape(const ConstTensorView& q, const ConstTensorView& k, const ConstTensorView& v,
                  const AttentionOptions& options);
 
+  // Floats of the packed keys or values of one head.
+  int64_t HeadFloats() const { return key_blocks * kAttentionBlock * PaddedWidth(width); }
+  // Tasks of the backward that share a key/value head: one, or one for each query head where there
+  // are few.
+  int64_t KeyGradientParts() const {
+    constexpr int64_t kEnoughTasks = 12;
+    return batch * groups >= kEnoughTasks ? 1 : heads / groups;
+  }
+
   int64_t batch;
   int64_t queries;
   int64_t keys;

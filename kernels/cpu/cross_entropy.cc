@@ -8,38 +8,15 @@
 #include "kernels/cpu/element_type.h"
 #include "kernels/cpu/gemm.h"
 #include "kernels/cpu/parallel_for.h"
+#include "kernels/cpu/vocabulary_cut.h"
 
 namespace liquid {
 namespace {
 
-constexpr int64_t kBlock = 512;   // columns of logits that are worked on together
-constexpr int64_t kStride = 528;  // between rows of a block: a power of 2 would share cache sets
-constexpr int64_t kPanel = 256;   // rows of the weight that are transposed together
-constexpr int64_t kGroups = 24;   // parts of the vocabulary, each with its own sum of dx
-constexpr int64_t kMostRows = 1024;
-constexpr int64_t kLeastRows = 64;
-constexpr int64_t kMostLogits = int64_t{50} << 20;  // 200 MiB
-
-// How the logits of a chunk of scored rows are cut. They lie block after block,
-// [blocks,R,528], so that a block is one piece of memory; all sizes follow
-// from the vocabulary.
-struct Cut {
-  // `largest_part`: of all ranks', so that their chunks are the same rows.
-  Cut(int64_t v, int64_t largest_part)
-      : vocabulary(v),
-        rows(std::clamp(kMostLogits / largest_part / 64 * 64, kLeastRows, kMostRows)),
-        blocks((v + kBlock - 1) / kBlock),
-        blocks_per_group((blocks + kGroups - 1) / kGroups),
-        groups((blocks + blocks_per_group - 1) / blocks_per_group) {}
-
-  int64_t Columns(int64_t block) const { return std::min(kBlock, vocabulary - block * kBlock); }
-
-  int64_t vocabulary;
-  int64_t rows;
-  int64_t blocks;
-  int64_t blocks_per_group;
-  int64_t groups;
-};
+using Cut = VocabularyCut;
+constexpr int64_t kBlock = Cut::kBlock;
+constexpr int64_t kStride = Cut::kStride;
+constexpr int64_t kPanel = Cut::kPanel;
 
 // A chunk of scored rows. T: what is multiplied, float or BFloat16.
 template <typename T>
@@ -219,13 +196,16 @@ void GroupBackward(const Chunk<T>& c, const Cut& cut, const T* weight, int64_t g
   }
 }
 
-// Replaces each row's ends by those of the whole vocabulary.
-void CombineParts(const VocabularyPart& part, const TensorView& mine, TensorPool& scratch) {
+// Replaces each row's ends by those of the whole vocabulary. There are at most most_rows: memory is
+// that of the most, so that it does not depend on how many are scored.
+void CombineParts(const VocabularyPart& part, const TensorView& mine, int64_t most_rows,
+                  TensorPool& scratch) {
   const int64_t rows = mine.shape[0];
   const int64_t width = mine.shape[1];
-  const PooledTensor all = scratch.Allocate(DType::kF64, {part.num_parts, rows, width});
-  part.all_gather(all.view(), mine);
-  const auto* parts = static_cast<const double*>(all.view().data);
+  const PooledTensor memory = scratch.Allocate(DType::kF64, {part.num_parts, most_rows, width});
+  const TensorView all(memory.view().data, DType::kF64, {part.num_parts, rows, width});
+  part.all_gather(all, mine);
+  const auto* parts = static_cast<const double*>(all.data);
   auto* total = static_cast<double*>(mine.data);
   for (int64_t r = 0; r < rows; ++r) {
     const auto of_part = [&](int p) { return parts + width * (p * rows + r); };
@@ -403,7 +383,7 @@ void CpuOps::CrossEntropyBy(const CrossEntropyCall& call) {
     });
     const TensorView row_ends(ends.view().data, DType::kF64, {c.count, num_ends});
     FindEnds(c, cut, row_ends);
-    if (part != nullptr) CombineParts(*part, row_ends, scratch_);
+    if (part != nullptr) CombineParts(*part, row_ends, cut.rows, scratch_);
     FinishRows(call, row_ends, row_ids, c.lse, c.scales);
     if (!backward) continue;
     ParallelFor(cut.groups, [&](int64_t group) {

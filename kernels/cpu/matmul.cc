@@ -5,33 +5,17 @@
 #include "kernels/cpu/element_type.h"
 #include "kernels/cpu/gemm.h"
 #include "kernels/cpu/parallel_for.h"
+#include "kernels/cpu/product_tiles.h"
 
 namespace liquid {
 namespace {
-
-// The result is cut into tiles by its shape alone; their sizes were measured
-// (bench/results/kernels_cpu_*.md). So was this: with many rows a transposed right operand is
-// faster transposed by us, once, than packed by oneDNN for each tile.
-constexpr int64_t kTileColumns = 192;
-constexpr int64_t kTileRows = 256;
-constexpr int64_t kLeastRowsToPack = 192;
-constexpr int64_t kLeastTiles = 12;  // fewer leave threads idle: divisible by 2, 3, 4
-constexpr int64_t kLeastTileRows = 96;
-
-int64_t CeilDivide(int64_t a, int64_t b) { return (a + b - 1) / b; }
-
-// The length of the parts if `extent` is cut into about `parts` equal ones, in
-// whole vectors.
-int64_t PartLength(int64_t extent, int64_t parts) {
-  return CeilDivide(CeilDivide(extent, parts), 16) * 16;
-}
 
 // panels [tiles,K,tile_columns] = the transpose of b [N,K], tile by tile.
 void PackPanels(float* panels, const Operand<float>& b, int64_t n, int64_t k, int64_t tile_columns,
                 const SimdLoops& loops) {
   constexpr int64_t kSlice = 128;  // of K
-  const int64_t slices = CeilDivide(k, kSlice);
-  ParallelFor(CeilDivide(n, tile_columns) * slices, [&](int64_t task) {
+  const int64_t slices = ProductTiles::CeilDivide(k, kSlice);
+  ParallelFor(ProductTiles::CeilDivide(n, tile_columns) * slices, [&](int64_t task) {
     const int64_t column = task / slices * tile_columns;
     const int64_t at = task % slices * kSlice;
     loops.transpose(panels + column * k + at * tile_columns, tile_columns,
@@ -40,35 +24,16 @@ void PackPanels(float* panels, const Operand<float>& b, int64_t n, int64_t k, in
   });
 }
 
-// How a result is cut.
-struct Tiles {
-  Tiles(int64_t m, int64_t n) {
-    row_tiles = CeilDivide(m, kTileRows);
-    column_tiles = CeilDivide(n, kTileColumns);
-    const int64_t more = CeilDivide(kLeastTiles, row_tiles * column_tiles);
-    row_tiles = std::min(row_tiles * more, std::max(row_tiles, m / kLeastTileRows));
-    tile_rows = PartLength(m, row_tiles);
-    tile_columns = PartLength(n, column_tiles);
-    row_tiles = CeilDivide(m, tile_rows);
-    column_tiles = CeilDivide(n, tile_columns);
-  }
-
-  int64_t row_tiles;
-  int64_t column_tiles;
-  int64_t tile_rows;
-  int64_t tile_columns;
-};
-
 // A transposed right operand in panels; nothing if it is to be used as it is.
 PooledTensor PackIfFaster(TensorPool& scratch, const Operand<float>& right, int64_t m, int64_t n,
-                          int64_t k, const Tiles& tiles, const SimdLoops& loops) {
-  if (!right.transposed || m < kLeastRowsToPack) return PooledTensor();
+                          int64_t k, const ProductTiles& tiles, const SimdLoops& loops) {
+  if (!right.transposed || m < ProductTiles::kLeastRowsToPack) return PooledTensor();
   PooledTensor panels = scratch.AllocateF32({tiles.column_tiles, k, tiles.tile_columns});
   PackPanels(panels.view().f32(), right, n, k, tiles.tile_columns, loops);
   return panels;
 }
 PooledTensor PackIfFaster(TensorPool&, const Operand<BFloat16>&, int64_t, int64_t, int64_t,
-                          const Tiles&, const SimdLoops&) {
+                          const ProductTiles&, const SimdLoops&) {
   return PooledTensor();
 }
 
@@ -100,10 +65,10 @@ void CpuOps::Product(const TensorView& out, const ConstTensorView& a, const Cons
   const int64_t k = a.shape[options.transpose_a ? 0 : 1];
   const Operand<T> left = {DataOf<T>(a), a.shape[1], options.transpose_a};
   const Operand<T> right = {DataOf<T>(b), b.shape[1], options.transpose_b};
-  const Tiles tiles(m, n);
+  const ProductTiles tiles(m, n);
   const PooledTensor panels = PackIfFaster(scratch_, right, m, n, k, tiles, loops_);
   const bool is_rounded = out.dtype == DType::kBF16;
-  const int64_t tile_size = is_rounded ? tiles.tile_rows * tiles.tile_columns : 0;
+  const int64_t tile_size = is_rounded ? tiles.tile_size() : 0;
   const PooledTensor sums = scratch_.AllocateF32({MaxThreads(), tile_size});
   ParallelFor(tiles.row_tiles * tiles.column_tiles, [&](int64_t tile) {
     const int64_t row = tile / tiles.column_tiles * tiles.tile_rows;

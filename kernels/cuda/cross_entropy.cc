@@ -5,28 +5,12 @@
 #include "base/check.h"
 #include "kernels/cuda/cuda_ops.h"
 #include "kernels/cuda/element_type.h"
+#include "kernels/cuda/loss_chunks.h"
 
 namespace liquid {
 namespace {
 
 static_assert(cuda::kElsewhere == kElsewhere && cuda::kIgnoredTarget == kIgnoredTarget);
-
-// Many rows in a chunk spare memory traffic: each chunk reads and writes all of dweight.
-constexpr int64_t kMostLogits = int64_t{128} << 20;  // 512 MiB
-constexpr int64_t kLeastRows = 128;
-constexpr int64_t kMostRows = 8192;
-constexpr int64_t kRowUnit = 128;  // what suits matrix products
-
-int64_t CeilDivide(int64_t a, int64_t b) { return (a + b - 1) / b; }
-
-// Rows are cut into equal chunks. `largest_part`: of all ranks', so that their chunks are the same
-// rows.
-int64_t RowsOfChunk(int64_t rows, int64_t largest_part) {
-  const int64_t most =
-      std::clamp(kMostLogits / largest_part / kRowUnit * kRowUnit, kLeastRows, kMostRows);
-  const int64_t chunks = CeilDivide(rows, most);
-  return CeilDivide(CeilDivide(rows, chunks), kRowUnit) * kRowUnit;
-}
 
 // Rows [first, first + count) of a matrix.
 ConstTensorView RowsOf(const ConstTensorView& matrix, int64_t first, int64_t count) {
@@ -89,8 +73,8 @@ void CudaOps::CrossEntropy(const CrossEntropyCall& call) {
   const int64_t num_ends = find_top ? 4 : 2;
   if (rows == 0) return;
   const int64_t most = std::min(
-      rows,
-      RowsOfChunk(rows, part == nullptr ? vocabulary : std::max(vocabulary, part->largest_part)));
+      rows, RowsOfLossChunk(
+                rows, part == nullptr ? vocabulary : std::max(vocabulary, part->largest_part)));
   const PooledTensor logits = scratch_.AllocateF32({most, vocabulary});
   const PooledTensor rounded = scratch_.Allocate(DType::kBF16, {rounds ? most : 0, vocabulary});
   const PooledTensor ends = scratch_.Allocate(DType::kF64, {most, num_ends});

@@ -9,6 +9,7 @@
 #include <tuple>
 
 #include "kernels/cuda/cublaslt.h"
+#include "kernels/cuda/device/workspace.h"
 #include "kernels/ops.h"
 #include "tensor/cuda/cuda_stream.h"
 
@@ -19,7 +20,7 @@ namespace liquid {
 // Not thread-safe.
 class CudaProducts {
  public:
-  static constexpr int64_t kWorkspaceBytes = int64_t{32} << 20;
+  static constexpr int64_t kWorkspaceBytes = cuda::kProductWorkspaceBytes;
 
   // The stream must outlive this. What fails is latched there, also that there is no cuBLASLt.
   explicit CudaProducts(CudaStream& stream);

@@ -1,6 +1,10 @@
 #include <sys/mman.h>
+#include <unistd.h>
 
+#include <algorithm>
 #include <cstring>
+#include <fstream>
+#include <limits>
 #include <new>
 
 #include "absl/strings/str_cat.h"
@@ -54,10 +58,26 @@ absl::StatusOr<Buffer> AllocateHugePages(size_t num_bytes) {
   return Buffer(data, [raw, reserved](std::byte*) { munmap(raw, reserved); });
 }
 
+// What this process's control group may use, by either version of them; the machine has it all if
+// the files are not there, or say "max".
+int64_t LimitOfGroup() {
+  int64_t limit = std::numeric_limits<int64_t>::max();
+  for (const char* path :
+       {"/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"}) {
+    int64_t bytes = 0;
+    if (std::ifstream(path) >> bytes && bytes > 0) limit = std::min(limit, bytes);
+  }
+  return limit;
+}
+
 class CpuDevice final : public Device {
  public:
   DeviceType type() const override { return DeviceType::kCpu; }
   std::string name() const override { return "CPU"; }
+  int64_t TotalBytes(int num_ranks) const override {
+    const int64_t all = int64_t{sysconf(_SC_PHYS_PAGES)} * sysconf(_SC_PAGESIZE);
+    return std::min(all, LimitOfGroup()) / std::max(1, num_ranks);
+  }
 
   absl::StatusOr<Buffer> Allocate(size_t num_bytes) override {
     if (num_bytes >= kHugePage) return AllocateHugePages(num_bytes);

@@ -150,6 +150,13 @@ class CudaDevice final : public Device {
   CudaDevice(int ordinal, std::string name) : ordinal_(ordinal), name_(std::move(name)) {}
   DeviceType type() const override { return DeviceType::kCuda; }
   std::string name() const override { return name_; }
+  int64_t TotalBytes(int /*num_ranks*/) const override {
+    size_t free_bytes = 0;
+    size_t total_bytes = 0;
+    const bool known = cudaSetDevice(ordinal_) == cudaSuccess &&
+                       cudaMemGetInfo(&free_bytes, &total_bytes) == cudaSuccess;
+    return known ? static_cast<int64_t>(total_bytes) : 0;
+  }
 
   absl::StatusOr<Buffer> Allocate(size_t num_bytes) override {
     LIQUID_RETURN_IF_ERROR(MakeCurrent(ordinal_));

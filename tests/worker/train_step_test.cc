@@ -150,8 +150,8 @@ TEST_P(TrainStepMemoryTest, ARankUsesTheMemoryOfItsPlan) {
     ranks.emplace_back([&] {
       SizeTeam(/*ranks_on_machine=*/64);
       Rank rank(*this, *comm);
-      MemoryPlan plan = PlanState(rank.model->layout(), DType::kF32,
-                                  SumOptionsOf(job_, *rank.model), /*has_others=*/false);
+      MemoryPlan plan = PlanState(*rank.model, SumOptionsOf(job_, *rank.model),
+                                  /*has_others=*/false);
       ASSERT_THAT(MeasureSlot(
                       rank.model->activations(), *rank.ops,
                       [&] {

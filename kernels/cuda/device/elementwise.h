@@ -6,6 +6,7 @@
 #include <cstdint>
 
 #include "kernels/cuda/device/element.h"
+#include "kernels/cuda/device/workspace.h"
 
 namespace liquid::cuda {
 
@@ -27,8 +28,6 @@ cudaError_t AddBias(cudaStream_t stream, Element element, void* inout, const voi
                     int64_t rows, int64_t width);
 
 // Sums over rows in an order that the shape fixes: of runs of kSumRows rows, then over the runs.
-inline constexpr int64_t kSumRows = 64;
-inline constexpr int64_t NumSumRuns(int64_t rows) { return (rows + kSumRows - 1) / kSumRows; }
 // partial [NumSumRuns(rows),width] = the sums of runs of x [rows,width].
 cudaError_t SumRuns(cudaStream_t stream, Element element, float* partial, const void* x,
                     int64_t rows, int64_t width);

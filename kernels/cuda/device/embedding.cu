@@ -36,6 +36,7 @@ constexpr int kDigits = 1 << kDigitBits;
 static_assert(kDigits == kThreads, "a thread has a digit");
 constexpr int kSteps = 8;
 constexpr int kTile = kThreads * kSteps;  // tokens of a block
+static_assert(kDigits == kSortDigits && kTile == kSortTile);
 
 constexpr int kRowsAtOnce = 4;  // of a run
 
@@ -200,10 +201,6 @@ cudaError_t Embedding(cudaStream_t stream, void* out, const int32_t* ids, const 
   };
   if (bytes % 16 == 0 && AreAligned(out, table)) return copy(uint4());
   return element == Element::kBF16 ? copy(uint16_t()) : copy(uint32_t());
-}
-
-int64_t EmbeddingBackwardWorkspace(int64_t tokens) {
-  return 2 * tokens + CeilDivide(tokens, kTile) * kDigits;
 }
 
 cudaError_t EmbeddingBackward(cudaStream_t stream, void* dtable, Element dtable_element,

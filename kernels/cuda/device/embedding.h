@@ -6,6 +6,7 @@
 #include <cstdint>
 
 #include "kernels/cuda/device/element.h"
+#include "kernels/cuda/device/workspace.h"
 
 namespace liquid::cuda {
 
@@ -13,11 +14,9 @@ namespace liquid::cuda {
 cudaError_t Embedding(cudaStream_t stream, void* out, const int32_t* ids, const void* table,
                       Element element, int64_t tokens, int64_t width, int64_t vocabulary);
 
-// Workspace of the backward: so many int32.
-int64_t EmbeddingBackwardWorkspace(int64_t tokens);
-
 // dtable rows += rows of dout [tokens,width], for equal ids in the order of tokens. dtable is kF32
 // or of the element of dout; then the sum with what was there is rounded once. tokens < 2^31.
+// workspace: EmbeddingBackwardWorkspace(tokens).
 cudaError_t EmbeddingBackward(cudaStream_t stream, void* dtable, Element dtable_element,
                               int32_t* workspace, const int32_t* ids, const void* dout,
                               Element element, int64_t tokens, int64_t width, int64_t vocabulary);

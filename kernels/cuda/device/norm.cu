@@ -12,29 +12,11 @@ namespace {
 constexpr int kThreads = 256;
 constexpr int kWarps = kThreads / kWarp;
 
-// A row is the work of a team of threads: half a warp for heads, a warp for narrow models, a block
-// otherwise. Thread t of a team has the groups of eight columns t, t + kTeam, ...
 constexpr int kHalfWarp = 16;
-constexpr int64_t kWidestForHalfWarp = 128;
-constexpr int64_t kWidestForWarp = 1024;
+static_assert(kThreads == kNormThreads);
 
-int64_t TeamOf(int64_t width) {
-  if (width <= kWidestForHalfWarp) return kHalfWarp;
-  return width <= kWidestForWarp ? kWarp : kThreads;
-}
-
-// Sums over rows: at most so many chunks, with so many rows of each team at least. A chunk's sums
-// are written and read once more; so many blocks run at a time on the GPUs that we know, four on
-// each of 128 multiprocessors, and more would only add to that.
-constexpr int64_t kMostChunks = 512;
-constexpr int64_t kLeastTeamRows = 4;
 // A chunk's sums lie in shared memory up to this size, which all devices have.
 constexpr int64_t kMostShared = 96 << 10;
-
-int64_t RowsOfChunk(int64_t rows, int64_t width) {
-  const int64_t teams = kThreads / TeamOf(width);
-  return teams * std::max(kLeastTeamRows, CeilDivide(rows, kMostChunks * teams));
-}
 
 // Known to every thread of a team. `scratch` [kWarps].
 template <int kTeam>
@@ -358,13 +340,13 @@ struct TeamSize {
 template <typename Fn>
 cudaError_t WithElementAndTeam(Element element, int64_t width, const Fn& fn) {
   return WithElement(element, [&](auto type) {
-    if (TeamOf(width) == kHalfWarp) return fn(type, TeamSize<kHalfWarp>());
-    return TeamOf(width) == kWarp ? fn(type, TeamSize<kWarp>()) : fn(type, TeamSize<kThreads>());
+    if (NormTeam(width) == kHalfWarp) return fn(type, TeamSize<kHalfWarp>());
+    return NormTeam(width) == kWarp ? fn(type, TeamSize<kWarp>()) : fn(type, TeamSize<kThreads>());
   });
 }
 
 dim3 BlocksOfTeams(int64_t rows, int64_t width) {
-  return dim3(static_cast<unsigned>(CeilDivide(rows, kThreads / TeamOf(width))));
+  return dim3(static_cast<unsigned>(CeilDivide(rows, kThreads / NormTeam(width))));
 }
 
 // Of `sums_of_column` sums over rows for each column; 0 if they are too many.
@@ -405,10 +387,6 @@ cudaError_t LayerNorm(cudaStream_t stream, void* out, float* mean, float* rstd, 
   });
 }
 
-int64_t NormChunks(int64_t rows, int64_t width) {
-  return CeilDivide(rows, RowsOfChunk(rows, width));
-}
-
 cudaError_t RmsNormBackward(cudaStream_t stream, void* dx, float* dweight, float* chunks,
                             const void* dout, const void* x, const void* weight, const float* rstd,
                             Element element, int64_t rows, int64_t width, float offset) {
@@ -425,7 +403,7 @@ cudaError_t RmsNormBackward(cudaStream_t stream, void* dx, float* dweight, float
     return Launch(stream, dim3(static_cast<unsigned>(num_chunks)), kThreads, shared, kernel,
                   static_cast<T*>(dx), chunks, static_cast<const T*>(dout),
                   static_cast<const T*>(x), static_cast<const T*>(weight), rstd, offset, rows,
-                  RowsOfChunk(rows, width), static_cast<int>(width), aligned);
+                  NormRowsOfChunk(rows, width), static_cast<int>(width), aligned);
   });
   if (code != cudaSuccess) return code;
   return AddChunks(stream, dweight, chunks, num_chunks, width);
@@ -449,7 +427,7 @@ cudaError_t LayerNormBackward(cudaStream_t stream, void* dx, float* dweight, flo
     return Launch(stream, dim3(static_cast<unsigned>(num_chunks)), kThreads, shared, kernel,
                   static_cast<T*>(dx), chunks, bias_chunks, static_cast<const T*>(dout),
                   static_cast<const T*>(x), static_cast<const T*>(weight), mean, rstd, rows,
-                  RowsOfChunk(rows, width), static_cast<int>(width), aligned);
+                  NormRowsOfChunk(rows, width), static_cast<int>(width), aligned);
   });
   if (code != cudaSuccess) return code;
   code = AddChunks(stream, dweight, chunks, num_chunks, width);

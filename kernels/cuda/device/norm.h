@@ -8,6 +8,7 @@
 #include <cstdint>
 
 #include "kernels/cuda/device/element.h"
+#include "kernels/cuda/device/workspace.h"
 
 namespace liquid::cuda {
 
@@ -17,9 +18,6 @@ cudaError_t RmsNorm(cudaStream_t stream, void* out, float* rstd, const void* x, 
 cudaError_t LayerNorm(cudaStream_t stream, void* out, float* mean, float* rstd, const void* x,
                       const void* weight, const void* bias, Element element, int64_t rows,
                       int64_t width, float eps);
-
-// Parts into which the sums over rows are cut.
-int64_t NormChunks(int64_t rows, int64_t width);
 
 // dx =, dweight +=, dbias +=. `chunks` is workspace: [NormChunks(rows, width),width] for an
 // RmsNorm, two of them for a LayerNorm. dx may be dout or x.

@@ -6,6 +6,7 @@
 #include <cstdint>
 
 #include "kernels/cuda/device/element.h"
+#include "kernels/cuda/device/workspace.h"
 
 namespace liquid::cuda {
 
@@ -20,11 +21,6 @@ cudaError_t ShortConvolution(cudaStream_t stream, void* out, const void* in, con
                              const int32_t* positions, Element element,
                              const ConvolutionShape& shape);
 
-// Gradients of weights are summed over chunks of so many tokens, then over the chunks in order.
-inline constexpr int64_t kConvolutionChunk = 32;
-inline constexpr int64_t NumConvolutionChunks(int64_t tokens) {
-  return (tokens + kConvolutionChunk - 1) / kConvolutionChunk;
-}
 // din, shaped as `in`; dweight [width,taps] floats +=; workspace
 // [NumConvolutionChunks(tokens),taps,width] floats.
 cudaError_t ShortConvolutionBackward(cudaStream_t stream, void* din, float* dweight,
