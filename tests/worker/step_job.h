@@ -39,6 +39,14 @@ class StepJob : public ::testing::Test {
     char path[] = "/tmp/liquid-train-step-XXXXXX";
     ASSERT_NE(mkdtemp(path), nullptr);
     directory_ = path;
+    WriteRows();
+    SetJob();
+  }
+  void TearDown() override { std::filesystem::remove_all(directory_); }
+
+  // The rows of the job. Of every other document the targets have the mask `other`, of the rest 1.
+  // `weights`: of masks 2, 3, ...
+  void WriteRows(uint8_t other = 1, const std::vector<float>& weights = {}) {
     DatasetWriter::Options options;
     options.sequence_length = kLength;
     options.vocab_size = kVocab;
@@ -48,17 +56,20 @@ class StepJob : public ::testing::Test {
       PackedRow packed;
       for (const int length : {5, 4 + row % 7}) {
         Document document;
+        const uint8_t mask = length == 5 ? other : 1;
         for (int i = 0; i < length; ++i) {
           document.tokens.push_back(static_cast<int32_t>(random() % kVocab));
-          document.trained.push_back(i > 1 ? 1 : 0);
+          document.trained.push_back(i > 1 ? mask : 0);
         }
         document.origin.line = row + 1;
         packed.Append(document);
       }
       ASSERT_TRUE(writer->Append(packed).ok());
     }
-    ASSERT_TRUE(writer->Finish(kProvenance).ok());
+    ASSERT_TRUE(writer->Finish(kProvenance, weights).ok());
+  }
 
+  void SetJob() {
     job_.mutable_model()->set_recompute("none");
     job_.mutable_training()->set_slots_per_step(4);
     job_.mutable_training()->set_rows_per_slot(1);
@@ -82,12 +93,12 @@ class StepJob : public ::testing::Test {
     config_.tie_word_embeddings = true;
     config_.windows = {0, 0};
   }
-  void TearDown() override { std::filesystem::remove_all(directory_); }
 
   // What every rank's steps came to: the fingerprint after each, or the first error.
   struct Outcome {
     std::vector<std::string> fingerprints;
     std::vector<double> losses;
+    std::vector<double> gradient_norms;
     absl::Status status;
     // Of each parameter, in the end: put together from the ranks' parts.
     std::vector<std::vector<float>> weights;
@@ -149,7 +160,8 @@ class StepJob : public ::testing::Test {
     Rank(StepJob& test, GangCommunicator& world)
         : mesh(*GangMesh::Create(world, std::max(1, test.job_.model().tensor_parallel()))),
           dataset(*Dataset::Open(test.directory_ + "/rows.dataset")),
-          job_stream(EpochOrder(3, kNumRows, true), test.job_.training().epochs(), 4, 1),
+          job_stream(EpochOrder(3, kNumRows, true), test.job_.training().epochs(),
+                     test.job_.training().slots_per_step(), test.job_.training().rows_per_slot()),
           model(*CreateModel(test.config_, *ops, *stream, pool,
                              {.group = &mesh.tensor(),
                               .sequence = test.job_.model().sequence_parallel(),
@@ -197,6 +209,7 @@ class StepJob : public ::testing::Test {
       }
       outcome.fingerprints.push_back((*report)->fingerprint());
       outcome.losses.push_back((*report)->loss());
+      outcome.gradient_norms.push_back((*report)->gradient_norm());
     }
     outcome.weights = PartOf(*rank.model);
     return outcome;

@@ -278,5 +278,57 @@ TEST_F(TrainStepTest, ASkippedStepLeavesTheWeights) {
   EXPECT_EQ(outcome.fingerprints[6], outcome.fingerprints[0]);
 }
 
+// The loss of a step is the mean of its targets' losses by their weights.
+TEST_F(TrainStepTest, WeightsOfTargets) {
+  job_.mutable_training()->set_epochs(12.0 / testing::kNumRows);
+  const Outcome plain = TrainOn(1);
+  // One weight for all is none.
+  std::filesystem::remove(directory_ + "/rows.dataset");
+  WriteRows(1, {0.5f});
+  EXPECT_EQ(TrainOn(1).fingerprints, plain.fingerprints);
+
+  std::filesystem::remove(directory_ + "/rows.dataset");
+  WriteRows(2, {3.0f});
+  const Outcome weighed = TrainOn(1);
+  EXPECT_NE(weighed.fingerprints, plain.fingerprints);
+  EXPECT_EQ(TrainOn(2).fingerprints, weighed.fingerprints);
+  EXPECT_EQ(TrainIn({{{0, 1}}, {{1, 4}}}, 2).fingerprints, weighed.fingerprints);
+
+  // So little that the other documents alone count.
+  std::filesystem::remove(directory_ + "/rows.dataset");
+  WriteRows(2, {1e-7f});
+  const Outcome little = TrainOn(1);
+  std::filesystem::remove(directory_ + "/rows.dataset");
+  WriteRows(0);
+  const Outcome nothing = TrainOn(1);
+  ASSERT_EQ(little.losses.size(), nothing.losses.size());
+  for (size_t i = 0; i < little.losses.size(); ++i) {
+    EXPECT_NEAR(little.losses[i], nothing.losses[i], 1e-4);
+    EXPECT_GT(std::abs(little.losses[i] - plain.losses[i]), 1e-3);
+  }
+}
+
+// Loss and gradient are means over the targets of the step, not of its slots. Nor does what is
+// random about a row depend on its slot.
+TEST_F(TrainStepTest, ASplitOfTheSameRowsIntoSlotsChangesNoLoss) {
+  job_.mutable_training()->set_epochs(4.0 / testing::kNumRows);
+  for (const bool is_random : {false, true}) {
+    job_.mutable_training()->set_neftune_alpha(is_random ? 5 : 0);
+    std::vector<Outcome> outcomes;
+    for (const int slots : {4, 2, 1}) {
+      job_.mutable_training()->set_slots_per_step(slots);
+      job_.mutable_training()->set_rows_per_slot(4 / slots);
+      outcomes.push_back(TrainOn(1, {{0, slots}}));
+      ASSERT_EQ(outcomes.back().losses.size(), 1u) << outcomes.back().status;
+    }
+    for (const Outcome& other : outcomes) {
+      const double loss = outcomes[0].losses[0];
+      const double norm = outcomes[0].gradient_norms[0];
+      EXPECT_NEAR(other.losses[0], loss, 1e-6 * loss);
+      EXPECT_NEAR(other.gradient_norms[0], norm, 1e-6 * norm);
+    }
+  }
+}
+
 }  // namespace
 }  // namespace liquid
