@@ -301,4 +301,16 @@ absl::StatusOr<ChatFacts> ExampleEncoder::CheckTemplate() const {
       "; give another template in data.chat_template, or set data.train_on_stop_token: false"));
 }
 
+bool ExampleEncoder::TrainsAnEnd(const Document& document) const {
+  const auto ends = [this](int32_t id) { return tokenizer_->is_special(id) || id == eos_; };
+  for (size_t t = 1; t < document.tokens.size(); ++t) {
+    const bool is_last = t + 1 == document.tokens.size() || document.trained[t + 1] == 0;
+    if (document.trained[t] == 0 || !is_last) continue;
+    if (ends(document.tokens[t])) return true;
+    // A template may mark the line end behind it as well.
+    if (document.trained[t - 1] != 0 && ends(document.tokens[t - 1])) return true;
+  }
+  return false;
+}
+
 }  // namespace liquid

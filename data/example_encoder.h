@@ -102,6 +102,10 @@ class ExampleEncoder {
   // a conversation passes.
   absl::StatusOr<ChatFacts> CheckTemplate() const;
 
+  // Whether a run of trained tokens of the document has a special token or EOS among its last two:
+  // what CheckTemplate looks for, where the template refuses its conversation.
+  bool TrainsAnEnd(const Document& document) const;
+
  private:
   ExampleEncoder() = default;
   absl::StatusOr<RenderedChat> Render(const nlohmann::ordered_json& messages,

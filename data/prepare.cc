@@ -100,6 +100,7 @@ class Preparation {
   std::optional<Packer> packer_;
   LossWeights weights_;
   bool has_turns_ = false;  // rows that are not plain text
+  bool has_ends_ = false;   // conversations in which a token that ends a turn is trained
   PrepareReport report_;
   PrepareProgress progress_;
 };
@@ -153,7 +154,18 @@ absl::Status Preparation::CheckTrained() const {
     }
     return absl::InvalidArgumentError(text);
   }
-  if (!has_turns_ || !options_.loss.stop_token || overlong.num_whole_turns > 0) {
+  if (!options_.loss.stop_token) return absl::OkStatus();
+  // Where all is trained, it is enough that the template writes one.
+  const bool is_judged_by_rows =
+      report_.chat.has_value() &&
+      (report_.chat->stop_token_id < 0 || options_.loss.loss_on != LossOn::kAll);
+  if (is_judged_by_rows && !has_ends_) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        files, ": the model would never learn to stop: no trained turn of its conversations ends ",
+        "with a special token; give another template in data.chat_template, or set ",
+        "data.train_on_stop_token: false"));
+  }
+  if (!has_turns_ || overlong.num_whole_turns > 0) {
     return absl::OkStatus();
   }
   return absl::InvalidArgumentError(absl::StrCat(
@@ -184,6 +196,8 @@ absl::Status Preparation::AddLine(const JsonlReader::Line& line) {
   ++report_.num_examples;
   const bool is_text = example->kind == Example::Kind::kText;
   has_turns_ |= !is_text;
+  const bool is_chat = example->kind == Example::Kind::kMessages;
+  has_ends_ = has_ends_ || (is_chat && encoder_->TrainsAnEnd(*document));
   if (is_text && !encoder_->eos_token().has_value()) ++report_.num_without_end;
   return Annotate(AddDocument(place, *std::move(document)), place);
 }

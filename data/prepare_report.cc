@@ -137,13 +137,26 @@ std::string WhoIsTrained(LossOn loss_on) {
   return "";
 }
 
-std::string BosText(const ChatFacts& chat) {
-  if (chat.bos_token.empty()) {
-    return chat.tokenizer_adds_bos ? "; conversations begin without BOS: the template writes none"
-                                   : "";
+// Lines of LossText, each with the line end before it.
+std::string ChatText(const ChatFacts& chat, const LossChoice& loss) {
+  const char* by = chat.has_generation_markers ? ", whose generation blocks say what is trained"
+                                               : ", with words known by their origin";
+  std::string text = absl::StrCat("\n  template: ", chat.chat_template,
+                                  loss.loss_on == LossOn::kAll ? "" : by, "\n  stop token: ");
+  if (chat.stop_token_id < 0) {
+    absl::StrAppend(&text, "as in the rows: the template refuses a conversation of two messages");
+  } else {
+    absl::StrAppend(&text, "'", chat.stop_token, "' (", chat.stop_token_id,
+                    chat.stops_with_eos ? ", eos_token), " : ", not eos_token), ",
+                    loss.stop_token ? "trained" : "not trained");
   }
-  return absl::StrCat("; conversations begin with one '", chat.bos_token, "', the template's",
-                      chat.tokenizer_adds_bos ? " (the tokenizer's own is not added to it)" : "");
+  if (!chat.bos_token.empty()) {
+    absl::StrAppend(&text, "\n  begin: one '", chat.bos_token, "' by the template",
+                    chat.tokenizer_adds_bos ? "; the tokenizer's own is not added to it" : "");
+  } else if (chat.stop_token_id >= 0 && chat.tokenizer_adds_bos) {
+    absl::StrAppend(&text, "\n  begin: without BOS, as the template writes none");
+  }
+  return text;
 }
 
 }  // namespace
@@ -201,24 +214,13 @@ absl::StatusOr<PrepareReport> ReportOf(const Dataset& dataset) {
 std::string LossText(const PrepareReport& report) {
   std::string text = absl::StrCat("trained: ", WhoIsTrained(report.loss.loss_on));
   if (report.chat.has_value()) {
-    const ChatFacts& chat = *report.chat;
-    const char* means = report.loss.loss_on == LossOn::kAll ? ""
-                        : chat.has_generation_markers       ? ", by its generation blocks"
-                                                            : ", by the origin of its words";
-    absl::StrAppend(&text, "; template ", chat.chat_template, means, "; ");
-    if (chat.stop_token_id < 0) {
-      absl::StrAppend(&text, "stop token unknown");
-    } else {
-      absl::StrAppend(&text, "stop token '", chat.stop_token, "' (", chat.stop_token_id,
-                      chat.stops_with_eos ? ", eos_token)" : ", not eos_token)");
-    }
-    absl::StrAppend(&text, report.loss.stop_token ? " trained" : " not trained", BosText(chat));
+    text += ChatText(*report.chat, report.loss);
   } else if (!report.loss.stop_token) {
-    absl::StrAppend(&text, "; the end of sequence is not trained");
+    text += ", without the end of sequence";
   }
   if (report.num_without_end > 0) {
-    absl::StrAppend(&text, "; ", report.num_without_end,
-                    " texts end without EOS, as the tokenizer's directory names no eos_token");
+    absl::StrAppend(&text, "\n  without EOS: ", report.num_without_end,
+                    " texts, as the tokenizer's directory names no eos_token");
   }
   return text;
 }

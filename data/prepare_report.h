@@ -21,8 +21,8 @@ bool ReportFromJson(const nlohmann::json& json, PrepareReport* report);
 // What the file of `dataset` remembers of its preparation. DataLoss if it is of another program.
 absl::StatusOr<PrepareReport> ReportOf(const Dataset& dataset);
 
-// Parts of PrepareReportText. What is trained: of whom, by which template, up to which token; in
-// one line without its end.
+// Parts of PrepareReportText. What is trained: of whom, by which template, up to which token; lines
+// without the last one's end.
 std::string LossText(const PrepareReport& report);
 // Documents and turns that did not fit, messages that the template left out: lines that begin with
 // their ends; "" if there are none.

@@ -214,17 +214,17 @@ TEST(Program, InspectTellsTemplateLengthsAndDuplicates) {
               absl::StrCat(kBriefChat, "\n", R"({"messages": [{"role": "user", "content": "c"},)",
                            R"( {"role": "assistant", "content": ")", words, "\"}]}\n"),
               absl::StrCat("{\"text\": \"x\"}\n", kBriefChat, "\n"));
-  const Answer answer = Ask("inspect " + job);
+  const Answer answer = Ask("inspect --rows 2 " + job);
   EXPECT_EQ(answer.code, 0) << answer.out;
-  EXPECT_THAT(answer.out, HasSubstr("quickstart/tokenizer/tokenizer_config.json, by the origin"));
-  EXPECT_THAT(answer.out, HasSubstr("stop token '<|im_end|>' ("));
+  EXPECT_THAT(answer.out, HasSubstr("quickstart/tokenizer/tokenizer_config.json, with words"));
+  EXPECT_THAT(answer.out, HasSubstr("stop token: '<|im_end|>' ("));
   EXPECT_THAT(answer.out, HasSubstr("1 documents without their final turn's end"));
   EXPECT_THAT(answer.out, HasSubstr("longer than a row\n"));
   EXPECT_THAT(answer.out, HasSubstr(" |"));
   EXPECT_THAT(answer.out,
               HasSubstr("duplicates: 1 of the 2 examples of data.eval are in data.train"));
-  EXPECT_THAT(answer.out, HasSubstr(absl::StrCat(directory.path(), "/eval.jsonl:2 is ",
-                                                 directory.path(), "/train.jsonl:1")));
+  EXPECT_THAT(answer.out, HasSubstr("/eval.jsonl:2 is /"));
+  EXPECT_THAT(answer.out, HasSubstr("/train.jsonl:1\n"));
   EXPECT_THAT(answer.out, HasSubstr("[[b<|im_end|>]]"));
   EXPECT_EQ(answer.out.find('\x1b'), std::string::npos);
   EXPECT_EQ(Ask("inspect --no-duplicates " + job).out.find("duplicates"), std::string::npos);

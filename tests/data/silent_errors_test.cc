@@ -183,6 +183,32 @@ TEST_F(SilentErrorsTest, ATemplateThatNeverEmitsTheStopTokenIsRefused) {
   EXPECT_THAT(Prepare(Chat("a", "b")), IsOk());
 }
 
+// 24: a template that refuses the conversation that it is tried with is judged by the rows.
+TEST_F(SilentErrorsTest, ATemplateThatWantsASystemMessageIsJudgedByTheRows) {
+  const std::string wants_system =
+      "{% if messages[0].role != 'system' %}{{ raise_exception('no system') }}{% endif %}";
+  const std::string lines =
+      R"({"messages": [{"role": "system", "content": "s"}, {"role": "user", "content": "a"},)"
+      R"( {"role": "assistant", "content": "b"}]})";
+  SetTemplate(wants_system + kChatMl);
+  const auto report = Prepare(lines);
+  ASSERT_THAT(report, IsOk());
+  EXPECT_THAT(PrepareReportText(*report), HasSubstr("stop token: as in the rows"));
+  SetTemplate(wants_system +
+              "{% for m in messages %}{{ m.role }}: {{ m.content }}{{ '\n' }}"
+              "{% endfor %}");
+  EXPECT_THAT(Prepare(lines), StatusIs(absl::StatusCode::kInvalidArgument,
+                                       AllOf(HasSubstr("would never learn to stop"),
+                                             HasSubstr("no trained turn of its conversations"))));
+  // Another that ends the turns of short conversations alone.
+  SetTemplate(
+      "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}"
+      "{% if messages|length == 2 %}<|im_end|>{% endif %}{{ '\n' }}{% endfor %}");
+  EXPECT_THAT(Prepare(lines), StatusIs(absl::StatusCode::kInvalidArgument,
+                                       HasSubstr("no trained turn of its conversations")));
+  EXPECT_THAT(Prepare(lines + "\n" + Chat("a", "b")), IsOk());
+}
+
 // 24: the template trains it, but no row has it.
 TEST_F(SilentErrorsTest, DataThatNeverTrainsTheStopTokenIsRefused) {
   const std::string lines = Chat("a", Words(80)) + Chat("b", Words(90));
@@ -222,7 +248,7 @@ TEST_F(SilentErrorsTest, NoDocumentBeginsTwice) {
   ASSERT_THAT(report, IsOk());
   EXPECT_TRUE(report->chat->tokenizer_adds_bos);
   EXPECT_THAT(PrepareReportText(*report),
-              AllOf(HasSubstr("conversations begin with one '<|startoftext|>', the template's"),
+              AllOf(HasSubstr("begin: one '<|startoftext|>' by the template"),
                     HasSubstr("the tokenizer's own is not added")));
   const auto dataset = Dataset::Open(report->path);
   ASSERT_THAT(dataset, IsOk());
@@ -246,7 +272,7 @@ TEST_F(SilentErrorsTest, NoDocumentBeginsTwice) {
   const auto without = Prepare(Chat("a", "b"));
   ASSERT_THAT(without, IsOk());
   EXPECT_THAT(PrepareReportText(*without),
-              HasSubstr("conversations begin without BOS: the template writes none"));
+              HasSubstr("begin: without BOS, as the template writes none"));
 }
 
 // 25
@@ -258,7 +284,7 @@ TEST_F(SilentErrorsTest, AMissingEndIsToldOrRefused) {
   const auto report = Prepare("{\"text\": \"one two three\"}\n");
   ASSERT_THAT(report, IsOk());
   EXPECT_EQ(report->num_without_end, 1);
-  EXPECT_THAT(PrepareReportText(*report), HasSubstr("1 texts end without EOS"));
+  EXPECT_THAT(PrepareReportText(*report), HasSubstr("without EOS: 1 texts"));
   options_.tokenizer = kTokenizer;
   EXPECT_THAT(PrepareReportText(*Prepare("{\"text\": \"one two three\"}\n")),
               Not(HasSubstr("without EOS")));
@@ -290,17 +316,17 @@ TEST_F(SilentErrorsTest, TheTemplateAndTheStopTokenAreTold) {
   const auto own = Prepare(Chat("a", "b"));
   ASSERT_THAT(own, IsOk());
   EXPECT_THAT(PrepareReportText(*own),
-              AllOf(HasSubstr("trained: what the assistant says; template configs/quickstart/"
-                              "tokenizer/tokenizer_config.json, by the origin of its words; "
-                              "stop token '<|im_end|>' ("),
-                    HasSubstr(", eos_token) trained")));
+              AllOf(HasSubstr("trained: what the assistant says\n"),
+                    HasSubstr("template: configs/quickstart/tokenizer/tokenizer_config.json, with "
+                              "words known by their origin\n"),
+                    HasSubstr("stop token: '<|im_end|>' (7, eos_token), trained\n")));
   SetTemplate(kChatMl);
   options_.loss = {LossOn::kLast, false};
   const auto other = Prepare(Chat("a", "b"));
   ASSERT_THAT(other, IsOk());
-  EXPECT_THAT(PrepareReportText(*other),
-              AllOf(HasSubstr("what the assistant says last; template " + options_.chat_template),
-                    HasSubstr("eos_token) not trained")));
+  EXPECT_THAT(PrepareReportText(*other), AllOf(HasSubstr("what the assistant says last\n"),
+                                               HasSubstr("template: " + options_.chat_template),
+                                               HasSubstr("(7, eos_token), not trained\n")));
 }
 
 }  // namespace
