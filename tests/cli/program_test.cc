@@ -238,6 +238,14 @@ TEST(Program, InspectTellsTemplateLengthsAndDuplicates) {
   EXPECT_EQ(dataset["cut_final_turns"], 1);
   EXPECT_EQ(dataset["duplicates"]["count"], 1);
   EXPECT_EQ(dataset["lengths"].size(), dataset["length_ends"].size() + 1);
+
+  // The prepared file alone remembers all but the duplicates.
+  const auto prepared = nlohmann::json::parse(Ask("prepare --json " + job).out, nullptr, false);
+  const Answer alone = Ask(absl::StrCat("inspect --tokenizer configs/quickstart/tokenizer ",
+                                        prepared["train"]["path"].get<std::string>()));
+  EXPECT_EQ(alone.code, 0) << alone.out;
+  EXPECT_THAT(alone.out, HasSubstr("1 documents without their final turn's end"));
+  EXPECT_EQ(alone.out.find("duplicates"), std::string::npos);
 }
 
 TEST(Program, LossChoicesReachThePreparedData) {
