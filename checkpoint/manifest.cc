@@ -132,6 +132,7 @@ TrainingState ParseState(const nlohmann::json& json, const std::string& path, ab
   state.ledger_head = members.Text("ledger_head");
   state.weights_fingerprint = members.Hash("weights_fingerprint");
   state.eval_loss = members.OptionalNumber("eval_loss");
+  state.eval_accuracy = members.OptionalNumber("eval_accuracy");
   state.parent = members.Text("parent");
   state.parent_manifest = members.Text("parent_manifest");
   members.Done();
@@ -226,6 +227,7 @@ std::string WriteManifest(const Manifest& manifest) {
                {"tensor_files", std::move(tensor_files)},
                {"plain_files", std::move(plain_files)}};
   if (state.eval_loss.has_value()) json["state"]["eval_loss"] = *state.eval_loss;
+  if (state.eval_accuracy.has_value()) json["state"]["eval_accuracy"] = *state.eval_accuracy;
   std::string text = json.dump(1, ' ', false, Json::error_handler_t::replace);
   LIQUID_CHECK(text.ends_with("\n}"));
   text.resize(text.size() - 2);
@@ -287,6 +289,7 @@ std::string ManifestDigest(Manifest manifest) {
     lineage->clear();
   }
   state.eval_loss.reset();
+  state.eval_accuracy.reset();
   return Sha256Hex(WriteManifest(manifest));
 }
 

@@ -33,6 +33,7 @@ struct TrainingState {
   std::string parent;           // name of the checkpoint that this run resumed from; empty: none
   std::string parent_manifest;  // digest of its manifest
   std::optional<double> eval_loss;  // mean over the eval data; none: not evaluated, or not finite
+  std::optional<double> eval_accuracy;  // of the same evaluation: targets held for the likeliest
 
   friend bool operator==(const TrainingState&, const TrainingState&) = default;
 };
@@ -80,8 +81,9 @@ absl::StatusOr<Manifest> ParseManifest(std::string_view text, const std::string&
 absl::StatusOr<Manifest> ReadManifest(const std::string& directory);
 
 // What the ledger records of a checkpoint: SHA-256 of the manifest's text without its lineage
-// (code_version, ledger_head, parent, parent_manifest empty) and eval_loss, which a saver may have
-// missed. So it does not depend on who saved the state, or on how often the run was stopped before.
+// (code_version, ledger_head, parent, parent_manifest empty), eval_loss and eval_accuracy, which a
+// saver may have missed. So it does not depend on who saved the state, or on how often the run was
+// stopped before.
 std::string ManifestDigest(Manifest manifest);
 
 // The file checksum that its parts make up.

@@ -34,6 +34,7 @@ Json ToJson(const AuditReport& report, const CheckpointAudit& checkpoints) {
                       {"rows_trained", epoch.rows_trained},
                       {"num_rows", epoch.num_rows},
                       {"complete", epoch.rows_trained == epoch.num_rows}});
+    if (!epoch.source.empty()) epochs.back()["source"] = epoch.source;
   }
   return {{"passed", true},
           {"entries", report.num_entries},
@@ -68,8 +69,9 @@ void PrintText(const AuditReport& report, const CheckpointAudit& checkpoints) {
                          " wrong answers found"));
   for (const EpochCoverage& epoch : report.epochs) {
     const bool complete = epoch.rows_trained == epoch.num_rows;
-    PrintLine(absl::StrCat("PASS  epoch ", epoch.epoch, ": ", epoch.rows_trained, " of ",
-                           epoch.num_rows, " rows, each trained exactly once",
+    PrintLine(absl::StrCat("PASS  epoch ", epoch.epoch, epoch.source.empty() ? "" : " of source ",
+                           epoch.source, ": ", epoch.rows_trained, " of ", epoch.num_rows,
+                           " rows, each trained exactly once",
                            complete ? "" : "; not complete yet"));
   }
   PrintLine(absl::StrCat("PASS  checkpoints: ", checkpoints.num_matching,

@@ -12,9 +12,10 @@
 #include "base/status.h"
 #include "checkpoint/adapter_config.h"
 #include "checkpoint/hf_directory.h"
+#include "data/stop_tokens.h"
 #include "kernels/cpu/team.h"
 #include "kernels/ops.h"
-#include "model/key_value_cache.h"
+#include "model/continuation.h"
 #include "nlohmann/json.hpp"
 
 namespace liquid {
@@ -64,20 +65,6 @@ absl::StatusOr<ModelDirectories> FindModel(const std::string& directory) {
   return ModelDirectories{base, {.adapter = std::move(adapter)}};
 }
 
-// The ids under "eos_token_id" of generation_config.json, one or a list.
-std::vector<int32_t> EosOfGenerationConfig(const std::string& directory) {
-  const auto text = ReadFile(JoinPath(directory, "generation_config.json"));
-  if (!text.ok()) return {};
-  const Json config = Json::parse(*text, nullptr, /*allow_exceptions=*/false);
-  if (!config.is_object() || !config.contains("eos_token_id")) return {};
-  const Json& value = config["eos_token_id"];
-  std::vector<int32_t> ids;
-  for (const Json& id : value.is_array() ? value : Json::array({value})) {
-    if (id.is_number_integer()) ids.push_back(id.get<int32_t>());
-  }
-  return ids;
-}
-
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<Generator>> Generator::Load(const std::string& directory) {
@@ -105,27 +92,9 @@ absl::StatusOr<std::unique_ptr<Generator>> Generator::Load(const std::string& di
   if (source->tuning.adapter.has_value()) {
     LIQUID_RETURN_IF_ERROR(AsModelError(LoadAdapters(directory, *generator.model_)));
   }
-  generator.FindStopTokens(directory);
+  generator.stop_tokens_ =
+      StopTokens(*generator.encoder_, directory, generator.model_->config().eos_token_ids);
   return result;
-}
-
-// What the model may end its turn with: the end of sequence, and what the template puts behind an
-// answer.
-void Generator::FindStopTokens(const std::string& directory) {
-  const std::vector<int32_t>& eos = model_->config().eos_token_ids;
-  stop_tokens_.insert(eos.begin(), eos.end());
-  for (const int32_t id : EosOfGenerationConfig(directory)) stop_tokens_.insert(id);
-  if (encoder_->eos_token().has_value()) stop_tokens_.insert(*encoder_->eos_token());
-  if (!encoder_->has_chat_template()) return;
-  const Json messages = {{{"role", "user"}, {"content", "Hello there"}},
-                         {{"role", "assistant"}, {"content", "Yes indeed"}}};
-  const auto chat = encoder_->EncodeChat(messages, Json::object());
-  if (!chat.ok()) return;  // a template that wants other messages
-  for (size_t t = chat->ids.size(); t-- > 0;) {
-    if (chat->mask[t] == 0) continue;
-    if (encoder_->tokenizer().is_special(chat->ids[t])) stop_tokens_.insert(chat->ids[t]);
-    return;
-  }
 }
 
 absl::StatusOr<std::vector<int32_t>> Generator::EncodePrompt(
@@ -164,9 +133,7 @@ absl::StatusOr<Generation> Generator::Generate(
                                                    " tokens, the model's context only ",
                                                    model_->config().max_position_embeddings));
   }
-  const int64_t limit = std::min(options.max_tokens, room);
   const absl::Time begin = absl::Now();
-  const auto cache = model_->CreateCache(num_prompt + limit);
   StreamDecoder decoder(&encoder_->tokenizer(), /*skip_special_tokens=*/true);
   // Raw text goes on where the prompt ends: its first word keeps its space.
   if (options.raw || !has_chat_template()) {
@@ -179,15 +146,17 @@ absl::StatusOr<Generation> Generator::Generate(
     result.text += text;
     on_text(text);
   };
-  std::vector<float> logits = model_->Extend(*cache, ids);
-  while (result.num_tokens < limit) {
-    const int32_t token =
-        SampleToken(logits, options.sampler, static_cast<uint64_t>(result.num_tokens));
-    ++result.num_tokens;
-    result.ended = stop_tokens_.contains(token);
-    if (result.ended) break;
-    say(decoder.Add(token));
-    if (result.num_tokens < limit) logits = model_->Extend(*cache, {&token, 1});
+  if (options.max_tokens > 0) {
+    const Continuation answer = Continue(*model_, ids,
+                                         {.max_tokens = std::min(options.max_tokens, room),
+                                          .stop_tokens = stop_tokens_,
+                                          .sampler = options.sampler},
+                                         [&](int32_t token) {
+                                           say(decoder.Add(token));
+                                           return true;
+                                         });
+    result.num_tokens = answer.num_tokens;
+    result.ended = answer.ended;
   }
   say(decoder.Finish());
   result.seconds = absl::ToDoubleSeconds(absl::Now() - begin);

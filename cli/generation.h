@@ -52,7 +52,6 @@ class Generator {
   Generator() = default;
   absl::StatusOr<std::vector<int32_t>> EncodePrompt(const std::string& prompt,
                                                     const GenerationOptions& options) const;
-  void FindStopTokens(const std::string& directory);
 
   std::unique_ptr<ExampleEncoder> encoder_;
   // In the order in which each needs those before it.

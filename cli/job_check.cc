@@ -40,6 +40,11 @@ absl::Status CheckJobInputs(const Job& job) {
   for (const std::string& path : job.data().train()) {
     LIQUID_RETURN_IF_ERROR(CheckThere(path, "data.train", ExitCode::kData));
   }
+  for (const MixedSource& source : job.data().mix()) {
+    for (const std::string& path : source.files()) {
+      LIQUID_RETURN_IF_ERROR(CheckThere(path, "data.mix", ExitCode::kData));
+    }
+  }
   for (const std::string& path : job.data().eval()) {
     LIQUID_RETURN_IF_ERROR(CheckThere(path, "data.eval", ExitCode::kData));
   }

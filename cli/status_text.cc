@@ -5,6 +5,7 @@
 #include "absl/strings/str_format.h"
 #include "absl/time/time.h"
 #include "cli/gangs_text.h"
+#include "proto/eval_report.h"
 
 namespace liquid {
 namespace {
@@ -54,6 +55,8 @@ nlohmann::ordered_json StatusToJson(const JobStatus& status) {
           {"peak_flops", Known(stepped && last.peak_flops() > 0, last.peak_flops())},
           {"fingerprint", Known(stepped, last.fingerprint())},
           {"eval_loss", Known(evaluated, status.last_eval().loss())},
+          {"eval_perplexity", Known(evaluated, Perplexity(status.last_eval()))},
+          {"eval_accuracy", Known(evaluated, Accuracy(status.last_eval()))},
           {"eval_step", Known(evaluated, status.last_eval().step())},
           {"last_checkpoint", Known(saved, status.last_checkpoint())},
           {"last_checkpoint_step", Known(saved, status.last_checkpoint_step())},
@@ -85,8 +88,8 @@ std::string StatusText(const JobStatus& status) {
     absl::StrAppend(&text, "  fingerprint ", last.fingerprint(), "\n");
   }
   if (status.last_eval().target_tokens() > 0) {
-    absl::StrAppendFormat(&text, "  eval loss %.4f at step %d\n", status.last_eval().loss(),
-                          status.last_eval().step());
+    absl::StrAppend(&text, "  eval ", EvalText(status.last_eval()), " at step ",
+                    status.last_eval().step(), "\n");
   }
   if (!status.last_checkpoint().empty()) {
     absl::StrAppend(&text, "  newest checkpoint ", status.last_checkpoint(), "\n");

@@ -17,6 +17,15 @@ absl::Status MustAgree(const char* what, const A& ours, const B& theirs) {
   return Refuse(what, " differs: the job has ", ours, ", the gang has ", theirs);
 }
 
+std::string SourcesText(const google::protobuf::RepeatedPtrField<SourceRows>& sources) {
+  std::string text;
+  for (const SourceRows& source : sources) {
+    absl::StrAppend(&text, text.empty() ? "" : ", ", source.draws(), " of ", source.rows(),
+                    " rows of ", source.name());
+  }
+  return text.empty() ? "none" : text;
+}
+
 // Is it the same job, data and arithmetic?
 absl::Status CheckIdentity(const Job& job, const std::string& job_digest, const JobRecord& record,
                            const Join& join, bool is_first) {
@@ -26,6 +35,10 @@ absl::Status CheckIdentity(const Job& job, const std::string& job_digest, const 
   if (!record.is_open()) {
     if (join.applied_step() < 0) return Refuse("the first gang brings the starting state");
     if (join.num_rows() < 1) return Refuse("the training data has no row");
+    if (EpochLength(join.num_rows(), join.sources()) < 1) {
+      return Refuse("the training data cannot have ", join.num_rows(), " rows of ",
+                    SourcesText(join.sources()));
+    }
     if (join.fingerprint().empty()) return Refuse("the gang shows no fingerprint of its weights");
     JobRecord trial;
     return Annotate(trial.Apply(OpeningEntry(job, job_digest, join)), "this job is not possible");
@@ -34,6 +47,8 @@ absl::Status CheckIdentity(const Job& job, const std::string& job_digest, const 
   LIQUID_RETURN_IF_ERROR(
       MustAgree("the dataset digest", opened.dataset_digest(), join.dataset_digest()));
   LIQUID_RETURN_IF_ERROR(MustAgree("the number of rows", opened.num_rows(), join.num_rows()));
+  LIQUID_RETURN_IF_ERROR(MustAgree("the mixture of the data", SourcesText(opened.sources()),
+                                   SourcesText(join.sources())));
   LIQUID_RETURN_IF_ERROR(MustAgree("the code version", opened.code_version(), join.code_version()));
   if (is_first && LayoutDiffers(job, record)) return absl::OkStatus();
   LIQUID_RETURN_IF_ERROR(MustAgree("the recipe", opened.recipe(), join.recipe()));
@@ -102,9 +117,8 @@ LedgerEntry OpeningEntry(const Job& job, const std::string& job_digest, const Jo
   opened.set_tensor_parallel(join.tensor_parallel());
   opened.set_sequence_parallel(job.model().sequence_parallel());
   opened.set_gradient_sum(training.gradient_sum());
-  const JobStream stream(EpochOrder(opened.seed(), opened.num_rows(), opened.shuffle()),
-                         opened.epochs(), opened.slots_per_step(), opened.rows_per_slot());
-  opened.set_num_steps(stream.num_steps());
+  *opened.mutable_sources() = join.sources();
+  opened.set_num_steps(StreamOf(opened).num_steps());
   return entry;
 }
 

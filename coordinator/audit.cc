@@ -71,7 +71,13 @@ absl::StatusOr<Reading> Read(const std::string& path) {
 // Counts the rows of consecutive steps, and finds one that comes twice in an epoch.
 class CoverageProof {
  public:
-  explicit CoverageProof(const JobStream& stream) : stream_(stream) {}
+  explicit CoverageProof(const JobStream& stream) : stream_(stream) {
+    int64_t begin = 0;
+    for (int i = 0; i < stream.order().num_sources(); ++i) {
+      first_rows_.push_back(begin);
+      begin += stream.order().source(i).num_rows;
+    }
+  }
 
   absl::Status AddStep(int64_t step, int slots_per_step) {
     int64_t position = stream_.StreamBegin(step);
@@ -88,23 +94,58 @@ class CoverageProof {
     return absl::OkStatus();
   }
 
-  std::vector<EpochCoverage> Take() { return std::move(epochs_); }
+  // `names` of the sources, if data is mixed.
+  std::vector<EpochCoverage> Take(const std::vector<std::string>& names) const {
+    std::vector<EpochCoverage> coverage;
+    for (const auto& [key, epoch] : epochs_) {
+      const auto source = static_cast<size_t>(key.first);
+      coverage.push_back({.source = names.empty() ? "" : names[source],
+                          .epoch = key.second,
+                          .rows_trained = epoch.rows_trained,
+                          .num_rows = NumRows(key.first)});
+    }
+    return coverage;
+  }
 
  private:
+  // An epoch of a source.
+  struct Epoch {
+    int64_t rows_trained = 0;
+    std::vector<bool> seen;  // empty once all are
+  };
+
+  int64_t NumRows(int source) const { return stream_.order().source(source).num_rows; }
+
   absl::Status AddRow(int64_t step, int slot, int64_t position, int64_t row) {
-    const int64_t num_rows = stream_.order().num_rows();
-    const int64_t epoch = position / num_rows;
-    if (epochs_.empty() || epochs_.back().epoch != epoch) {
-      if (!epochs_.empty() && epochs_.back().rows_trained != num_rows) {
-        return Wrong(step, slot, row, "begins an epoch before the last one is complete");
-      }
-      epochs_.push_back({.epoch = epoch, .rows_trained = 0, .num_rows = num_rows});
-      seen_.assign(num_rows, false);
+    const EpochOrder::StreamRow at = stream_.order().AtStream(position);
+    if (at.position == 0 && at.epoch > 0) LIQUID_RETURN_IF_ERROR(EndEpoch(step, at.epoch));
+    const int64_t num_rows = NumRows(at.source);
+    const int64_t of_source = row - first_rows_[static_cast<size_t>(at.source)];
+    if (of_source < 0 || of_source >= num_rows) {
+      return Wrong(step, slot, row, "is not in the dataset");
     }
-    if (row >= num_rows) return Wrong(step, slot, row, "is not in the dataset");
-    if (seen_[row]) return Wrong(step, slot, row, "comes twice in its epoch");
-    seen_[row] = true;
-    ++epochs_.back().rows_trained;
+    Epoch& epoch = epochs_[{at.source, at.source_epoch}];
+    if (epoch.rows_trained == 0) epoch.seen.assign(static_cast<size_t>(num_rows), false);
+    if (epoch.seen.empty() || epoch.seen[static_cast<size_t>(of_source)]) {
+      return Wrong(step, slot, row, "comes twice in its epoch");
+    }
+    epoch.seen[static_cast<size_t>(of_source)] = true;
+    if (++epoch.rows_trained == num_rows) epoch.seen = {};
+    return absl::OkStatus();
+  }
+
+  // Before the first row of epoch `next` of the job: the epochs of sources that end before it are
+  // complete.
+  absl::Status EndEpoch(int64_t step, int64_t next) const {
+    for (const auto& [key, epoch] : epochs_) {
+      const RowSource source = stream_.order().source(key.first);
+      const bool must_be_complete = (key.second + 1) * source.num_rows <= next * source.draws;
+      if (must_be_complete && epoch.rows_trained != source.num_rows) {
+        return absl::DataLossError(absl::StrCat("step ", step, " begins epoch ", next,
+                                                " of the job before epoch ", key.second,
+                                                " of its rows is complete"));
+      }
+    }
     return absl::OkStatus();
   }
 
@@ -114,8 +155,8 @@ class CoverageProof {
   }
 
   const JobStream& stream_;
-  std::vector<EpochCoverage> epochs_;
-  std::vector<bool> seen_;  // of the last epoch
+  std::vector<int64_t> first_rows_;                  // of each source
+  std::map<std::pair<int, int64_t>, Epoch> epochs_;  // by source and its epoch
   std::vector<int64_t> rows_;
 };
 
@@ -138,7 +179,9 @@ absl::StatusOr<AuditReport> Audit(const std::string& ledger_path) {
     LIQUID_RETURN_IF_ERROR(Annotate(proof.AddStep(step, record.opened().slots_per_step()),
                                     absl::StrCat("ledger ", ledger_path)));
   }
-  report.epochs = proof.Take();
+  std::vector<std::string> names;
+  for (const SourceRows& source : record.opened().sources()) names.push_back(source.name());
+  report.epochs = proof.Take(names);
   return report;
 }
 
@@ -160,7 +203,7 @@ absl::StatusOr<std::vector<SlotContent>> ContentOfStep(const std::string& ledger
       stream.SlotRows(step, slot, &next.rows);
       int64_t position = stream.StreamBegin(step) + static_cast<int64_t>(next.rows.size()) * slot;
       for (const int64_t row : next.rows) {
-        next.epochs.push_back(row < 0 ? -1 : position / stream.order().num_rows());
+        next.epochs.push_back(row < 0 ? -1 : stream.order().AtStream(position).source_epoch);
         ++position;
       }
     }

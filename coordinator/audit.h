@@ -11,11 +11,12 @@
 
 namespace liquid {
 
-// One epoch, as far as the committed steps go.
+// One epoch, as far as the committed steps go. Of mixed data each source has epochs of its own.
 struct EpochCoverage {
+  std::string source;        // its name; empty: data is not mixed
   int64_t epoch = 0;         // 0, 1, ...
   int64_t rows_trained = 0;  // each of them exactly once
-  int64_t num_rows = 0;      // of the dataset; equal to rows_trained when the epoch is complete
+  int64_t num_rows = 0;      // of the source; equal to rows_trained when the epoch is complete
 };
 
 struct AuditReport {
@@ -31,9 +32,9 @@ struct AuditReport {
   int64_t num_generations = 0;
   int64_t num_gangs = 0;  // that were ever in the job
   int64_t num_steals = 0;
-  int64_t num_wrong_answers = 0;  // slots of which two gangs computed different gradients
-  std::string fingerprint;        // of the weights after the last committed step
-  std::vector<EpochCoverage> epochs;
+  int64_t num_wrong_answers = 0;      // slots of which two gangs computed different gradients
+  std::string fingerprint;            // of the weights after the last committed step
+  std::vector<EpochCoverage> epochs;  // by source, then in order
 };
 
 // Proves, from the file alone:
@@ -43,9 +44,9 @@ struct AuditReport {
 //   the fingerprint it had, checkpoints of committed steps;
 // - in the committed steps, every row of every epoch that they complete was trained exactly once,
 //   and no row twice in the one they may be in: the rows of each slot are derived from the seed
-//   again and counted.
+//   again and counted. Of mixed data this holds for the epochs of each source.
 // DataLoss, naming the entry or the step, if any of it fails. NotFound if there is no ledger.
-// Memory: one bit a row, and some 300 bytes a step.
+// Memory: one bit a row of the epochs that are begun, and some 300 bytes a step.
 absl::StatusOr<AuditReport> Audit(const std::string& ledger_path);
 
 // The rows of `step`, slot by slot. OutOfRange unless it is committed.
@@ -53,7 +54,7 @@ struct SlotContent {
   int slot = 0;
   int64_t gang = 0;
   std::vector<int64_t> rows;    // -1: empty, behind the end of the job's stream
-  std::vector<int64_t> epochs;  // of each row; -1 for an empty one
+  std::vector<int64_t> epochs;  // of each row, in its source; -1 for an empty one
 };
 absl::StatusOr<std::vector<SlotContent>> ContentOfStep(const std::string& ledger_path,
                                                        int64_t step);

@@ -206,7 +206,7 @@ void JobMachine::OnEval(int64_t gang, const EvalReport& report, absl::Time now, 
     return Violate(gang, absl::StrCat("eval of step ", report.step(), ", which is not committed"),
                    now, actions);
   }
-  const bool is_known = record_.last_eval().step() >= report.step() && report.step() > 0;
+  const bool is_known = record_.last_eval_step() >= report.step();
   if (is_known || IsDone()) return;
   LedgerEntry entry;
   *entry.mutable_eval()->mutable_report() = report;

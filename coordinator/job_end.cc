@@ -54,7 +54,7 @@ void JobMachine::FinishIfComplete(Actions* actions) {
   const int64_t num_steps = record_.opened().num_steps();
   if (record_.finished().has_value() || record_.committed_step() < num_steps ||
       record_.last_checkpoint().step() < num_steps ||
-      (EvaluationIsDue(num_steps) && record_.last_eval().step() < num_steps)) {
+      (EvaluationIsDue(num_steps) && record_.last_eval_step() < num_steps)) {
     return;
   }
   LedgerEntry entry;

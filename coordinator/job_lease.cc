@@ -203,9 +203,11 @@ void JobMachine::SendPlan(int64_t gang, int64_t step, const SlotSet* slots,
 }
 
 bool JobMachine::EvaluationIsDue(int64_t step) const {
-  const int64_t every = options_.job.training().eval_every_steps();
-  return options_.job.data().eval_size() > 0 &&
-         (step == record_.opened().num_steps() || (every > 0 && step % every == 0));
+  const Training& training = options_.job.training();
+  if (options_.job.data().eval().empty()) return false;
+  if (step == 0) return training.eval_at_start();
+  const int64_t every = training.eval_every_steps();
+  return step == record_.opened().num_steps() || (every > 0 && step % every == 0);
 }
 
 bool JobMachine::CheckpointIsDue(int64_t step, absl::Time now) const {

@@ -31,6 +31,32 @@ std::string Describe(const SlotRanges& ranges) {
 
 }  // namespace
 
+int64_t EpochLength(int64_t num_rows,
+                    const google::protobuf::RepeatedPtrField<SourceRows>& sources) {
+  if (sources.empty()) return num_rows;
+  int64_t rows = 0;
+  int64_t draws = 0;
+  for (const SourceRows& source : sources) {
+    if (source.rows() < 1 || source.rows() > kMaxRows - rows || source.draws() < 1 ||
+        source.draws() > kMaxRows - draws) {
+      return 0;
+    }
+    rows += source.rows();
+    draws += source.draws();
+  }
+  return rows == num_rows ? draws : 0;
+}
+
+JobStream StreamOf(const JobOpened& opened) {
+  std::vector<RowSource> sources;
+  for (const SourceRows& source : opened.sources()) {
+    sources.push_back({source.rows(), source.draws()});
+  }
+  return JobStream(sources.empty() ? EpochOrder(opened.seed(), opened.num_rows(), opened.shuffle())
+                                   : EpochOrder(opened.seed(), sources, opened.shuffle()),
+                   opened.epochs(), opened.slots_per_step(), opened.rows_per_slot());
+}
+
 absl::Status JobRecord::Apply(const LedgerEntry& entry) {
   const auto kind = entry.entry_case();
   if (is_open() == (kind == LedgerEntry::kJobOpened)) {
@@ -60,6 +86,7 @@ absl::Status JobRecord::Apply(const LedgerEntry& entry) {
     case LedgerEntry::kEval:
       if (entry.eval().report().step() > committed_step_) return Broken("eval of a later step");
       last_eval_ = entry.eval().report();
+      last_eval_step_ = last_eval_.step();
       return absl::OkStatus();
     case LedgerEntry::kSteal:
       return AddSteal(entry.steal());
@@ -101,14 +128,15 @@ void JobRecord::Act(const OperatorAction& action) {
 }
 
 absl::Status JobRecord::Open(const JobOpened& opened) {
+  const int64_t epoch_length = EpochLength(opened.num_rows(), opened.sources());
   const bool possible =
-      opened.num_rows() >= 1 && opened.num_rows() <= kMaxRows && opened.epochs() > 0 &&
-      opened.epochs() * static_cast<double>(opened.num_rows()) < static_cast<double>(kMaxRows) &&
+      opened.num_rows() >= 1 && opened.num_rows() <= kMaxRows && epoch_length >= 1 &&
+      opened.epochs() > 0 &&
+      opened.epochs() * static_cast<double>(epoch_length) < static_cast<double>(kMaxRows) &&
       opened.slots_per_step() >= 1 && opened.slots_per_step() <= kMaxPerStep &&
       opened.rows_per_slot() >= 1 && opened.rows_per_slot() <= kMaxPerStep;
   if (!possible) return Broken("a job that cannot be");
-  const JobStream stream(EpochOrder(opened.seed(), opened.num_rows(), opened.shuffle()),
-                         opened.epochs(), opened.slots_per_step(), opened.rows_per_slot());
+  const JobStream stream = StreamOf(opened);
   if (stream.num_steps() != opened.num_steps()) {
     return Broken("the job has ", stream.num_steps(), " steps, not ", opened.num_steps());
   }
@@ -308,7 +336,10 @@ absl::Status JobRecord::Void(const Voided& voided) {
   committed_step_ = voided.from_step() - 1;
   leases_.clear();
   last_step_ = StepReport();
-  if (last_eval_.step() > committed_step_) last_eval_ = EvalReport();
+  if (last_eval_step_ > committed_step_) {
+    last_eval_ = EvalReport();
+    last_eval_step_ = -1;
+  }
   if (last_checkpoint_.step() > committed_step_) last_checkpoint_ = CheckpointReport();
   return absl::OkStatus();
 }

@@ -20,6 +20,15 @@
 
 namespace liquid {
 
+// The rows that an epoch of a job visits: all, or the draws from its sources. 0 if there cannot be
+// such sources of so many rows.
+int64_t EpochLength(int64_t num_rows,
+                    const google::protobuf::RepeatedPtrField<SourceRows>& sources);
+
+// The rows of the job, in order, and their division into steps and slots. REQUIRES: numbers that
+// a job may have (JobRecord checks those of a ledger).
+JobStream StreamOf(const JobOpened& opened);
+
 // A value: copies are independent. One thread at a time.
 class JobRecord {
  public:
@@ -73,6 +82,7 @@ class JobRecord {
   // The newest; default values while there is none.
   const StepReport& last_step() const { return last_step_; }
   const EvalReport& last_eval() const { return last_eval_; }
+  int64_t last_eval_step() const { return last_eval_step_; }  // -1: none
   const CheckpointReport& last_checkpoint() const { return last_checkpoint_; }
   int64_t num_wrong_answers() const { return num_wrong_answers_; }
 
@@ -109,6 +119,7 @@ class JobRecord {
   std::optional<JobFinished> finished_;
   StepReport last_step_;
   EvalReport last_eval_;
+  int64_t last_eval_step_ = -1;
   CheckpointReport last_checkpoint_;
   int64_t num_wrong_answers_ = 0;
 };

@@ -379,7 +379,7 @@ void JobMachine::SendWorld(int64_t step, Actions* actions) {
                                   : static_cast<uint64_t>(record_.generation()));
   world.set_step(step);
   world.set_fingerprint(record_.FingerprintAfter(step));
-  world.set_evaluate(step > 0 && EvaluationIsDue(step) && record_.last_eval().step() < step);
+  world.set_evaluate(EvaluationIsDue(step) && record_.last_eval_step() < step);
   num_working_ = 0;
   transfer_step_ = 0;
   for (auto& [number, item] : gangs_) {

@@ -9,6 +9,7 @@
 #include "coordinator/job_record.h"
 #include "coordinator/ledger.h"
 #include "nlohmann/json.hpp"
+#include "proto/eval_report.h"
 
 namespace liquid {
 namespace {
@@ -45,7 +46,10 @@ Json EvalJson(const EvalReport& report, const JobStream& stream) {
           {"step", report.step()},
           {"epoch", stream.EpochsAfter(report.step())},
           {"loss", report.loss()},
+          {"perplexity", Perplexity(report)},
+          {"accuracy", Accuracy(report)},
           {"target_tokens", report.target_tokens()},
+          {"correct_tokens", report.correct_tokens()},
           {"seconds", report.seconds()}};
 }
 

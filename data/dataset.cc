@@ -74,6 +74,23 @@ absl::Status CheckHeader(const DatasetHeader& header, int64_t file_bytes, Datase
   return absl::OkStatus();
 }
 
+bool ReadMixture(const nlohmann::json& json, std::vector<MixturePart>* mixture) {
+  if (!json.is_array() || json.empty()) return false;
+  for (const nlohmann::json& item : json) {
+    if (!item.is_object() || !item.contains("name") || !item["name"].is_string()) return false;
+    MixturePart& part = mixture->emplace_back();
+    part.name = item["name"].get<std::string>();
+    for (const auto& [key, value] : {std::pair("rows", &part.num_rows),
+                                     {"documents", &part.num_documents},
+                                     {"tokens", &part.num_tokens},
+                                     {"target_tokens", &part.num_target_tokens}}) {
+      if (!item.contains(key) || !item[key].is_number_integer()) return false;
+      *value = item[key].get<int64_t>();
+    }
+  }
+  return true;
+}
+
 }  // namespace
 
 Hash128 DatasetDigest(const DatasetHeader& header) {
@@ -154,6 +171,25 @@ absl::Status Dataset::ReadProvenance() {
     source.path = item["path"].get<std::string>();
     source.num_bytes = item["num_bytes"].get<int64_t>();
     sources_.push_back(std::move(source));
+  }
+  if (const auto mixture = json.find("mixture"); mixture != json.end()) {
+    if (!ReadMixture(*mixture, &mixture_)) return Damaged("its mixture is incomplete");
+    return CheckMixture();
+  }
+  return absl::OkStatus();
+}
+
+// That the sources' rows are those of the dataset.
+absl::Status Dataset::CheckMixture() const {
+  int64_t num_rows = 0;
+  for (const MixturePart& part : mixture_) {
+    if (part.num_rows < 1 || part.num_rows > header_.num_rows - num_rows) {
+      return Damaged("its mixture has ", part.num_rows, " rows of ", part.name);
+    }
+    num_rows += part.num_rows;
+  }
+  if (num_rows != header_.num_rows) {
+    return Damaged("its mixture has ", num_rows, " rows, it has ", header_.num_rows);
   }
   return absl::OkStatus();
 }

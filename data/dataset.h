@@ -34,6 +34,18 @@ struct DatasetSource {
   Hash128 digest;
 };
 
+// What a source has in a prepared dataset: so many rows, behind those of the sources before it. No
+// row has documents of two sources.
+struct MixturePart {
+  std::string name;
+  int64_t num_rows = 0;
+  int64_t num_documents = 0;
+  int64_t num_tokens = 0;  // without padding
+  int64_t num_target_tokens = 0;
+
+  friend bool operator==(const MixturePart&, const MixturePart&) = default;
+};
+
 // Immutable; any thread. Should the file be truncated while it is open, reading the lost part ends
 // the process (base/file.h); the writer never changes a finished file.
 class Dataset {
@@ -61,6 +73,8 @@ class Dataset {
   // of the sources.
   Hash128 digest() const { return digest_; }
   const std::vector<DatasetSource>& sources() const { return sources_; }
+  // The sources of mixed data, whose rows follow each other; empty if it is not mixed.
+  const std::vector<MixturePart>& mixture() const { return mixture_; }
   const std::string& provenance() const { return provenance_; }  // JSON, for people and tools
 
   // Target tokens of a row: what a step's N(n) is the sum of. 0 for row -1.
@@ -105,6 +119,7 @@ class Dataset {
   absl::Status CheckIndex() const;
   absl::Status CheckRows() const;
   absl::Status ReadProvenance();
+  absl::Status CheckMixture() const;
   absl::Span<const DatasetRowEntry> entries() const;
   absl::Span<const DatasetDocument> documents() const;
 
@@ -115,6 +130,7 @@ class Dataset {
   Hash128 digest_;
   std::string provenance_;
   std::vector<DatasetSource> sources_;
+  std::vector<MixturePart> mixture_;
 };
 
 }  // namespace liquid

@@ -20,21 +20,33 @@ uint64_t Mix(uint64_t x) {
   return x ^ (x >> 31);
 }
 
+// Makes the keys of sources other ones than those of the epochs of a job.
+constexpr uint64_t kSourceKey = 0x6D69786564726F77;  // "mixedrow"
+
+int64_t TotalDraws(const std::vector<RowSource>& sources) {
+  int64_t total = 0;
+  for (const RowSource& source : sources) {
+    LIQUID_CHECK(source.num_rows >= 1 && source.draws >= 1, source.num_rows, " ", source.draws);
+    total += source.draws;
+  }
+  return total;
+}
+
 uint64_t LowMask(int bits) { return (uint64_t{1} << bits) - 1; }
 
 }  // namespace
 
-EpochOrder::EpochOrder(uint64_t seed, int64_t num_rows, bool shuffle)
-    : seed_(seed), num_rows_(num_rows), shuffle_(shuffle) {
-  LIQUID_CHECK(num_rows >= 1 && num_rows <= int64_t{1} << 62, "num_rows=", num_rows);
-  const int bits = static_cast<int>(std::bit_width(static_cast<uint64_t>(num_rows - 1)));
+EpochPermutation::EpochPermutation(uint64_t seed, int64_t size, bool shuffle)
+    : seed_(seed), size_(size), shuffle_(shuffle) {
+  LIQUID_CHECK(size >= 1 && size <= int64_t{1} << 62, "num_rows=", size);
+  const int bits = static_cast<int>(std::bit_width(static_cast<uint64_t>(size - 1)));
   low_bits_ = bits / 2;
   high_bits_ = bits - low_bits_;
 }
 
-int64_t EpochOrder::RowAt(int64_t epoch, int64_t position) const {
+int64_t EpochPermutation::At(int64_t epoch, int64_t position) const {
   LIQUID_CHECK(epoch >= 0, "epoch=", epoch);
-  LIQUID_CHECK(position >= 0 && position < num_rows_, "position=", position, " of ", num_rows_);
+  LIQUID_CHECK(position >= 0 && position < size_, "position=", position, " of ", size_);
   if (!shuffle_) return position;
   const uint64_t epoch_key = Mix(Mix(seed_ + kStep) + kStep * (static_cast<uint64_t>(epoch) + 1));
   const uint64_t low_mask = LowMask(low_bits_);
@@ -53,15 +65,43 @@ int64_t EpochOrder::RowAt(int64_t epoch, int64_t position) const {
       }
     }
     x = high << low_bits_ | low;
-  } while (x >= static_cast<uint64_t>(num_rows_));
+  } while (x >= static_cast<uint64_t>(size_));
   return static_cast<int64_t>(x);
+}
+
+EpochOrder::EpochOrder(uint64_t seed, int64_t num_rows, bool shuffle)
+    : permutation_(seed, num_rows, shuffle),
+      num_rows_(num_rows),
+      is_mixed_(false),
+      sources_({{0, 0, num_rows, permutation_}}) {}
+
+EpochOrder::EpochOrder(uint64_t seed, const std::vector<RowSource>& sources, bool shuffle)
+    : permutation_(seed, TotalDraws(sources), shuffle), num_rows_(0), is_mixed_(true) {
+  int64_t first_draw = 0;
+  for (const RowSource& source : sources) {
+    const uint64_t key = Mix(Mix(seed ^ kSourceKey) + kStep * (sources_.size() + 1));
+    sources_.push_back(
+        {num_rows_, first_draw, source.draws, EpochPermutation(key, source.num_rows, shuffle)});
+    num_rows_ += source.num_rows;
+    first_draw += source.draws;
+  }
+}
+
+EpochOrder::StreamRow EpochOrder::At(int64_t epoch, int64_t position) const {
+  const int64_t drawn = permutation_.At(epoch, position);
+  if (!is_mixed_) return {epoch, position, drawn, 0, epoch};
+  int i = num_sources() - 1;
+  while (sources_[i].first_draw > drawn) --i;
+  const Source& source = sources_[i];
+  const int64_t draw = epoch * source.draws + drawn - source.first_draw;
+  const int64_t source_epoch = draw / source.permutation.size();
+  const int64_t row = source.permutation.At(source_epoch, draw % source.permutation.size());
+  return {epoch, position, source.first_row + row, i, source_epoch};
 }
 
 EpochOrder::StreamRow EpochOrder::AtStream(int64_t stream_position) const {
   LIQUID_CHECK(stream_position >= 0, "stream_position=", stream_position);
-  const int64_t epoch = stream_position / num_rows_;
-  const int64_t position = stream_position % num_rows_;
-  return {epoch, position, RowAt(epoch, position)};
+  return At(stream_position / epoch_length(), stream_position % epoch_length());
 }
 
 JobStream::JobStream(const EpochOrder& order, double epochs, int slots_per_step, int rows_per_slot)
@@ -70,8 +110,8 @@ JobStream::JobStream(const EpochOrder& order, double epochs, int slots_per_step,
       rows_per_slot_(rows_per_slot),
       rows_per_step_(int64_t{slots_per_step} * rows_per_slot) {
   LIQUID_CHECK(slots_per_step >= 1 && rows_per_slot >= 1, slots_per_step, " x ", rows_per_slot);
-  const double rows = epochs * static_cast<double>(order.num_rows());
-  LIQUID_CHECK(epochs > 0 && rows < 0x1p62, "epochs=", epochs, " rows=", order.num_rows());
+  const double rows = epochs * static_cast<double>(order.epoch_length());
+  LIQUID_CHECK(epochs > 0 && rows < 0x1p62, "epochs=", epochs, " rows=", order.epoch_length());
   num_stream_rows_ = std::max<int64_t>(std::llround(rows), 1);
   num_steps_ = (num_stream_rows_ - 1) / rows_per_step_ + 1;
 }
@@ -87,7 +127,7 @@ int64_t JobStream::StreamEnd(int64_t step) const {
 
 double JobStream::EpochsAfter(int64_t step) const {
   if (step == 0) return 0;
-  return static_cast<double>(StreamEnd(step)) / static_cast<double>(order_.num_rows());
+  return static_cast<double>(StreamEnd(step)) / static_cast<double>(order_.epoch_length());
 }
 
 void JobStream::SlotRows(int64_t step, int slot, std::vector<int64_t>* rows) const {

@@ -9,6 +9,12 @@ absl::StatusOr<PrepareOptions> PrepareOptionsOf(const Job& job, JobPart part) {
   const auto& files = part == JobPart::kTrain ? job.data().train() : job.data().eval();
   PrepareOptions options;
   options.files.assign(files.begin(), files.end());
+  if (part == JobPart::kTrain) {
+    for (const MixedSource& source : job.data().mix()) {
+      options.files.insert(options.files.end(), source.files().begin(), source.files().end());
+      options.sources.push_back({source.name(), static_cast<size_t>(source.files_size())});
+    }
+  }
   options.sequence_length = job.data().sequence_length();
   options.packing = job.data().packing();
   LIQUID_ASSIGN_OR_RETURN(options.overlong, ParseOverlongPolicy(job.data().overlong()));

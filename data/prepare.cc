@@ -41,6 +41,9 @@ absl::StatusOr<nlohmann::json> Recipe(const PrepareOptions& options,
   recipe["max_bad_rows"] = options.max_bad_rows;
   recipe["loss_on"] = std::string(LossOnName(options.loss.loss_on));
   recipe["train_on_stop_token"] = options.loss.stop_token;
+  for (const PrepareOptions::Source& source : options.sources) {
+    recipe["mixture"].push_back({source.name, source.num_files});
+  }
   recipe["inputs"] = nlohmann::json::array();
   const auto add = [&](const DatasetSource& source) {
     recipe["inputs"].push_back({source.path, source.num_bytes, ToHex(source.digest)});
@@ -82,6 +85,10 @@ class Preparation {
   absl::StatusOr<PrepareReport> Run(const std::string& path, nlohmann::json provenance);
 
  private:
+  void OpenPacker();
+  // Ends the sources of mixed data before the one that file `file` belongs to: none of their
+  // documents shares a row with those of others.
+  absl::Status EndSourcesBefore(size_t file);
   absl::Status AddLine(const JsonlReader::Line& line);
   // A row that cannot be used: an error if there have been too many.
   absl::Status CountBadRow(const std::string& place, const absl::Status& reason);
@@ -99,6 +106,7 @@ class Preparation {
   std::unique_ptr<DatasetWriter> writer_;
   std::optional<Packer> packer_;
   LossWeights weights_;
+  size_t source_end_ = 0;   // number of files up to the end of the source at hand
   bool has_turns_ = false;  // rows that are not plain text
   bool has_ends_ = false;   // conversations in which a token that ends a turn is trained
   PrepareReport report_;
@@ -113,16 +121,18 @@ absl::StatusOr<PrepareReport> Preparation::Run(const std::string& path, nlohmann
       writer_, DatasetWriter::Create(path, {.sequence_length = options_.sequence_length,
                                             .vocab_size = encoder_->tokenizer().vocab_size(),
                                             .pad_token = encoder_->pad_token()}));
-  packer_.emplace(options_.sequence_length, options_.packing,
-                  [this](const PackedRow& row) { return writer_->Append(row); });
+  OpenPacker();
+  if (!options_.sources.empty()) source_end_ = options_.sources.front().num_files;
   while (true) {
     LIQUID_ASSIGN_OR_RETURN(const std::optional<JsonlReader::Line> line, reader_.Next());
     if (!line.has_value()) break;
+    LIQUID_RETURN_IF_ERROR(EndSourcesBefore(static_cast<size_t>(line->source)));
     LIQUID_RETURN_IF_ERROR(AddLine(*line));
     if ((report_.num_examples + report_.num_bad_rows) % kExamplesPerProgress == 0) {
       LIQUID_RETURN_IF_ERROR(ReportProgress());
     }
   }
+  LIQUID_RETURN_IF_ERROR(EndSourcesBefore(options_.files.size()));
   LIQUID_RETURN_IF_ERROR(packer_->Finish());
   LIQUID_RETURN_IF_ERROR(CheckSourcesUnchanged());
   LIQUID_RETURN_IF_ERROR(CheckTrained());
@@ -132,6 +142,7 @@ absl::StatusOr<PrepareReport> Preparation::Run(const std::string& path, nlohmann
   report_.num_target_tokens = writer_->num_targets();
   report_.fill = static_cast<double>(report_.num_tokens) /
                  (static_cast<double>(report_.num_rows) * options_.sequence_length);
+  if (!report_.mixture.empty()) provenance["mixture"] = MixtureToJson(report_.mixture);
   provenance["report"] = ReportToJson(report_);
   LIQUID_ASSIGN_OR_RETURN(report_.digest, writer_->Finish(DumpJson(provenance), weights_.others()));
   LIQUID_RETURN_IF_ERROR(ReportProgress());
@@ -172,6 +183,39 @@ absl::Status Preparation::CheckTrained() const {
       files, ": the model would never learn to stop: each of the ", overlong.num_cut_final_turns,
       " final turns is truncated to a row of ", options_.sequence_length,
       " tokens; raise data.sequence_length, or set data.overlong to split or drop"));
+}
+
+void Preparation::OpenPacker() {
+  packer_.emplace(options_.sequence_length, options_.packing,
+                  [this](const PackedRow& row) { return writer_->Append(row); });
+}
+
+absl::Status Preparation::EndSourcesBefore(size_t file) {
+  while (report_.mixture.size() < options_.sources.size() && file >= source_end_) {
+    LIQUID_RETURN_IF_ERROR(packer_->Finish());
+    OpenPacker();
+    MixturePart part = {.name = options_.sources[report_.mixture.size()].name,
+                        .num_rows = writer_->num_rows(),
+                        .num_documents = writer_->num_documents(),
+                        .num_tokens = writer_->num_tokens(),
+                        .num_target_tokens = writer_->num_targets()};
+    for (const MixturePart& before : report_.mixture) {
+      part.num_rows -= before.num_rows;
+      part.num_documents -= before.num_documents;
+      part.num_tokens -= before.num_tokens;
+      part.num_target_tokens -= before.num_target_tokens;
+    }
+    if (part.num_rows == 0) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("data.mix: ", part.name, " has nothing to train on (",
+                       options_.files[source_end_ - 1], " is its last file)"));
+    }
+    report_.mixture.push_back(std::move(part));
+    if (report_.mixture.size() < options_.sources.size()) {
+      source_end_ += options_.sources[report_.mixture.size()].num_files;
+    }
+  }
+  return absl::OkStatus();
 }
 
 absl::Status Preparation::AddLine(const JsonlReader::Line& line) {
@@ -271,6 +315,7 @@ std::optional<PrepareReport> FindPrepared(const std::string& path, const std::st
   report.path = path;
   report.reused = true;
   report.digest = dataset->digest();
+  report.mixture = dataset->mixture();
   return report;
 }
 

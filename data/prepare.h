@@ -21,7 +21,14 @@
 namespace liquid {
 
 struct PrepareOptions {
+  // A source of mixed data: the next `num_files` of the files.
+  struct Source {
+    std::string name;
+    size_t num_files = 0;
+  };
+
   std::vector<std::string> files;  // JSONL, at least one; in this order
+  std::vector<Source> sources;     // of all files, if data is mixed (data/mixture.h); else none
   int sequence_length = 0;         // tokens of a row, 2 .. 2^24
   bool packing = true;             // several documents in a row, invisible to each other
   OverlongPolicy overlong = OverlongPolicy::kTruncate;
@@ -50,9 +57,10 @@ struct PrepareReport {
   int64_t num_left_out = 0;                // messages to be trained that the chat template left out
   std::vector<std::string> left_out_rows;  // "FILE:LINE" of rows with such messages, ten
   LossChoice loss;
-  std::optional<ChatFacts> chat;  // of the template, if there were messages
-  int64_t num_without_end = 0;    // texts that end without EOS, as the tokenizer names none
-  std::string first_sample;       // the first document as text, trained parts in [[ ]]
+  std::optional<ChatFacts> chat;     // of the template, if there were messages
+  int64_t num_without_end = 0;       // texts that end without EOS, as the tokenizer names none
+  std::string first_sample;          // the first document as text, trained parts in [[ ]]
+  std::vector<MixturePart> mixture;  // what each source has; empty if data is not mixed
 };
 
 // Called now and then while a dataset is prepared. An error ends the preparation with that error:

@@ -198,6 +198,18 @@ bool ReportFromJson(const Json& json, PrepareReport* report) {
          LengthsFromJson(json, &report->lengths) && LossFromJson(json, &report->loss);
 }
 
+Json MixtureToJson(const std::vector<MixturePart>& mixture) {
+  Json json = Json::array();
+  for (const MixturePart& part : mixture) {
+    json.push_back({{"name", part.name},
+                    {"rows", part.num_rows},
+                    {"documents", part.num_documents},
+                    {"tokens", part.num_tokens},
+                    {"target_tokens", part.num_target_tokens}});
+  }
+  return json;
+}
+
 absl::StatusOr<PrepareReport> ReportOf(const Dataset& dataset) {
   const Json provenance = Json::parse(dataset.provenance(), nullptr, /*allow_exceptions=*/false);
   PrepareReport report;
@@ -257,7 +269,13 @@ std::string PrepareReportText(const PrepareReport& report) {
       " rows, filled to ", absl::StrFormat("%.1f%%", 100 * report.fill), "; ", report.num_tokens,
       " tokens, ", report.num_target_tokens, " trained (",
       Percent(report.num_target_tokens, report.num_tokens), "); digest ", ToHex(report.digest),
-      "\n  ", LossText(report), LeftOutText(report));
+      "\n  ", LossText(report));
+  for (const MixturePart& part : report.mixture) {
+    absl::StrAppend(&text, "\n  source ", part.name, ": ", part.num_documents, " documents in ",
+                    part.num_rows, " rows; ", part.num_tokens, " tokens, ", part.num_target_tokens,
+                    " trained");
+  }
+  text += LeftOutText(report);
   if (report.num_bad_rows > 0) {
     absl::StrAppend(&text, "\n  bad rows that were skipped: ", report.num_bad_rows);
     for (const std::string& row : report.bad_rows) absl::StrAppend(&text, "\n    ", row);
@@ -271,6 +289,7 @@ std::string PrepareReportJson(const PrepareReport& report) {
   json["path"] = report.path;
   json["reused"] = report.reused;
   json["digest"] = ToHex(report.digest);
+  if (!report.mixture.empty()) json["mixture"] = MixtureToJson(report.mixture);
   return json.dump(-1, ' ', false, Json::error_handler_t::replace);
 }
 

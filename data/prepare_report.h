@@ -3,6 +3,7 @@
 #define LIQUID_DATA_PREPARE_REPORT_H_
 
 #include <string>
+#include <vector>
 
 #include "absl/status/statusor.h"
 #include "data/dataset.h"
@@ -14,7 +15,7 @@ namespace liquid {
 // How many rows of each kind a report names.
 inline constexpr size_t kMaxRowsListed = 10;
 
-// What does not depend on the place of the file: all but path, reused and digest.
+// What does not depend on the place of the file: all but path, reused, digest and mixture.
 nlohmann::json ReportToJson(const PrepareReport& report);
 // The same into `*report`; false if something is missing.
 bool ReportFromJson(const nlohmann::json& json, PrepareReport* report);
@@ -27,6 +28,9 @@ std::string LossText(const PrepareReport& report);
 // Documents and turns that did not fit, messages that the template left out: lines that begin with
 // their ends; "" if there are none.
 std::string LeftOutText(const PrepareReport& report);
+
+// "mixture" of a dataset's provenance (docs/formats/dataset.md).
+nlohmann::json MixtureToJson(const std::vector<MixturePart>& mixture);
 
 }  // namespace liquid
 

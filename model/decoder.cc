@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <numeric>
 #include <utility>
 
 #include "base/check.h"
@@ -404,15 +403,26 @@ std::vector<float> Decoder::LogitsToHost(ConstTensorView logits) {
 }
 
 std::unique_ptr<KeyValueCache> Decoder::CreateCache(int64_t max_tokens) {
-  return std::make_unique<KeyValueCache>(config_, max_tokens, dtype_, pool_);
+  return std::make_unique<KeyValueCache>(config_, max_tokens + tensor_.size() - 1, dtype_, pool_,
+                                         tensor_.size());
 }
 
 std::vector<float> Decoder::Extend(KeyValueCache& cache, absl::Span<const int32_t> tokens) {
-  const auto length = static_cast<int64_t>(tokens.size());
-  std::vector<int32_t> positions(tokens.size());
-  std::iota(positions.begin(), positions.end(), static_cast<int32_t>(cache.length()));
-  const std::vector<int32_t> unused(tokens.size(), 0);
-  const TokenBatch batch = {1, length, tokens, unused, positions, unused};
+  const auto num_new = static_cast<int64_t>(tokens.size());
+  LIQUID_CHECK(num_new > 0);
+  // Ranks share out equally many tokens: behind the new ones there may be some that none of those
+  // sees, and that the next call overwrites.
+  const int64_t size = tensor_.size();
+  const int64_t length = (num_new + size - 1) / size * size;
+  std::vector<int32_t> padded(tokens.begin(), tokens.end());
+  padded.resize(static_cast<size_t>(length), tokens.back());
+  std::vector<int32_t> positions(padded.size());
+  const auto first = static_cast<int32_t>(cache.length());
+  for (int64_t i = 0; i < length; ++i) {
+    positions[i] = first + static_cast<int32_t>(std::min(i, num_new - 1));
+  }
+  const std::vector<int32_t> unused(padded.size(), 0);
+  const TokenBatch batch = {1, length, padded, unused, positions, unused};
   ReservePositions(batch);
   const DeviceBatch device = Upload(batch);
   Tape tape(ops_, activations_, parameters_, nullptr);
@@ -422,12 +432,12 @@ std::vector<float> Decoder::Extend(KeyValueCache& cache, absl::Span<const int32_
   if (cached_positions) {
     pass.cached_positions = static_cast<const int32_t*>(cached_positions.view().data);
   }
-  const Variable x = Forward(pass, Recompute::kNone, [](const Variable&) {});
-  cache.Advance(length);
+  const Variable x = Gather(pass, Forward(pass, Recompute::kNone, [](const Variable&) {}));
+  cache.Advance(num_new);
   Variable last = tape.NewVariable({1, config_.hidden_size});
-  const int64_t end = length * config_.hidden_size;
+  const int64_t end = num_new * config_.hidden_size;
   ops_.Copy(last.view(), Elements(x.view(), end - config_.hidden_size, end));
-  std::vector<float> logits = ToHost(Linear(pass, last, head_).view());
+  std::vector<float> logits = LogitsToHost(Linear(pass, last, head_).view());
   CapLogits(logits);
   return logits;
 }

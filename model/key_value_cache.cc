@@ -1,20 +1,25 @@
 #include "model/key_value_cache.h"
 
+#include <algorithm>
+
 #include "base/check.h"
 #include "parallel/flat_layout.h"
 
 namespace liquid {
 
 KeyValueCache::KeyValueCache(const ModelConfig& config, int64_t max_tokens, DType dtype,
-                             TensorPool& pool)
+                             TensorPool& pool, int tensor_parallel)
     : num_taps_(config.convolution_taps), max_tokens_(max_tokens) {
   for (int64_t i = 0; i < config.num_layers; ++i) {
     const LayerConfig of_layer = config.Layer(i);
     Layer& layer = layers_.emplace_back();
     if (of_layer.is_convolution) {
-      layer.inputs = pool.Allocate(dtype, {num_taps_ - 1 + max_tokens, 3 * config.hidden_size});
+      layer.inputs = pool.Allocate(
+          dtype, {num_taps_ - 1 + max_tokens, 3 * config.hidden_size / tensor_parallel});
     } else if (of_layer.key_source == i) {
-      const Shape shape = {max_tokens, of_layer.num_kv_heads, of_layer.head_dim};
+      // Where there are fewer heads than ranks, some ranks have the same one.
+      const int64_t heads = std::max<int64_t>(1, of_layer.num_kv_heads / tensor_parallel);
+      const Shape shape = {max_tokens, heads, of_layer.head_dim};
       layer.keys = pool.Allocate(dtype, shape);
       layer.values = pool.Allocate(dtype, shape);
     }

@@ -12,11 +12,13 @@
 
 namespace liquid {
 
-// One sequence of up to `max_tokens`, kept as `dtype`. Belongs to the model that made it
-// (Model::CreateCache), and may not outlive that model's pool.
+// One sequence of up to `max_tokens`, kept as `dtype`; of a model that is spread over
+// `tensor_parallel` ranks, what one of them has of it (G and D below are then this rank's). Belongs
+// to the model that made it (Model::CreateCache), and may not outlive that model's pool.
 class KeyValueCache {
  public:
-  KeyValueCache(const ModelConfig& config, int64_t max_tokens, DType dtype, TensorPool& pool);
+  KeyValueCache(const ModelConfig& config, int64_t max_tokens, DType dtype, TensorPool& pool,
+                int tensor_parallel = 1);
 
   int64_t length() const { return length_; }  // tokens held, by every layer
   int64_t max_tokens() const { return max_tokens_; }
@@ -33,7 +35,8 @@ class KeyValueCache {
   // For a short convolution: the inputs [T,3D] of the next T tokens behind those of the last
   // num_taps - 1 (anything, where there are none): [num_taps-1+T,3D].
   ConstTensorView AppendInputs(Ops& ops, int64_t layer, ConstTensorView inputs);
-  // All layers have stored the next `num_tokens` tokens.
+  // All layers have stored the next `num_tokens` tokens. What was appended behind them is
+  // forgotten.
   void Advance(int64_t num_tokens) { length_ += num_tokens; }
 
  private:

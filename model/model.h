@@ -117,8 +117,9 @@ class Model {
   };
   virtual Activations Inspect(const TokenBatch& batch) = 0;
 
-  // Generation: runs `tokens` at the positions behind what `cache` holds, appends to the cache, and
-  // returns the logits [V] of the last one. REQUIRES: room in the cache for all of them.
+  // Generation: runs `tokens`, at least one, at the positions behind what `cache` holds, appends to
+  // the cache, and returns the logits [V] of the last one, on every tensor-parallel rank. REQUIRES:
+  // room in the cache for all of them.
   virtual std::unique_ptr<KeyValueCache> CreateCache(int64_t max_tokens) = 0;
   virtual std::vector<float> Extend(KeyValueCache& cache, absl::Span<const int32_t> tokens) = 0;
 };

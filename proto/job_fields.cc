@@ -75,6 +75,10 @@ const std::vector<JobField>& JobFields() {
       {"data.max_bad_rows", kNumber, "0", "[0, inf)"},
       {"data.loss_on", kChoice, "assistant", "", {"assistant", "last", "all"}},
       {"data.train_on_stop_token", kSwitch, "true"},
+      {"data.mix.name", kText, "null"},
+      {"data.mix.files", kJobPath, "null"},
+      {"data.mix.epochs", kNumber, "null", "(0, 1e6]"},
+      {"data.mix.weight", kNumber, "null", "(0, 1e9]"},
 
       {"training.epochs", kNumber, "2", "(0, 1e6]"},
       {"training.slots_per_step", kNumber, "8", "[1, 65536]"},
@@ -85,6 +89,9 @@ const std::vector<JobField>& JobFields() {
       {"training.gradient_sum", kChoice, "exact", "", {"exact", "fast"}},
       {"training.seed", kNumber, "42"},
       {"training.eval_every_steps", kNumber, "50", "[0, inf)"},
+      {"training.eval_at_start", kSwitch, "true"},
+      {"training.eval_samples", kNumber, "0", "[0, 1000]"},
+      {"training.eval_sample_tokens", kNumber, "64", "[1, 65536]"},
       {"training.on_non_finite", kChoice, "stop", "", {"stop", "skip"}},
       {"training.freeze", kText, "null"},
       {"training.neftune_alpha", kNumber, "0", "[0, 1000]"},
@@ -121,6 +128,8 @@ const std::vector<JobField>& JobFields() {
   };
   return fields;
 }
+
+bool IsOfListItem(const JobField& field) { return field.path.starts_with("data.mix."); }
 
 const JobField* FindJobField(std::string_view path) {
   for (const JobField& field : JobFields()) {

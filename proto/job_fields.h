@@ -23,7 +23,7 @@ enum class FieldKind {
 };
 
 struct JobField {
-  std::string_view path;  // "training.epochs"
+  std::string_view path;  // "training.epochs"; "data.mix.name" of each item of a list
   FieldKind kind;
   std::string_view default_yaml;  // in the words of a job file; "null": empty, or not set
   std::string_view range = "";    // "[1, 10]", "(0, inf)": as people write it, checked as such
@@ -33,6 +33,9 @@ struct JobField {
 
 // Every field of the message Job that a job file may set, in its order.
 const std::vector<JobField>& JobFields();
+
+// Whether it is of the items of a list of maps.
+bool IsOfListItem(const JobField& field);
 
 // The field of that path; null if there is none.
 const JobField* FindJobField(std::string_view path);

@@ -101,6 +101,10 @@ class JobMapper {
       if (field == nullptr) return UnknownKey(child, prefix, descriptor);
       if (child.kind == YamlNode::Kind::kNull) continue;
       if (field->cpp_type() == FieldDescriptor::CPPTYPE_MESSAGE) {
+        if (field->is_repeated()) {
+          LIQUID_RETURN_IF_ERROR(MapList(child, path, message, field));
+          continue;
+        }
         if (child.kind != YamlNode::Kind::kMap) {
           return Refuse(child.where, Quoted(path), " wants a map of keys, ", Got(child));
         }
@@ -116,12 +120,29 @@ class JobMapper {
     return absl::OkStatus();
   }
 
+  // A list of maps: a message each.
+  absl::Status MapList(const YamlNode& node, const std::string& path, Message* message,
+                       const FieldDescriptor* field) {
+    if (node.kind != YamlNode::Kind::kSequence) {
+      return Refuse(node.where, Quoted(path), " wants a list, ", Got(node));
+    }
+    for (const YamlNode& item : node.children) {
+      if (item.kind != YamlNode::Kind::kMap) {
+        return Refuse(item.where, Quoted(path), " wants a list of maps, ", Got(item));
+      }
+      LIQUID_RETURN_IF_ERROR(
+          MapMessage(item, path, message->GetReflection()->AddMessage(message, field)));
+    }
+    return absl::OkStatus();
+  }
+
   static absl::Status UnknownKey(const YamlNode& node, const std::string& prefix,
                                  const Descriptor& descriptor) {
     std::vector<std::string> names;
     for (int i = 0; i < descriptor.field_count(); ++i) names.push_back(descriptor.field(i)->name());
     std::string guess = DidYouMean(node.key, names);
     for (const JobField& field : JobFields()) {  // the right key in the wrong place?
+      if (IsOfListItem(field)) continue;
       if (guess.empty() && absl::StrCat(".", std::string(field.path)).ends_with("." + node.key)) {
         guess = std::string(field.path);
       }
@@ -275,6 +296,30 @@ absl::Status CheckListen(const std::string& listen, const std::string& where) {
   return absl::OkStatus();
 }
 
+absl::Status CheckMix(const Data& data, const std::string& where) {
+  if (data.mix().empty()) return absl::OkStatus();
+  if (!data.train().empty()) {
+    return Refuse(where, "'data.mix' stands in place of 'data.train': give one of them");
+  }
+  std::set<std::string> names;
+  for (int i = 0; i < data.mix_size(); ++i) {
+    const MixedSource& source = data.mix(i);
+    const std::string name = absl::StrCat("'data.mix' source ", i + 1);
+    if (source.name().empty()) return Refuse(where, name, " has no 'name'");
+    if (!names.insert(source.name()).second) {
+      return Refuse(where, name, " has the name of another, '", source.name(), "'");
+    }
+    if (source.files().empty()) return Refuse(where, name, ", ", source.name(), ", has no 'files'");
+    if ((source.epochs() > 0) == (source.weight() > 0)) {
+      return Refuse(where, name, ", ", source.name(), ", wants either 'epochs' or 'weight'");
+    }
+    if ((source.weight() > 0) != (data.mix(0).weight() > 0)) {
+      return Refuse(where, name, ", ", source.name(), ": give all sources epochs, or all weights");
+    }
+  }
+  return absl::OkStatus();
+}
+
 // What no field can tell on its own.
 absl::Status CheckTogether(const YamlNode& root, const JobMapper& mapper, const Job& job) {
   const auto at = [&root](const std::string& path) { return WhereOf(root, path); };
@@ -300,7 +345,7 @@ absl::Status CheckTogether(const YamlNode& root, const JobMapper& mapper, const 
     return Refuse(at("model.tensor_parallel"), "'model.tensor_parallel' must be 1, 2, 4 or 8, got ",
                   model.tensor_parallel());
   }
-  if (job.data().train().empty()) {
+  if (job.data().train().empty() && job.data().mix().empty()) {
     return Refuse(at("data.train"), "'data.train' is missing: the files to train on");
   }
   if (job.adapter().rank() > 0 && job.training().freeze_size() > 0) {
@@ -310,6 +355,11 @@ absl::Status CheckTogether(const YamlNode& root, const JobMapper& mapper, const 
   if (root.Find("adapter") != nullptr && !mapper.IsGiven("adapter.rank")) {
     return Refuse(at("adapter"), "'adapter.rank' is missing: a whole number of at least 1");
   }
+  if (job.training().eval_samples() > 0 && job.data().eval().empty()) {
+    return Refuse(at("training.eval_samples"),
+                  "'training.eval_samples' needs 'data.eval': the conversations to answer");
+  }
+  LIQUID_RETURN_IF_ERROR(CheckMix(job.data(), at("data.mix")));
   if (job.optimizer().betas_size() != 2) {
     return Refuse(at("optimizer.betas"), "'optimizer.betas' wants two numbers, got ",
                   job.optimizer().betas_size());

@@ -33,14 +33,17 @@ std::string EffectiveYaml(const Job& job);
 // SHA-256, in hexadecimal, of what decides the result of the job and nothing else, so that the same
 // job in another directory or on another machine has the same: all of model, data, training and
 // optimizer but
-// - paths (`model.from`, `.config`, `.tokenizer`, `data.train`, `.eval`, `.chat_template`): the
+// - paths (`model.from`, `.config`, `.tokenizer`, `data.train`, `.eval`, `.chat_template`, the
+//   files of `data.mix`): the
 //   content behind them is in the dataset digest, the fingerprint of the starting weights and the
 //   recipe, which a joining gang shows beside this digest;
-// - what changes no weight: `model.recompute`, `data.max_bad_rows`, `training.eval_every_steps`;
+// - what changes no weight: `model.recompute`, `data.max_bad_rows`, `training.eval_every_steps`,
+//   `.eval_at_start`, `.eval_samples`, `.eval_sample_tokens`;
 // - what changes its last bits alone: `model.tensor_parallel`, `model.sequence_parallel`,
 //   `training.device`.
 // The text that is hashed: "liquid job 1\n", then "path=value\n" for each field in the order of
-// JobFields(), numbers as printf's %.17g or in decimal, lists separated by commas.
+// JobFields(), numbers as printf's %.17g or in decimal, lists separated by commas; for `data.mix`
+// "NAME epochs E" or "NAME weight W" of each source, separated by ", ".
 std::string JobDigest(const Job& job);
 
 // The fields that JobDigest covers in which two jobs differ, for people:

@@ -104,18 +104,46 @@ std::string Shortest(const std::string& number) {
   return number;
 }
 
+// What of a mixture decides the result of a job: not where its files are.
+std::string MixDecides(const Data& data) {
+  std::vector<std::string> sources;
+  for (const MixedSource& source : data.mix()) {
+    sources.push_back(source.weight() > 0
+                          ? absl::StrFormat("%s weight %.17g", source.name(), source.weight())
+                          : absl::StrFormat("%s epochs %.17g", source.name(), source.epochs()));
+  }
+  return absl::StrJoin(sources, ", ");
+}
+
+std::string MixYaml(const Data& data) {
+  if (data.mix().empty()) return "  mix: null\n";
+  std::string yaml = "  mix:\n";
+  for (const MixedSource& source : data.mix()) {
+    std::vector<std::string> files;
+    for (const std::string& file : source.files()) files.push_back(QuoteForYaml(file));
+    const bool by_weight = source.weight() > 0;
+    absl::StrAppend(
+        &yaml, "    - {name: ", QuoteForYaml(source.name()), ", files: [",
+        absl::StrJoin(files, ", "), "], ", by_weight ? "weight: " : "epochs: ",
+        Shortest(absl::StrFormat("%.17g", by_weight ? source.weight() : source.epochs())), "}\n");
+  }
+  return yaml;
+}
+
 // The fields that decide the result of a job, and their values, in the order of JobFields().
 std::vector<std::pair<std::string, std::string>> DecisiveValues(const Job& job) {
   static const auto& excluded = *new std::set<std::string_view>{
       "job", "model.recompute", "data.max_bad_rows", "training.eval_every_steps",
+      "training.eval_at_start", "training.eval_samples", "training.eval_sample_tokens",
       // They change bits, but not what is computed: a checkpoint of one layout is one of any other.
       "model.tensor_parallel", "model.sequence_parallel", "training.shard", "training.device"};
   const auto as_it_is = [](const std::string& value) { return value; };
   std::vector<std::pair<std::string, std::string>> values;
   for (const JobField& field : JobFields()) {
     const bool is_path = field.kind == FieldKind::kJobPath || field.kind == FieldKind::kWorkPath;
-    if (is_path || excluded.contains(field.path) || field.path.starts_with("checkpoint.") ||
-        field.path.starts_with("coordinator.")) {
+    if (field.path == "data.mix.name") values.emplace_back("data.mix", MixDecides(job.data()));
+    if (IsOfListItem(field) || is_path || excluded.contains(field.path) ||
+        field.path.starts_with("checkpoint.") || field.path.starts_with("coordinator.")) {
       continue;
     }
     values.emplace_back(std::string(field.path),
@@ -135,6 +163,8 @@ std::string EffectiveYaml(const Job& job) {
       section = names[0];
       absl::StrAppend(&yaml, section, ":\n");
     }
+    if (field.path == "data.mix.name") yaml += MixYaml(job.data());
+    if (IsOfListItem(field)) continue;
     std::vector<std::string> values = ValuesAt(job, field.path, QuoteForYaml);
     const bool is_list = IsList(job, field.path);
     const bool is_unset = (!is_list && values[0] == "\"\"") ||

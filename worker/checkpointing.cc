@@ -15,6 +15,7 @@
 #include "checkpoint/catalog.h"
 #include "checkpoint/parallel_loop.h"
 #include "checkpoint/writer.h"
+#include "proto/eval_report.h"
 #include "worker/gang_member.h"
 #include "worker/held_state.h"
 #include "worker/job_setup.h"
@@ -157,9 +158,12 @@ absl::StatusOr<bool> Checkpointing::Begin(const TrainState& state) {
   request.state = origin_;
   request.state.step = state.applied_step;
   request.state.stream_position = stream_.StreamEnd(state.applied_step);
-  request.state.epoch = request.state.stream_position / stream_.order().num_rows();
-  if (evaluated_.step() == state.applied_step && std::isfinite(evaluated_.loss())) {
+  request.state.epoch = request.state.stream_position / stream_.order().epoch_length();
+  const bool is_evaluated =
+      evaluated_.target_tokens() > 0 && evaluated_.step() == state.applied_step;
+  if (is_evaluated && std::isfinite(evaluated_.loss())) {
     request.state.eval_loss = evaluated_.loss();
+    request.state.eval_accuracy = Accuracy(evaluated_);
   }
   LIQUID_CHECK(FromHex(state.fingerprint, &request.state.weights_fingerprint), state.fingerprint);
   request.companions = CompanionsOf(job_, state.model);

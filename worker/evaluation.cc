@@ -1,5 +1,6 @@
 #include "worker/evaluation.h"
 
+#include <algorithm>
 #include <cmath>
 
 #include "absl/time/clock.h"
@@ -21,12 +22,14 @@ Evaluation::Evaluation(const Dataset& dataset, int rows_per_slot, TrainState& st
       state_(state),
       world_(state.mesh.gang()),
       reader_(dataset, rows_per_slot),
-      nll_(static_cast<size_t>(rows_per_slot) * dataset.sequence_length()) {}
+      nll_(static_cast<size_t>(rows_per_slot) * dataset.sequence_length()),
+      correct_(nll_.size()) {}
 
 absl::StatusOr<Evaluation::Outcome> Evaluation::Run(Communicator* rail) {
   const absl::Time start = absl::Now();
-  // Loss, target tokens, ranks that stopped early, slots without a finite loss.
-  int64_t sums[4] = {};
+  // Loss, target tokens, ranks that stopped early, slots without a finite loss, correct targets,
+  // weights of the targets.
+  int64_t sums[6] = {};
   const int64_t num_slots = (dataset_.num_rows() + rows_per_slot_ - 1) / rows_per_slot_;
   const int64_t place = rail == nullptr ? 0 : rail->rank();
   const int64_t num_gangs = rail == nullptr ? 1 : rail->size();
@@ -37,12 +40,15 @@ absl::StatusOr<Evaluation::Outcome> Evaluation::Run(Communicator* rail) {
   for (int64_t slot = place * mesh.num_replicas() + mesh.replica(); slot < num_slots && !stops;
        slot += num_gangs * mesh.num_replicas()) {
     int64_t num_targets = 0;
+    double weight = 0;
     for (int i = 0; i < rows_per_slot_; ++i) {
       const int64_t row = slot * rows_per_slot_ + i;
       rows[i] = row < dataset_.num_rows() ? row : -1;
-      if (rows[i] >= 0) num_targets += dataset_.TargetTokens(row);
+      num_targets += dataset_.TargetTokens(rows[i]);
+      weight += dataset_.TargetWeight(rows[i]);
     }
-    state_.model.Evaluate(reader_.Read(rows), absl::MakeSpan(nll_));
+    const TokenBatch& batch = reader_.Read(rows);
+    state_.model.Evaluate(batch, absl::MakeSpan(nll_), absl::MakeSpan(correct_));
     if (rail == nullptr) {
       int64_t asked = StopRequested() ? 1 : 0;
       mesh.tensor_hosts().AllReduceSum(TensorView(&asked, DType::kI64, {1}));
@@ -51,16 +57,17 @@ absl::StatusOr<Evaluation::Outcome> Evaluation::Run(Communicator* rail) {
     }
     if (mesh.tensor_rank() != 0) continue;
     sums[1] += num_targets;
+    sums[4] += std::count(correct_.begin(), correct_.end(), uint8_t{1});
     sums[2] = stops ? 1 : 0;
-    double loss = 0;
-    for (const float nll : nll_) loss += nll;
+    sums[5] += std::llrint(weight * kOne);
+    const double loss = WeighedLoss(batch, nll_);
     if (std::isfinite(loss)) {
       sums[0] += std::llrint(loss * kOne);
     } else {
       ++sums[3];
     }
   }
-  const TensorView all(sums, DType::kI64, {4});
+  const TensorView all(sums, DType::kI64, {6});
   world_.AllReduceSum(all);
   LIQUID_RETURN_IF_ERROR(world_.Wait(absl::InfiniteFuture()));
   Outcome outcome;
@@ -73,10 +80,11 @@ absl::StatusOr<Evaluation::Outcome> Evaluation::Run(Communicator* rail) {
   EvalReport& report = outcome.report.emplace();
   report.set_step(state_.applied_step);
   report.set_target_tokens(sums[1]);
+  report.set_correct_tokens(sums[4]);
   if (sums[3] != 0) {
     report.set_loss(std::nan(""));
-  } else if (sums[1] > 0) {
-    report.set_loss(static_cast<double>(sums[0]) / kOne / static_cast<double>(sums[1]));
+  } else if (sums[5] > 0) {
+    report.set_loss(static_cast<double>(sums[0]) / static_cast<double>(sums[5]));
   }
   report.set_seconds(absl::ToDoubleSeconds(absl::Now() - start));
   return outcome;

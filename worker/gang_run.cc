@@ -24,6 +24,7 @@
 #include "worker/job_setup.h"
 #include "worker/memory_plan.h"
 #include "worker/probe.h"
+#include "worker/sample_answers.h"
 #include "worker/signals.h"
 #include "worker/throughput.h"
 #include "worker/train_state.h"
@@ -116,7 +117,8 @@ absl::Status LoadNewestState(int64_t max_step, const Job& job, Checkpointing& ch
 }
 
 Join MakeJoin(const Job& job, const TrainingState& origin, const JobData& data,
-              const TrainState& state, const std::string& recipe, const Communicator& world) {
+              const JobStream& stream, const TrainState& state, const std::string& recipe,
+              const Communicator& world) {
   Join join;
   join.set_host(HostName());
   join.set_name(absl::StrCat(join.host(), ":", getpid()));
@@ -125,6 +127,13 @@ Join MakeJoin(const Job& job, const TrainingState& origin, const JobData& data,
   join.set_job_digest(origin.job_digest);
   join.set_dataset_digest(origin.dataset_digest);
   join.set_num_rows(data.train.num_rows());
+  for (size_t i = 0; i < data.train.mixture().size(); ++i) {
+    const RowSource source = stream.order().source(static_cast<int>(i));
+    SourceRows& rows = *join.add_sources();
+    rows.set_name(data.train.mixture()[i].name);
+    rows.set_rows(source.num_rows);
+    rows.set_draws(source.draws);
+  }
   join.set_code_version(origin.code_version);
   join.set_recipe(recipe);
   join.set_applied_step(state.applied_step);
@@ -260,7 +269,7 @@ class GangRun {
   // What this gang says of itself. Once a slot was computed: all that it needs has been chosen.
   absl::StatusOr<liquid::Join> Introduce() {
     LIQUID_ASSIGN_OR_RETURN(const std::string recipe, JobRecipe(job(), *bench_.ops, world_));
-    liquid::Join join = MakeJoin(job(), origin_, *data_, *state_, recipe, world_);
+    liquid::Join join = MakeJoin(job(), origin_, *data_, *stream_, *state_, recipe, world_);
     join.set_probe(probe_);
     for (const std::string& address : ports_.addresses) join.add_data_addresses(address);
     if (const auto& restored = checkpointing_->restored(); restored.has_value()) {
@@ -278,9 +287,15 @@ class GangRun {
     has_joined_ = true;
     checkpointing_->set_ledger_head(welcome.ledger_head());
     progress_.emplace(is_leader() ? options_.progress : ProgressStyle::kNone, stdout,
-                      stream_->num_steps(), data_->train.num_rows(), job().training().epochs());
+                      stream_->num_steps(), stream_->order().epoch_length(),
+                      job().training().epochs());
     progress_->Say(
         StartLine(job(), *stream_, *data_, join, threads_, peak_flops_, options_.coordinator));
+    for (const SourceRows& source : join.sources()) {
+      progress_->Say(absl::StrCat("source ", source.name(), ": ", source.draws(),
+                                  " rows of an epoch of ", stream_->order().epoch_length(),
+                                  ", drawn from its ", source.rows()));
+    }
     progress_->Say(memory_.ToString());
     progress_->Say(TimeoutLine(job()));
     if (!join.checkpoint().empty()) {
@@ -297,6 +312,8 @@ class GangRun {
     if (data_->eval.has_value()) {
       evaluation.emplace(*data_->eval, job().training().rows_per_slot(), *state_);
     }
+    LIQUID_ASSIGN_OR_RETURN(const std::unique_ptr<SampleAnswers> samples,
+                            SampleAnswers::Create(job(), world_, *state_));
     GangMember gang(world_, client(), options_.leave_by);
     GangWorld gang_world(*ports_.mine, options_.sentinel, DeviceRails(), origin_.job_digest,
                          job().training().slots_per_step(), HeartbeatTimeout(job()));
@@ -309,6 +326,7 @@ class GangRun {
                      .state = *state_,
                      .step = step,
                      .evaluation = evaluation.has_value() ? &*evaluation : nullptr,
+                     .samples = samples.get(),
                      .checkpointing = *checkpointing_,
                      .progress = *progress_,
                      .faults = options_.faults,

@@ -5,6 +5,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "base/check.h"
 #include "base/exit_code.h"
 #include "base/file.h"
 #include "base/hash.h"
@@ -13,6 +14,7 @@
 #include "checkpoint/fingerprint.h"
 #include "checkpoint/parallel_loop.h"
 #include "data/job_options.h"
+#include "data/mixture.h"
 #include "data/prepare.h"
 #include "model/model_config.h"
 #include "worker/gang_member.h"
@@ -102,13 +104,19 @@ absl::Status CheckRowsFit(const Job& job, const ModelConfig& config) {
 
 JobStream JobStreamOf(const Job& job, const Dataset& dataset) {
   const Training& training = job.training();
-  return JobStream(EpochOrder(training.seed(), dataset.num_rows(), job.data().shuffle()),
+  const bool shuffle = job.data().shuffle();
+  const auto sources = MixedSources(job.data(), dataset.mixture());
+  LIQUID_CHECK(sources.ok(), sources.status().ToString());
+  return JobStream(sources->empty() ? EpochOrder(training.seed(), dataset.num_rows(), shuffle)
+                                    : EpochOrder(training.seed(), *sources, shuffle),
                    training.epochs(), training.slots_per_step(), training.rows_per_slot());
 }
 
 absl::StatusOr<JobData> PrepareJobData(const Job& job, Communicator& world) {
   absl::StatusOr<Dataset> train = PrepareAndOpen(job, JobPart::kTrain, world);
   if (!train.ok()) return AsDataError(train.status());
+  const absl::Status mixed = MixedSources(job.data(), train->mixture()).status();
+  if (!mixed.ok()) return AsDataError(mixed);
   JobData data{*std::move(train), std::nullopt};
   if (job.data().eval().empty()) return data;
   absl::StatusOr<Dataset> eval = PrepareAndOpen(job, JobPart::kEval, world);

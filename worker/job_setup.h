@@ -26,7 +26,8 @@ DType PrecisionOf(const Job& job);
 GradientSum::Options SumOptionsOf(const Job& job, const Model& model);
 // What its backward passes compute again.
 Recompute RecomputeOf(const Job& job);
-// Its rows of `dataset`, in order, and their division into steps and slots.
+// Its rows of `dataset`, in order, and their division into steps and slots. The dataset is one that
+// PrepareJobData gave for the job.
 JobStream JobStreamOf(const Job& job, const Dataset& dataset);
 
 // Whether rows of data.sequence_length tokens fit the model's positions, and a slot of them can be

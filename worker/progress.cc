@@ -40,9 +40,13 @@ std::string ProgressLine(const StepReport& report, int64_t num_steps, double epo
       report.skipped() ? "  SKIPPED: not finite" : "");
 }
 
-ProgressView::ProgressView(ProgressStyle style, std::FILE* out, int64_t num_steps, int64_t num_rows,
-                           double epochs)
-    : style_(style), out_(out), num_steps_(num_steps), num_rows_(num_rows), epochs_(epochs) {}
+ProgressView::ProgressView(ProgressStyle style, std::FILE* out, int64_t num_steps,
+                           int64_t epoch_length, double epochs)
+    : style_(style),
+      out_(out),
+      num_steps_(num_steps),
+      epoch_length_(epoch_length),
+      epochs_(epochs) {}
 
 void ProgressView::OnStep(const StepReport& report, absl::Time now) {
   seconds_per_step_ = seconds_per_step_ == 0 ? report.step_seconds()
@@ -55,7 +59,7 @@ void ProgressView::OnStep(const StepReport& report, absl::Time now) {
   const absl::Duration eta =
       absl::Seconds(seconds_per_step_ * static_cast<double>(num_steps_ - report.step()));
   const double epoch = static_cast<double>(report.stream_end()) /
-                       static_cast<double>(std::max<int64_t>(1, num_rows_));
+                       static_cast<double>(std::max<int64_t>(1, epoch_length_));
   const std::string line = ProgressLine(report, num_steps_, epoch, epochs_, eta);
   if (style_ == ProgressStyle::kPlain) {
     absl::FPrintF(out_, "%s\n", line);

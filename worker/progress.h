@@ -24,7 +24,7 @@ std::string ProgressLine(const StepReport& report, int64_t num_steps, double epo
 class ProgressView {
  public:
   // `out` must outlive this.
-  ProgressView(ProgressStyle style, std::FILE* out, int64_t num_steps, int64_t num_rows,
+  ProgressView(ProgressStyle style, std::FILE* out, int64_t num_steps, int64_t epoch_length,
                double epochs);
 
   void OnStep(const StepReport& report, absl::Time now);
@@ -37,7 +37,7 @@ class ProgressView {
   const ProgressStyle style_;
   std::FILE* const out_;
   const int64_t num_steps_;
-  const int64_t num_rows_;
+  const int64_t epoch_length_;
   const double epochs_;
   std::string live_;             // the line on the screen
   double seconds_per_step_ = 0;  // exponential average

@@ -9,6 +9,7 @@
 #include "absl/time/clock.h"
 #include "base/log.h"
 #include "base/status.h"
+#include "proto/eval_report.h"
 #include "worker/signals.h"
 #include "worker/state_transfer.h"
 
@@ -476,12 +477,13 @@ absl::Status Trainer::Evaluate() {
   if (parts_.world.place() != 0) return absl::OkStatus();
   EvalReport& report = *outcome.report;
   report.set_generation(generation_);
-  Say(absl::StrFormat("eval at step %d: loss %.4f over %d tokens (%.1f s)", report.step(),
-                      report.loss(), report.target_tokens(), report.seconds()));
+  Say(absl::StrFormat("eval at step %d: %s over %d tokens (%.1f s)", report.step(),
+                      EvalText(report), report.target_tokens(), report.seconds()));
   GangMessage message;
   *message.mutable_eval() = report;
   Report(std::move(message));
-  return absl::OkStatus();
+  if (parts_.samples == nullptr) return absl::OkStatus();
+  return parts_.samples->Run([this](const std::string& line) { Say(line); });
 }
 
 void Trainer::Say(const std::string& line) {

@@ -18,6 +18,7 @@
 #include "worker/gang_member.h"
 #include "worker/gang_world.h"
 #include "worker/progress.h"
+#include "worker/sample_answers.h"
 #include "worker/test_faults.h"
 #include "worker/train_state.h"
 #include "worker/train_step.h"
@@ -35,6 +36,7 @@ class Trainer {
     TrainState& state;
     TrainStep& step;
     Evaluation* evaluation;  // null: there is nothing to evaluate on
+    SampleAnswers* samples;  // null: none are wanted
     Checkpointing& checkpointing;
     ProgressView& progress;
     TestFaults faults;

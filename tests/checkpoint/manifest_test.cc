@@ -47,6 +47,7 @@ TEST(ManifestTest, ReadsWhatItWrites) {
   other.state.parent = "step-00000001";
   EXPECT_EQ(ManifestDigest(other), ManifestDigest(*manifest));
   other.state.eval_loss.reset();
+  other.state.eval_accuracy = 0.625;
   EXPECT_EQ(ManifestDigest(other), ManifestDigest(*manifest));
   EXPECT_EQ(*ParseManifest(WriteManifest(other), "m"), other);
   ++other.state.step;

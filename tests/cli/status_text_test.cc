@@ -48,6 +48,16 @@ TEST(StatusText, TellsAllThatIsKnown) {
   EXPECT_EQ(json["last_checkpoint"], "step-00000005");
   EXPECT_EQ(json["gangs"][0]["num_ranks"], 3);
   EXPECT_TRUE(json["mfu"].is_null());
+  EXPECT_TRUE(json["eval_accuracy"].is_null());
+  status.mutable_last_eval()->set_loss(2);
+  status.mutable_last_eval()->set_target_tokens(8);
+  status.mutable_last_eval()->set_correct_tokens(6);
+  const nlohmann::ordered_json evaluated = StatusToJson(status);
+  EXPECT_EQ(evaluated["eval_loss"], 2);
+  EXPECT_EQ(evaluated["eval_accuracy"], 0.75);
+  EXPECT_NEAR(evaluated["eval_perplexity"].get<double>(), 7.389, 0.001);
+  EXPECT_THAT(StatusText(status),
+              HasSubstr("eval loss 2.0000, perplexity 7.389, accuracy 75.0% at step 0"));
   EXPECT_THAT(StatusLine(status), HasSubstr("running  step 7/20  epoch 0.70/2  loss 1.5000"));
   EXPECT_THAT(StatusText(status), HasSubstr("step-00000005"));
 }

@@ -1,5 +1,6 @@
 #include "coordinator/audit.h"
 
+#include <map>
 #include <set>
 #include <string>
 #include <vector>
@@ -68,6 +69,44 @@ TEST_F(AuditTest, ProvesThatEveryRowOfAnEpochIsTrainedOnce) {
   EXPECT_EQ(report->epochs[1].rows_trained, 10);
   EXPECT_EQ(report->epochs[2].rows_trained, 5);  // the job has 2.5 epochs
   EXPECT_EQ(report->epochs[2].num_rows, 10);
+}
+
+TEST_F(AuditTest, ProvesThatEveryRowOfASourceIsTrainedOnceInItsEpochs) {
+  Scene scene({"data.train=null",
+               "data.mix=[{name: a, files: [/a], epochs: 1}, {name: b, files: [/b], epochs: 2}]"});
+  scene.AddGang(0);
+  // 2.5 epochs of 13 rows, 4 rows a step.
+  while (scene.machine.record().committed_step() < 9) scene.Work();
+  Write(scene.Entries());
+  const auto report = Audit(LedgerPath(output_));
+  ASSERT_THAT(report, IsOk());
+  EXPECT_EQ(report->num_steps, 9);
+  std::map<std::string, int64_t> rows;
+  int num_incomplete = 0;
+  for (const EpochCoverage& epoch : report->epochs) {
+    rows[epoch.source] += epoch.rows_trained;
+    EXPECT_EQ(epoch.num_rows, epoch.source == "a" ? 7 : 3);
+    const int64_t last = epoch.source == "a" ? 2 : 4;  // the first that may be incomplete
+    num_incomplete += epoch.rows_trained < epoch.num_rows ? 1 : 0;
+    if (epoch.epoch >= last) continue;
+    EXPECT_EQ(epoch.rows_trained, epoch.num_rows) << epoch.source;
+  }
+  EXPECT_EQ(rows["a"] + rows["b"], 33);  // llround(2.5 * 13)
+  EXPECT_GE(rows["a"], 14);
+  EXPECT_GE(rows["b"], 12);
+  EXPECT_GE(num_incomplete, 1);
+  const auto slots = ContentOfStep(LedgerPath(output_), 1);
+  ASSERT_THAT(slots, IsOk());
+  const JobStream stream = ::liquid::testing::StreamOf(scene.job);
+  EXPECT_EQ((*slots)[0].epochs[0], stream.order().AtStream(0).source_epoch);
+  EXPECT_EQ((*slots)[0].rows[0], stream.order().AtStream(0).row);
+
+  std::vector<LedgerEntry> entries = scene.Entries();
+  entries[0].mutable_job_opened()->mutable_sources(1)->set_draws(5);
+  EXPECT_THAT(AuditOf(entries), StatusIs(kDataLoss, HasSubstr("steps, not 9")));
+  entries[0].mutable_job_opened()->mutable_sources(1)->set_draws(6);
+  entries[0].mutable_job_opened()->mutable_sources(1)->set_rows(4);
+  EXPECT_THAT(AuditOf(entries), StatusIs(kDataLoss, HasSubstr("a job that cannot be")));
 }
 
 TEST_F(AuditTest, ListsTheRowsOfAStep) {

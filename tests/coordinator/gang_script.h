@@ -32,10 +32,18 @@ inline Job ScriptedJob(const std::string& output, std::vector<std::string> overr
   return *job;
 }
 
+// The rows of a job whose data is mixed: two sources, the second one twice in an epoch.
+inline const std::vector<RowSource>& MixedRows() {
+  static const auto& sources = *new std::vector<RowSource>{{7, 7}, {3, 6}};
+  return sources;
+}
+
 inline JobStream StreamOf(const Job& job) {
   const Training& training = job.training();
-  return JobStream(EpochOrder(training.seed(), kNumRows, job.data().shuffle()), training.epochs(),
-                   training.slots_per_step(), training.rows_per_slot());
+  const bool shuffle = job.data().shuffle();
+  return JobStream(job.data().mix().empty() ? EpochOrder(training.seed(), kNumRows, shuffle)
+                                            : EpochOrder(training.seed(), MixedRows(), shuffle),
+                   training.epochs(), training.slots_per_step(), training.rows_per_slot());
 }
 
 inline std::string FingerprintOf(int64_t step) { return ToHex(HashBytes(absl::StrCat(step))); }
@@ -53,6 +61,12 @@ inline Join JoinAt(const Job& job, int64_t step) {
   join.set_job_digest(JobDigest(job));
   join.set_dataset_digest("d1");
   join.set_num_rows(kNumRows);
+  for (int i = 0; i < job.data().mix_size(); ++i) {
+    SourceRows& source = *join.add_sources();
+    source.set_name(job.data().mix(i).name());
+    source.set_rows(MixedRows()[i].num_rows);
+    source.set_draws(MixedRows()[i].draws);
+  }
   join.set_code_version("0.1.0");
   join.set_recipe("avx2");
   join.set_probe("p1");

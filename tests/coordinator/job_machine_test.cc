@@ -56,6 +56,32 @@ TEST(JobMachineTest, EntriesComeBeforeTheOrdersThatRestOnThem) {
   EXPECT_EQ(committed, 1);
 }
 
+TEST(JobMachineTest, EvaluatesBeforeTheFirstStepOnceAndIfToldSo) {
+  const auto evaluates_at_start = [](Scene& scene, int64_t gang) {
+    return scene.gangs.at(gang).world->evaluate();
+  };
+  Scene scene({"data.eval=[/e.jsonl]"});
+  const int64_t first = scene.AddGang(0);
+  EXPECT_TRUE(evaluates_at_start(scene, first));
+  scene.Disconnect(first);  // before it has told what came out
+  const int64_t second = scene.AddGang(0);
+  EXPECT_TRUE(evaluates_at_start(scene, second));
+  for (int i = 0; i < 2; ++i) {  // said again, it is not written down again
+    scene.Say(second, EvalMessage(scene.machine.record().generation(), 0));
+  }
+  EXPECT_EQ(scene.machine.record().last_eval_step(), 0);
+  int num_evals = 0;
+  for (const LedgerEntry& entry : scene.Entries()) num_evals += entry.has_eval() ? 1 : 0;
+  EXPECT_EQ(num_evals, 1);
+  scene.Disconnect(second);
+  EXPECT_FALSE(evaluates_at_start(scene, scene.AddGang(0)));
+
+  Scene without({"data.eval=[/e.jsonl]", "training.eval_at_start=false"});
+  EXPECT_FALSE(evaluates_at_start(without, without.AddGang(0)));
+  Scene no_data;
+  EXPECT_FALSE(evaluates_at_start(no_data, no_data.AddGang(0)));
+}
+
 TEST(JobMachineTest, EvaluatesAndSavesWhenThePolicySays) {
   Scene scene({"data.eval=[/e.jsonl]", "checkpoint.keep_every_steps=5"});
   const int64_t gang = scene.AddGang(0);
@@ -137,6 +163,12 @@ TEST(JobMachineTest, RefusesAGangThatDiffersAndNamesBothValues) {
        "the dataset digest differs: the job has d1, the gang has d2"},
       {[](Join* j) { j->set_num_rows(11); },
        "the number of rows differs: the job has 10, the gang has 11"},
+      {[](Join* j) {
+         j->add_sources()->set_name("a");
+         j->mutable_sources(0)->set_rows(10);
+         j->mutable_sources(0)->set_draws(5);
+       },
+       "the mixture of the data differs: the job has none, the gang has 5 of 10 rows of a"},
       {[](Join* j) { j->set_code_version("0.2.0"); },
        "the code version differs: the job has 0.1.0, the gang has 0.2.0"},
       {[](Join* j) { j->set_recipe("avx512"); },
@@ -185,6 +217,10 @@ TEST(JobMachineTest, RefusesAFirstGangThatCannotBe) {
   join = JoinAt(scene.job, 4);
   EXPECT_THAT(scene.machine.OnJoin(join, scene.now, &scene.actions),
               StatusIs(kPrecondition, HasSubstr("(step-00000004), but the ledger has no commit")));
+  join = JoinAt(scene.job, 0);
+  join.add_sources()->set_name("a");
+  EXPECT_THAT(scene.machine.OnJoin(join, scene.now, &scene.actions),
+              StatusIs(kPrecondition, HasSubstr("cannot have 10 rows of 0 of 0 rows of a")));
   join = JoinAt(scene.job, 0);
   join.set_num_rows(int64_t{1} << 60);
   EXPECT_FALSE(scene.machine.OnJoin(join, scene.now, &scene.actions).ok());

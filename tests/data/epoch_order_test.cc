@@ -14,7 +14,7 @@ using ::testing::ElementsAre;
 
 std::vector<int64_t> Epoch(const EpochOrder& order, int64_t epoch) {
   std::vector<int64_t> rows;
-  for (int64_t p = 0; p < order.num_rows(); ++p) rows.push_back(order.RowAt(epoch, p));
+  for (int64_t p = 0; p < order.epoch_length(); ++p) rows.push_back(order.RowAt(epoch, p));
   return rows;
 }
 
@@ -128,6 +128,119 @@ TEST(EpochOrderTest, StreamIsTheConcatenationOfEpochs) {
     EXPECT_EQ(at.position, stream % 7);
     EXPECT_EQ(at.row, order.RowAt(at.epoch, at.position));
   }
+}
+
+// Sources of all sorts: whole epochs and parts of them, and shares that are no epochs at all.
+const std::vector<std::vector<RowSource>> kMixtures = {
+    {{7, 7}},
+    {{7, 14}, {5, 5}},
+    {{10, 3}, {4, 9}, {1, 5}},
+    {{1, 1}, {1, 1}},
+    {{64, 16}, {3, 100}},
+    {{9, 1}, {9, 17}},
+    {{100, 250}},
+    {{5, 5}, {6, 6}, {7, 7}, {8, 8}},
+};
+
+TEST(MixedEpochOrderTest, EveryRowComesOnceInEachEpochOfItsSource) {
+  for (const bool shuffle : {true, false}) {
+    for (const std::vector<RowSource>& sources : kMixtures) {
+      const EpochOrder order(5, sources, shuffle);
+      constexpr int64_t kEpochs = 40;
+      // By source and its epoch: how often each row came.
+      std::map<std::pair<int, int64_t>, std::map<int64_t, int>> visits;
+      for (int64_t at = 0; at < kEpochs * order.epoch_length(); ++at) {
+        const EpochOrder::StreamRow row = order.AtStream(at);
+        ++visits[{row.source, row.source_epoch}][row.row];
+      }
+      int64_t first_row = 0;
+      for (int s = 0; s < order.num_sources(); ++s) {
+        const RowSource source = order.source(s);
+        EXPECT_EQ(source.num_rows, sources[s].num_rows);
+        EXPECT_EQ(source.draws, sources[s].draws);
+        int64_t left = kEpochs * source.draws;
+        for (int64_t epoch = 0; left > 0; ++epoch) {
+          const std::map<int64_t, int>& rows = visits[{s, epoch}];
+          EXPECT_EQ(static_cast<int64_t>(rows.size()), std::min(left, source.num_rows));
+          for (const auto& [row, count] : rows) {
+            EXPECT_EQ(count, 1);
+            EXPECT_GE(row, first_row);
+            EXPECT_LT(row, first_row + source.num_rows);
+          }
+          left -= source.num_rows;
+        }
+        EXPECT_EQ(left <= 0, true);
+        first_row += source.num_rows;
+      }
+      EXPECT_EQ(order.num_rows(), first_row);
+    }
+  }
+}
+
+TEST(MixedEpochOrderTest, EachEpochOfTheJobHasTheShareOfEachSource) {
+  for (const std::vector<RowSource>& sources : kMixtures) {
+    const EpochOrder order(8, sources, true);
+    for (int64_t epoch = 0; epoch < 5; ++epoch) {
+      std::vector<int64_t> draws(sources.size());
+      for (int64_t p = 0; p < order.epoch_length(); ++p) ++draws[order.At(epoch, p).source];
+      for (size_t s = 0; s < sources.size(); ++s) EXPECT_EQ(draws[s], sources[s].draws);
+    }
+  }
+}
+
+// The definition, with arrays: an epoch's draws in their order, each the next of its source.
+TEST(MixedEpochOrderTest, IsWhatItsDefinitionEnumerates) {
+  const std::vector<RowSource> sources = {{10, 3}, {4, 9}, {1, 5}};
+  const EpochOrder order(77, sources, true);
+  const EpochPermutation draws(77, 17, true);
+  for (int64_t epoch = 0; epoch < 6; ++epoch) {
+    for (int64_t p = 0; p < 17; ++p) {
+      const EpochOrder::StreamRow at = order.At(epoch, p);
+      const int64_t drawn = draws.At(epoch, p);
+      const int source = drawn < 3 ? 0 : drawn < 12 ? 1 : 2;
+      EXPECT_EQ(at.source, source);
+      const int64_t begin = source == 0 ? 0 : source == 1 ? 3 : 12;
+      const int64_t number = epoch * sources[source].draws + drawn - begin;
+      EXPECT_EQ(at.source_epoch, number / sources[source].num_rows);
+      const EpochOrder::StreamRow again = order.AtStream(epoch * 17 + p);
+      EXPECT_EQ(again.row, at.row);
+      EXPECT_EQ(again.source_epoch, at.source_epoch);
+    }
+  }
+}
+
+TEST(MixedEpochOrderTest, SourcesAreShuffledEachInItsOwnWayAndMixed) {
+  const EpochOrder order(3, {{100, 100}, {100, 100}}, true);
+  std::vector<int64_t> first, second;
+  int changes = 0;
+  for (int64_t p = 0; p < 200; ++p) {
+    const EpochOrder::StreamRow at = order.At(0, p);
+    (at.source == 0 ? first : second).push_back(at.row - 100 * at.source);
+    changes += p > 0 && at.source != order.At(0, p - 1).source ? 1 : 0;
+  }
+  EXPECT_NE(first, second);
+  EXPECT_FALSE(std::is_sorted(first.begin(), first.end()));
+  EXPECT_GT(changes, 60);  // about 100 are to be expected
+}
+
+TEST(MixedEpochOrderTest, UnshuffledSourcesFollowEachOther) {
+  const EpochOrder order(9, {{3, 2}, {2, 4}}, false);
+  const auto rows = [&](int64_t epoch) { return Epoch(order, epoch); };
+  EXPECT_THAT(rows(0), ElementsAre(0, 1, 3, 4, 3, 4));
+  EXPECT_THAT(rows(1), ElementsAre(2, 0, 3, 4, 3, 4));
+}
+
+TEST(MixedEpochOrderTest, NeverChangesBetweenVersions) {
+  EXPECT_THAT(Epoch(EpochOrder(42, {{4, 4}, {3, 6}}, true), 0),
+              ElementsAre(6, 6, 1, 0, 5, 4, 5, 3, 2, 4));
+  EXPECT_THAT(Epoch(EpochOrder(42, {{4, 4}, {3, 6}}, true), 1),
+              ElementsAre(0, 4, 2, 4, 3, 6, 1, 5, 6, 5));
+}
+
+TEST(MixedEpochOrderTest, StreamsAreCutAtTheLengthOfAnEpoch) {
+  const JobStream stream(EpochOrder(1, {{10, 5}, {2, 6}}, true), 1.5, 4, 1);
+  EXPECT_EQ(stream.num_stream_rows(), 17);  // llround(1.5 * 11)
+  EXPECT_DOUBLE_EQ(stream.EpochsAfter(2), 8.0 / 11);
 }
 
 TEST(EpochOrderDeathTest, RefusesPositionsOutsideTheEpoch) {

@@ -107,6 +107,54 @@ TEST_F(PrepareTest, RowsHoldWhatTheLinesSay) {
   }
 }
 
+TEST_F(PrepareTest, SourcesOfAMixtureShareNoRow) {
+  const auto many = [](int count) {
+    std::string lines;
+    for (int i = 0; i < count; ++i) absl::StrAppend(&lines, kGood, "\n");
+    return lines;
+  };
+  // 20 tokens a line or so: 5 and more share a row.
+  PrepareOptions options = Options({Write("a.jsonl", many(8)), Write("b.jsonl", many(3)),
+                                    Write("empty.jsonl", ""), Write("c.jsonl", many(4))});
+  options.sources = {{"first", 1}, {"second", 2}, {"third", 1}};
+  const auto report = PrepareDataset(options);
+  ASSERT_THAT(report, IsOk());
+  const auto dataset = Dataset::Open(report->path);
+  ASSERT_THAT(dataset, IsOk());
+  ASSERT_EQ(dataset->mixture().size(), 3u);
+  EXPECT_EQ(dataset->mixture(), report->mixture);
+  int64_t row = 0;
+  int64_t tokens = 0;
+  for (size_t i = 0; i < 3; ++i) {
+    const MixturePart& part = dataset->mixture()[i];
+    EXPECT_EQ(part.name, options.sources[i].name);
+    EXPECT_EQ(part.num_documents, (std::vector<int64_t>{8, 3, 4})[i]);
+    tokens += part.num_tokens;
+    for (int64_t r = 0; r < part.num_rows; ++r, ++row) {
+      for (const DatasetDocument& document : dataset->row(row).documents) {
+        EXPECT_EQ(document.source, i == 2 ? 3 : static_cast<int>(i));
+      }
+    }
+  }
+  EXPECT_EQ(row, dataset->num_rows());
+  EXPECT_EQ(tokens, dataset->num_tokens());
+  EXPECT_THAT(PrepareReportText(*report), HasSubstr("source second: 3 documents in 1 rows; "));
+
+  const auto again = PrepareDataset(options);
+  ASSERT_THAT(again, IsOk());
+  EXPECT_TRUE(again->reused);
+  EXPECT_EQ(again->mixture, report->mixture);
+  options.sources = {};
+  const auto plain = PrepareDataset(options);
+  ASSERT_THAT(plain, IsOk());
+  EXPECT_FALSE(plain->reused);
+  EXPECT_LT(plain->num_rows, report->num_rows);
+  options.sources = {{"first", 2}, {"hollow", 1}, {"third", 1}};
+  EXPECT_THAT(PrepareDataset(options).status(),
+              StatusIs(absl::StatusCode::kInvalidArgument,
+                       HasSubstr("data.mix: hollow has nothing to train on")));
+}
+
 TEST_F(PrepareTest, ShowsTheFirstSampleWithItsMask) {
   const auto report = PrepareDataset(Options({Write("a.jsonl", kGood)}));
   ASSERT_THAT(report, IsOk());

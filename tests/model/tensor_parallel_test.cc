@@ -9,6 +9,7 @@
 #include "absl/strings/str_cat.h"
 #include "gmock/gmock.h"
 #include "kernels/cpu/team.h"
+#include "model/key_value_cache.h"
 #include "parallel/thread/thread_communicator.h"
 #include "tests/model/model_on_device.h"
 #include "tests/model/tiny_config.h"
@@ -42,7 +43,18 @@ struct Computed {
   Model::Activations activations;
   std::vector<float> evaluated;  // losses
   std::vector<uint8_t> correct;  // of guesses: the likeliest tokens, and others
+  std::vector<float> generated;  // logits of the last of five tokens, and of each that follows
 };
+
+std::vector<float> Generate(Model& model) {
+  const auto cache = model.CreateCache(static_cast<int64_t>(kFirst.size()));
+  std::vector<float> all = model.Extend(*cache, absl::MakeSpan(kFirst).first(5));
+  for (size_t i = 5; i < kFirst.size(); ++i) {
+    const std::vector<float> next = model.Extend(*cache, {&kFirst[i], 1});
+    all.insert(all.end(), next.begin(), next.end());
+  }
+  return all;
+}
 
 Computed Compute(Model& model, Recompute recompute) {
   const OwnedBatch batch = TwoRows();
@@ -61,6 +73,7 @@ Computed Compute(Model& model, Recompute recompute) {
   std::vector<float> nll(batch.tokens.size());
   it.correct.resize(batch.tokens.size());
   model.Evaluate(guesses.view(), absl::MakeSpan(nll), absl::MakeSpan(it.correct));
+  it.generated = Generate(model);
   return it;
 }
 
@@ -131,6 +144,7 @@ TEST_P(TensorParallelTest, ComputesWhatOneRankDoes) {
   const double bound = family == Family::kGemma4 ? 1e-5 : 3e-6;  // it has twice as many norms
   ExpectNear(actual.result.nll, expected.result.nll, bound, "nll");
   ExpectNear(actual.activations.logits, expected.activations.logits, bound, "logits");
+  ExpectNear(actual.generated, expected.generated, bound, "generated");
   for (size_t i = 0; i < expected.activations.hidden.size(); ++i) {
     ExpectNear(actual.activations.hidden[i], expected.activations.hidden[i], bound,
                "hidden " + std::to_string(i));
@@ -145,6 +159,7 @@ TEST_P(TensorParallelTest, ComputesWhatOneRankDoes) {
     EXPECT_EQ(rank.result.nll, on_rank[0].result.nll);
     EXPECT_EQ(rank.evaluated, rank.result.nll);
     EXPECT_EQ(rank.correct, expected.correct);
+    EXPECT_EQ(rank.generated, on_rank[0].generated);
   }
 }
 

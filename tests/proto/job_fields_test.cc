@@ -15,7 +15,7 @@ int CountFields(const google::protobuf::Descriptor& descriptor, const std::strin
   for (int i = 0; i < descriptor.field_count(); ++i) {
     const auto& field = *descriptor.field(i);
     if (field.message_type() != nullptr) {
-      count += CountFields(*field.message_type(), field.name() + ".");
+      count += CountFields(*field.message_type(), prefix + field.name() + ".");
       continue;
     }
     EXPECT_NE(FindJobField(prefix + field.name()), nullptr) << prefix << field.name();

@@ -164,6 +164,72 @@ TEST(JobLoaderTest, RefusesWhatDoesNotGoTogether) {
             "j.yaml:2:35: 'model.tensor_parallel' must be 1, 2, 4 or 8, got 6");
 }
 
+constexpr char kMixed[] =
+    "output: o\nmodel: {from: m}\n"
+    "data:\n"
+    "  mix:\n"
+    "    - {name: chat, files: [a.jsonl, /b.jsonl], epochs: 1.5}\n"
+    "    - {name: code, files: c.jsonl, epochs: 2}\n";
+
+TEST(JobLoaderTest, ReadsMixtures) {
+  const auto job = ParseJob(kMixed, "/d/j.yaml", {});
+  ASSERT_THAT(job, IsOk());
+  ASSERT_EQ(job->data().mix_size(), 2);
+  EXPECT_EQ(job->data().mix(0).name(), "chat");
+  EXPECT_EQ(job->data().mix(0).files(0), "/d/a.jsonl");
+  EXPECT_EQ(job->data().mix(0).files(1), "/b.jsonl");
+  EXPECT_EQ(job->data().mix(0).epochs(), 1.5);
+  EXPECT_EQ(job->data().mix(1).files(0), "/d/c.jsonl");
+  const auto weights =
+      ParseJob(kMixed, "/d/j.yaml", {"data.mix=[{name: x, files: [y], weight: 0.25}]"});
+  ASSERT_THAT(weights, IsOk());
+  ASSERT_EQ(weights->data().mix_size(), 1);
+  EXPECT_EQ(weights->data().mix(0).weight(), 0.25);
+  for (const Job& mixed : {*job, *weights}) {
+    const auto again = ParseJob(EffectiveYaml(mixed), "/elsewhere/k.yaml", {});
+    ASSERT_THAT(again, IsOk()) << EffectiveYaml(mixed);
+    EXPECT_TRUE(MessageDifferencer::Equals(mixed, *again)) << EffectiveYaml(mixed);
+  }
+  EXPECT_NE(JobDigest(*job), JobDigest(*weights));
+  EXPECT_EQ(DescribeDifference(*job, *weights),
+            "data.mix was chat epochs 1.5, code epochs 2, is x weight 0.25");
+  Job moved = *job;
+  moved.mutable_data()->mutable_mix(0)->set_files(0, "/elsewhere");
+  EXPECT_EQ(JobDigest(moved), JobDigest(*job));
+}
+
+TEST(JobLoaderTest, SaysWhatIsWrongWithAMixture) {
+  const auto with = [](const std::string& mix) {
+    return ErrorOf(absl::StrCat("output: o\nmodel: {from: m}\ndata: {mix: ", mix, "}\n"));
+  };
+  EXPECT_EQ(with("[]"), "j.yaml:3:1: 'data.train' is missing: the files to train on");
+  EXPECT_THAT(with("[{name: a, files: [f], epochs: 1}], train: [x]"),
+              HasSubstr("'data.mix' stands in place of 'data.train': give one of them"));
+  EXPECT_THAT(with("{name: a}"), HasSubstr("'data.mix' wants a list, got a map of keys"));
+  EXPECT_THAT(with("[a]"), HasSubstr("'data.mix' wants a list of maps, got \"a\""));
+  EXPECT_THAT(with("[{nam: a}]"),
+              HasSubstr("unknown key 'nam' in 'data.mix'; did you mean 'name'?"));
+  EXPECT_THAT(with("[{files: [f], epochs: 1}]"), HasSubstr("'data.mix' source 1 has no 'name'"));
+  EXPECT_THAT(with("[{name: a, epochs: 1}]"), HasSubstr("source 1, a, has no 'files'"));
+  EXPECT_THAT(with("[{name: a, files: [f]}]"),
+              HasSubstr("source 1, a, wants either 'epochs' or 'weight'"));
+  EXPECT_THAT(with("[{name: a, files: [f], epochs: 1, weight: 1}]"),
+              HasSubstr("source 1, a, wants either 'epochs' or 'weight'"));
+  EXPECT_THAT(with("[{name: a, files: [f], epochs: 0}]"),
+              HasSubstr("'data.mix.epochs' must be in (0, 1e6], got 0"));
+  EXPECT_THAT(with("[{name: a, files: [f], epochs: 1}, {name: b, files: [f], weight: 1}]"),
+              HasSubstr("source 2, b: give all sources epochs, or all weights"));
+  EXPECT_THAT(with("[{name: a, files: [f], epochs: 1}, {name: a, files: [g], epochs: 1}]"),
+              HasSubstr("source 2 has the name of another, 'a'"));
+}
+
+TEST(JobLoaderTest, SamplesAreAnswersToEvalData) {
+  EXPECT_THAT(ErrorOf(kMinimal, {"training.eval_samples=2"}),
+              HasSubstr("'training.eval_samples' needs 'data.eval'"));
+  EXPECT_THAT(ParseJob(kMinimal, "/d/j.yaml", {"training.eval_samples=2", "data.eval=[e]"}),
+              IsOk());
+}
+
 TEST(JobLoaderTest, NamesTheOverrideAtFault) {
   EXPECT_EQ(ErrorOf(kMinimal, {"training.epochs=two"}),
             "--set training.epochs=two: 'training.epochs' wants a number, got \"two\"");
@@ -209,7 +275,8 @@ TEST(JobLoaderTest, TheDigestFollowsWhatDecidesTheResult) {
   for (const std::string same :
        {"job=n", "output=/elsewhere", "checkpoint.every_steps=7", "coordinator.embedded=false",
         "data.train=[/b]", "data.eval=[/e]", "model.from=/w", "training.eval_every_steps=9",
-        "data.max_bad_rows=3", "model.recompute=block", "training.epochs=2.0"}) {
+        "training.eval_at_start=false", "training.eval_sample_tokens=9", "data.max_bad_rows=3",
+        "model.recompute=block", "training.epochs=2.0"}) {
     EXPECT_EQ(digest({same}), plain) << same;
   }
   for (const std::string other :

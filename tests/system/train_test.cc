@@ -4,9 +4,11 @@
 #include <sys/mount.h>
 
 #include <algorithm>
+#include <cmath>
 #include <filesystem>
 #include <fstream>
 #include <random>
+#include <tuple>
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
@@ -14,6 +16,7 @@
 #include "absl/time/clock.h"
 #include "base/file.h"
 #include "gmock/gmock.h"
+#include "nlohmann/json.hpp"
 #include "tests/system/liquid_process.h"
 
 namespace liquid::testing {
@@ -207,6 +210,99 @@ TEST_F(TrainTest, Bf16GivesTheSameBitsOnAnyRanksStoppedAnywhere) {
   const Finished wrong = RunToEnd(TrainCommand(1, "bad", {"--set", "training.precision=fp8"}));
   EXPECT_NE(wrong.exit_code, 0);
   EXPECT_THAT(wrong.output, HasSubstr("training.precision"));
+}
+
+// Two sources, one of them drawn from 1.5 times in an epoch: the same bits on any number of ranks
+// and over a stop; the audit proves it source by source, and a replay needs nothing but the ledger.
+TEST_F(TrainTest, MixedDataIsTrainedExactlyOnceInTheEpochsOfEachSource) {
+  std::ifstream all("configs/quickstart/train.jsonl");
+  std::vector<std::string> lines;
+  for (std::string line; lines.size() < 12 && std::getline(all, line);) lines.push_back(line);
+  std::ofstream(directory_ / "more.jsonl") << absl::StrJoin(lines, "\n") << "\n";
+  const std::vector<std::string> mix = {
+      "--set", "data.train=null", "--set",
+      absl::StrCat("data.mix=[{name: chat, files: [", directory_ / "train.jsonl",
+                   "], epochs: 1}, {name: extra, files: [", directory_ / "more.jsonl",
+                   "], epochs: 1.5}]")};
+  const Finished run = RunToEnd(TrainCommand(1, "mix1", mix));
+  ASSERT_EQ(run.exit_code, 0) << run.output;
+  EXPECT_THAT(run.output, HasSubstr("source chat: 30 documents in "));
+  EXPECT_THAT(run.output, HasSubstr("source extra: "));
+  EXPECT_THAT(run.output, HasSubstr("rows of an epoch of "));
+  EXPECT_EQ(RunToEnd(TrainCommand(2, "mix2", mix)).exit_code, 0);
+  EXPECT_EQ(Fingerprint("mix2"), Fingerprint("mix1"));
+  std::vector<std::string> stopped = mix;
+  stopped.insert(stopped.end(), {"--max-steps", "4"});
+  int starts = 0;
+  for (Finished next{75, ""}; next.exit_code == 75 && starts < 20; ++starts) {
+    next = RunToEnd(TrainCommand(1 + starts % 2, "mix_stopped", stopped));
+  }
+  EXPECT_GT(starts, 1);
+  EXPECT_EQ(Fingerprint("mix_stopped"), Fingerprint("mix1"));
+  for (const std::string output : {"mix1", "mix2", "mix_stopped"}) {
+    const Finished audit = RunToEnd({"liquid", "audit", Output(output)});
+    EXPECT_EQ(audit.exit_code, 0) << audit.output;
+    EXPECT_THAT(audit.output, HasSubstr("epoch 0 of source chat: "));
+    EXPECT_THAT(audit.output, HasSubstr("epoch 2 of source extra: "));
+  }
+  const Finished replay = RunToEnd(
+      {"liquid", "replay", Output("mix2"), "--from", "start", "--to-step", "3", "-n", "2"});
+  EXPECT_EQ(replay.exit_code, 0) << replay.output;
+  const Finished other = RunToEnd(TrainCommand(1, "mix1"));
+  EXPECT_NE(other.exit_code, 0);
+  EXPECT_THAT(other.output, HasSubstr("data.mix was chat epochs 1, extra epochs 1.5, is "));
+}
+
+TEST_F(TrainTest, EvaluationTellsLossPerplexityAndAccuracyBeforeAndAfter) {
+  const Finished run = RunToEnd(TrainCommand(2, "evaluated", {"--set", "training.epochs=20"}));
+  ASSERT_EQ(run.exit_code, 0) << run.output;
+  EXPECT_THAT(run.output, HasSubstr("eval at step 0: loss "));
+  std::ifstream metrics(Output("evaluated") + "/metrics.jsonl");
+  std::vector<nlohmann::json> evals;
+  for (std::string line; std::getline(metrics, line);) {
+    const auto json = nlohmann::json::parse(line);
+    if (json["event"] == "eval") evals.push_back(json);
+  }
+  ASSERT_GE(evals.size(), 2u);
+  EXPECT_EQ(evals[0]["step"], 0);
+  EXPECT_LT(evals.back()["loss"], evals[0]["loss"]);
+  EXPECT_GT(evals.back()["accuracy"], evals[0]["accuracy"]);
+  EXPECT_EQ(
+      evals.back()["accuracy"].get<double>(),
+      evals.back()["correct_tokens"].get<double>() / evals.back()["target_tokens"].get<double>());
+  EXPECT_NEAR(evals[0]["perplexity"].get<double>(), std::exp(evals[0]["loss"].get<double>()), 1e-6);
+  const Finished status = RunToEnd({"liquid", "status", Output("evaluated")});
+  EXPECT_THAT(status.output, HasSubstr("perplexity"));
+  EXPECT_THAT(status.output, HasSubstr("accuracy"));
+  std::ifstream manifest(Output("evaluated") + "/checkpoints/latest/manifest.json");
+  const auto state = nlohmann::json::parse(manifest)["state"];
+  EXPECT_EQ(state["eval_accuracy"], evals.back()["accuracy"]);
+}
+
+// On one rank, on replicas and on tensor-parallel ranks; they change no bit.
+TEST_F(TrainTest, SampleAnswersAreGivenAtEachEvaluation) {
+  const std::vector<std::string> samples = {"--set", "training.eval_samples=2", "--set",
+                                            "training.eval_sample_tokens=5"};
+  const std::string reference = Reference();
+  std::vector<std::string> spread = samples;
+  spread.insert(spread.end(), {"--set", "model.tensor_parallel=2"});
+  for (const auto& [output, ranks, options] : {std::tuple("sampled1", 1, &samples),
+                                               {"sampled2", 2, &samples},
+                                               {"sampled_tp", 4, &spread}}) {
+    const Finished run = RunToEnd(TrainCommand(ranks, output, *options));
+    ASSERT_EQ(run.exit_code, 0) << run.output;
+    EXPECT_THAT(run.output, HasSubstr("sample at step 0: \"<|startoftext|>"));
+    EXPECT_EQ(Fingerprint(output) == reference, options == &samples);
+    std::ifstream file(Output(output) + "/samples.jsonl");
+    std::vector<nlohmann::json> lines;
+    for (std::string line; std::getline(file, line);) lines.push_back(nlohmann::json::parse(line));
+    ASSERT_EQ(lines.size(), 4u);  // at the start and at the end
+    EXPECT_EQ(lines[0]["step"], 0);
+    EXPECT_GT(lines[3]["step"], 0);
+    EXPECT_NE(lines[0]["prompt"], lines[1]["prompt"]);
+    EXPECT_EQ(lines[0]["prompt"], lines[2]["prompt"]);
+    EXPECT_NE(lines[0]["reference"], "");
+  }
 }
 
 TEST_F(TrainTest, FastSumsDependOnTheRanksSoThatTheTestAboveWouldNotice) {

@@ -33,7 +33,7 @@ std::string Written(ProgressStyle style, const Use& use) {
   size_t size = 0;
   std::FILE* stream = open_memstream(&text, &size);
   {
-    ProgressView progress(style, stream, /*num_steps=*/10, /*num_rows=*/20, /*epochs=*/2);
+    ProgressView progress(style, stream, /*num_steps=*/10, /*epoch_length=*/20, /*epochs=*/2);
     use(progress);
   }
   std::fclose(stream);
