@@ -15,7 +15,7 @@ using ::testing::HasSubstr;
 Manifest Sample() {
   Manifest manifest;
   manifest.state = {7,       56,   0,      UINT64_MAX,      "j\"\xc3\xa9", "aa", "bb",
-                    "0.1.0", "cc", {1, 2}, "step-00000003", "dd",          0.5};
+                    "0.1.0", "cc", {1, 2}, "step-00000003", "dd",          0.5,  0.25};
   ManifestTensorFile file{
       "model.safetensors", 100, {}, {3, 4}, {{"w", {{5, 6}, {7, 8}}}, {"e", {}}}};
   file.checksum = TensorFileChecksum(file);
