@@ -278,6 +278,18 @@ TEST(ExampleEncoderTest, GenerationBlocksFollowTheLossOfTheirMessage) {
               HasSubstr("messages[0] asks to be trained, but no generation block"));
 }
 
+// What a template says on its own, in a block of its own, belongs to the message beside it.
+TEST(ExampleEncoderTest, GenerationBlocksWithoutWordsFollowTheirNeighbour) {
+  const std::string marked = WriteTemplate(
+      "{% for m in messages %}<|im_start|>{{ m.role }}\n{% if m.role == 'assistant' %}"
+      "{% generation %}hm{% endgeneration %}{{ '\n' }}{% generation %}{{ m.content }}"
+      "{% endgeneration %}{% generation %}<|im_end|>{% endgeneration %}{% else %}{{ m.content }}"
+      "<|im_end|>{% endif %}{{ '\n' }}{% endfor %}");
+  EXPECT_EQ(Shown(*LoadEncoder(marked, {.loss_on = LossOn::kLast}), kTwoTurns),
+            "<|im_start|>user\na<|im_end|>\n<|im_start|>assistant\nhm\nb<|im_end|>\n"
+            "<|im_start|>user\nc<|im_end|>\n<|im_start|>assistant\n[[hm]]\n[[d<|im_end|>]]\n");
+}
+
 TEST(ExampleEncoderTest, RefusesTwoBegins) {
   const std::string twice =
       "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}"
