@@ -1,18 +1,30 @@
 #include "base/exit_code.h"
 
 #include <cstdlib>
+#include <functional>
 #include <string>
+#include <utility>
 
 #include "absl/strings/cord.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/types/optional.h"
 #include "base/log.h"
+#include "base/out_of_memory.h"
 
 namespace liquid {
 namespace {
 
 constexpr char kPayload[] = "liquid/exit_code";
+
+std::function<std::string()>& Advice() {
+  static auto* const advice = new std::function<std::string()>([] {
+    return std::string(
+        "less of it takes a lower training.rows_per_slot, model.recompute: block, or a higher "
+        "model.tensor_parallel");
+  });
+  return *advice;
+}
 
 }  // namespace
 
@@ -29,12 +41,11 @@ absl::Status WithExitCode(absl::Status status, ExitCode code) {
 
 void ExitOutOfMemory(const absl::Status& why) {
   const int code = static_cast<int>(ExitCode::kOutOfMemory);
-  LogError("out of memory: ", why.message(),
-           "; less of it takes a lower training.rows_per_slot, model.recompute: block, or a higher "
-           "model.tensor_parallel (exit code ",
-           code, ")");
+  LogError("out of memory: ", why.message(), "; ", Advice()(), " (exit code ", code, ")");
   std::_Exit(code);  // what else is under way would only fail after it
 }
+
+void SetOutOfMemoryAdvice(std::function<std::string()> advice) { Advice() = std::move(advice); }
 
 ExitCode ExitCodeOf(const absl::Status& status) {
   if (const auto payload = status.GetPayload(kPayload); payload.has_value()) {

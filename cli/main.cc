@@ -23,8 +23,8 @@ std::vector<Verb> AddVerbs(CLI::App& app) {
     for (Verb& verb : more) verb.app->group(title);
     std::move(more.begin(), more.end(), std::back_inserter(verbs));
   };
-  group("Train", {AddPrepareVerb(app), AddInspectVerb(app), AddTrainVerb(app), AddLaunchVerb(app),
-                  AddCoordinatorVerb(app)});
+  group("Train", {AddPlanVerb(app), AddPrepareVerb(app), AddInspectVerb(app), AddTrainVerb(app),
+                  AddLaunchVerb(app), AddCoordinatorVerb(app)});
   group("Steer a running job", AddJobVerbs(app));
   group("Prove", {AddAuditVerb(app), AddReplayVerb(app)});
   group("Prove", AddProofVerbs(app));

@@ -28,6 +28,7 @@ Verb AddReplayVerb(CLI::App& liquid);
 Verb AddAuditVerb(CLI::App& liquid);
 std::vector<Verb> AddProofVerbs(CLI::App& liquid);  // verify fingerprint
 std::vector<Verb> AddExportVerbs(CLI::App& liquid);  // export merge
+Verb AddPlanVerb(CLI::App& liquid);
 Verb AddPrepareVerb(CLI::App& liquid);
 Verb AddInspectVerb(CLI::App& liquid);
 Verb AddTokenizeVerb(CLI::App& liquid);

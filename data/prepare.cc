@@ -329,31 +329,50 @@ absl::Status CheckOptions(const PrepareOptions& options) {
   return absl::OkStatus();
 }
 
+// What a dataset is made from, and where it lies in the cache.
+struct Origin {
+  std::vector<DatasetSource> sources;
+  nlohmann::json provenance;
+  std::string key;
+  std::string path;
+};
+
+absl::StatusOr<Origin> OriginOf(const PrepareOptions& options) {
+  LIQUID_RETURN_IF_ERROR(CheckOptions(options));
+  Origin origin;
+  for (const std::string& path : options.files) {
+    LIQUID_ASSIGN_OR_RETURN(DatasetSource source, HashSource(path));
+    origin.sources.push_back(std::move(source));
+  }
+  LIQUID_ASSIGN_OR_RETURN(origin.provenance["options"], Recipe(options, origin.sources));
+  origin.key = ToHex(HashBytes(DumpJson(origin.provenance["options"])));
+  origin.provenance["key"] = origin.key;
+  for (const DatasetSource& source : origin.sources) {
+    origin.provenance["sources"].push_back(
+        {{"path", source.path}, {"num_bytes", source.num_bytes}, {"digest", ToHex(source.digest)}});
+  }
+  origin.path = JoinPath(options.cache, origin.key + ".dataset");
+  return origin;
+}
+
 }  // namespace
+
+absl::StatusOr<std::optional<PrepareReport>> FindPreparedDataset(const PrepareOptions& options) {
+  LIQUID_ASSIGN_OR_RETURN(const Origin origin, OriginOf(options));
+  return FindPrepared(origin.path, origin.key);
+}
 
 absl::StatusOr<PrepareReport> PrepareDataset(const PrepareOptions& options,
                                              const PrepareCallback& progress) {
-  LIQUID_RETURN_IF_ERROR(CheckOptions(options));
-  std::vector<DatasetSource> sources;
-  for (const std::string& path : options.files) {
-    LIQUID_ASSIGN_OR_RETURN(DatasetSource source, HashSource(path));
-    sources.push_back(std::move(source));
-  }
-  nlohmann::json provenance;
-  LIQUID_ASSIGN_OR_RETURN(provenance["options"], Recipe(options, sources));
-  const std::string key = ToHex(HashBytes(DumpJson(provenance["options"])));
-  provenance["key"] = key;
-  for (const DatasetSource& source : sources) {
-    provenance["sources"].push_back(
-        {{"path", source.path}, {"num_bytes", source.num_bytes}, {"digest", ToHex(source.digest)}});
-  }
+  LIQUID_ASSIGN_OR_RETURN(const Origin origin, OriginOf(options));
   LIQUID_RETURN_IF_ERROR(MakeDirectories(options.cache));
-  const std::string path = JoinPath(options.cache, key + ".dataset");
-  if (std::optional<PrepareReport> report = FindPrepared(path, key)) return *std::move(report);
-
-  LIQUID_ASSIGN_OR_RETURN(PrepareReport report,
-                          Preparation(options, sources, progress).Run(path, provenance));
-  report.path = path;
+  if (std::optional<PrepareReport> report = FindPrepared(origin.path, origin.key)) {
+    return *std::move(report);
+  }
+  LIQUID_ASSIGN_OR_RETURN(
+      PrepareReport report,
+      Preparation(options, origin.sources, progress).Run(origin.path, origin.provenance));
+  report.path = origin.path;
   return report;
 }
 

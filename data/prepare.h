@@ -83,6 +83,10 @@ using PrepareCallback = std::function<absl::Status(const PrepareProgress&)>;
 absl::StatusOr<PrepareReport> PrepareDataset(const PrepareOptions& options,
                                              const PrepareCallback& progress = nullptr);
 
+// The dataset if it was prepared before; nothing is made. Errors as PrepareDataset's of the options
+// and files.
+absl::StatusOr<std::optional<PrepareReport>> FindPreparedDataset(const PrepareOptions& options);
+
 // A few lines for people, the first sample included. More of it: data/prepare_report.h.
 std::string PrepareReportText(const PrepareReport& report);
 // The same as a JSON object, for --json.

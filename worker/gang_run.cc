@@ -19,6 +19,7 @@
 #include "worker/checkpointing.h"
 #include "worker/coordinator_client.h"
 #include "worker/evaluation.h"
+#include "worker/forecast.h"
 #include "worker/gang_member.h"
 #include "worker/gang_world.h"
 #include "worker/job_setup.h"
@@ -234,22 +235,15 @@ class GangRun {
   absl::Status Load() {
     LIQUID_ASSIGN_OR_RETURN(ports_, OpenDataPorts(options_, world_));
     LIQUID_ASSIGN_OR_RETURN(data_, PrepareJobData(job(), world_));
-    const int64_t program_bytes = ResidentBytes();
-    LIQUID_ASSIGN_OR_RETURN(bench_,
-                            CreateWorkbench(job(), *data_, options_.rank_on_machine, world_));
+    memory_.program = ResidentBytes();
+    LIQUID_ASSIGN_OR_RETURN(
+        bench_, CreateWorkbench(job(), *data_, options_.rank_on_machine, world_,
+                                [this](Device& device) { return CheckMemory(device); }));
     stream_.emplace(JobStreamOf(job(), data_->train));
     origin_ = OriginOf(entrance_.opened, *data_);
     state_.emplace(*bench_.model, *bench_.mesh, *bench_.ops, *bench_.pool);
-    memory_ = PlanState(*bench_.model, SumOptionsOf(job(), *bench_.model),
-                        /*has_others=*/status().gangs_size() > 0);
-    memory_.program = program_bytes;
-    memory_.mirror = state_->on_host.num_bytes();
-    const auto compute_probe = [&]() -> absl::Status {
-      LIQUID_ASSIGN_OR_RETURN(probe_, ProbeDigest(job(), data_->train, *state_));
-      return absl::OkStatus();
-    };
-    LIQUID_RETURN_IF_ERROR(
-        MeasureSlot(bench_.model->activations(), *bench_.ops, compute_probe, &memory_));
+    // A full slot, all of it scored, is done first: should memory not suffice, it is known now.
+    LIQUID_ASSIGN_OR_RETURN(probe_, ProbeDigest(job(), data_->train, *state_));
     checkpointing_.emplace(job(), *stream_, origin_, world_);
     // While other gangs are at work the state is theirs: it comes from one of them.
     state_->applied_step = -1;
@@ -259,6 +253,21 @@ class GangRun {
     if (status().gangs_size() == 0) LIQUID_RETURN_IF_ERROR(LoadState(status().step()));
     LIQUID_RETURN_IF_ERROR(checkpointing_->Prepare(*state_));
     memory_.snapshot = checkpointing_->snapshot_bytes();
+    return absl::OkStatus();
+  }
+
+  // Before anything is allocated on `device`: what this rank will take of it, and how long a step
+  // will. The advice for a rank that runs out of memory all the same.
+  absl::Status CheckMemory(Device& device) {
+    Forecast::Options options;
+    options.rank = {
+        .rank = world_.rank(), .num_ranks = world_.size(), .has_others = status().gangs_size() > 0};
+    options.ranks_on_machine = options_.ranks_on_machine;
+    options.predicts_time = is_leader();
+    LIQUID_ASSIGN_OR_RETURN(forecast_, MakeForecast(job(), device, options));
+    const int64_t program = memory_.program;
+    memory_ = forecast_.memory;
+    memory_.program = program;
     return absl::OkStatus();
   }
 
@@ -297,6 +306,7 @@ class GangRun {
                                   ", drawn from its ", source.rows()));
     }
     progress_->Say(memory_.ToString());
+    progress_->Say(forecast_.TimeText());
     progress_->Say(TimeoutLine(job()));
     if (!join.checkpoint().empty()) {
       progress_->Say(absl::StrCat("resuming from checkpoint ", join.checkpoint(), ", step ",
@@ -338,6 +348,12 @@ class GangRun {
     BeginGracefulSignals();
     const absl::StatusOr<Leave::Reason> result = trainer.Run();
     progress_->Finish();
+    if (progress_->seconds_per_step() > 0) {
+      progress_->Say(forecast_.ComparisonText(bench_.pool->allocated_bytes() +
+                                                  bench_.model->activations().allocated_bytes() +
+                                                  bench_.ops->WorkspaceBytes(),
+                                              progress_->seconds_per_step()));
+    }
     if (is_leader()) client()->SetInterrupt(nullptr);
     return result;
   }
@@ -361,6 +377,7 @@ class GangRun {
   std::optional<JobStream> stream_;
   TrainingState origin_;
   std::optional<TrainState> state_;
+  Forecast forecast_;
   MemoryPlan memory_;
   std::string probe_;
   std::optional<Checkpointing> checkpointing_;

@@ -6,17 +6,17 @@
 #include <fstream>
 
 #include "absl/strings/str_format.h"
-#include "base/status.h"
 
 namespace liquid {
 
 std::string MemoryPlan::ToString() const {
   const auto megabytes = [](int64_t bytes) { return static_cast<double>(bytes) / 1e6; };
   const std::string model = absl::StrFormat(
-      "memory of a rank: weights %.1f MB, gradient sums %.1f, optimizer %.1f, activations %.1f, "
-      "workspace %.1f",
+      "memory of a rank, as planned: weights %.1f MB, gradient sums %.1f, optimizer %.1f, "
+      "activations "
+      "%.1f, workspace %.1f, tables %.1f",
       megabytes(weights), megabytes(gradient_sums), megabytes(optimizer), megabytes(activations),
-      megabytes(workspace));
+      megabytes(workspace), megabytes(tables));
   const std::string rest = absl::StrFormat("checkpoint's copy %.1f, program %.1f",
                                            megabytes(snapshot), megabytes(program));
   if (mirror == 0) {
@@ -24,8 +24,11 @@ std::string MemoryPlan::ToString() const {
                            megabytes(on_device() + on_host()));
   }
   return absl::StrFormat(
-      "%s: %.1f MB on the GPU; %s, mirror of the state %.1f: %.1f MB on the host", model,
-      megabytes(on_device()), rest, megabytes(mirror), megabytes(on_host()));
+      "%s, CUDA and NCCL about %.1f: %.1f MB on the GPU; %s, mirror of the state %.1f: %.1f MB on "
+      "the "
+      "host",
+      model, megabytes(communication + runtime), megabytes(on_device()), rest, megabytes(mirror),
+      megabytes(on_host()));
 }
 
 MemoryPlan PlanState(const Model& model, const GradientSum::Options& sums, bool has_others) {
@@ -38,14 +41,6 @@ MemoryPlan PlanState(const Model& model, const GradientSum::Options& sums, bool 
   const int num_slices = weights == DType::kF32 ? 2 : 3;  // moments; master weights
   plan.optimizer = num_slices * layout.slice_size() * float_bytes;
   return plan;
-}
-
-absl::Status MeasureSlot(TensorPool& pool, const Ops& ops,
-                         const std::function<absl::Status()>& compute, MemoryPlan* plan) {
-  LIQUID_RETURN_IF_ERROR(compute());
-  plan->activations = pool.allocated_bytes();
-  plan->workspace = ops.WorkspaceBytes();
-  return absl::OkStatus();
 }
 
 int64_t ResidentBytes() {

@@ -3,14 +3,11 @@
 #define LIQUID_WORKER_MEMORY_PLAN_H_
 
 #include <cstdint>
-#include <functional>
 #include <string>
 
-#include "absl/status/statusor.h"
-#include "kernels/ops.h"
 #include "model/model.h"
 #include "parallel/gradient_sum.h"
-#include "tensor/pool.h"
+#include "tensor/dtype.h"
 
 namespace liquid {
 
@@ -41,10 +38,6 @@ struct MemoryPlan {
 
 // `has_others`: there are other gangs, or may be.
 MemoryPlan PlanState(const Model& model, const GradientSum::Options& sums, bool has_others);
-
-// Adds what computing a slot takes, by doing it: `compute` allocates from `pool` and `ops` alone.
-absl::Status MeasureSlot(TensorPool& pool, const Ops& ops,
-                         const std::function<absl::Status()>& compute, MemoryPlan* plan);
 
 // Memory of this process that is in RAM: now, and the most there ever was.
 int64_t ResidentBytes();

@@ -221,6 +221,7 @@ void CompleteMemory(const Job& job, const PlannedRank& rank, const Bench& bench,
   memory.activations = planned->activation_bytes;
   memory.workspace = bench.ops->WorkspaceBytes();
   memory.mirror = bench.state->on_host.num_bytes();
+  planned->fingerprint_bytes = state.weights / bench.mesh->num_replicas();
   memory.snapshot = state.weights / bench.mesh->num_replicas() + state.optimizer;
   if (rank.machine.device == DeviceType::kCuda) {
     memory.runtime = kCudaContextBytes;

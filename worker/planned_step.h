@@ -18,7 +18,7 @@ namespace liquid {
 struct PlannedRank {
   int rank = 0;
   int num_ranks = 1;  // of the gang, a multiple of model.tensor_parallel
-  WorkspaceRules machine;
+  WorkspaceRules machine = {};
   bool has_others = false;  // there are other gangs
 };
 
@@ -37,6 +37,7 @@ struct PlannedStep {
   int64_t num_rounds = 0;       // slots of a replica, one after another
   double model_flops = 0;       // of a slot, by the whole replica: TrainingFlops
   int64_t slot_tokens = 0;
+  int64_t fingerprint_bytes = 0;  // of weights, that this rank hashes after each step
 };
 
 // What rank `rank` does in a step of `job`, whose rows have data.sequence_length tokens of one

@@ -30,6 +30,8 @@ class ProgressView {
   void OnStep(const StepReport& report, absl::Time now);
   // A line of its own, above the live one.
   void Say(const std::string& line);
+  // Of the latest steps, by and large; 0 before the first.
+  double seconds_per_step() const { return seconds_per_step_; }
   // Leaves the live line standing.
   void Finish();
 

@@ -87,10 +87,14 @@ absl::StatusOr<std::unique_ptr<GangCommunicator>> CreateGroup(const Job& job, Co
 
 }  // namespace
 
-absl::StatusOr<Workbench> CreateWorkbench(const Job& job, const JobData& data, int rank_on_machine,
-                                          GangCommunicator& world) {
+absl::StatusOr<Workbench> CreateWorkbench(
+    const Job& job, const JobData& data, int rank_on_machine, GangCommunicator& world,
+    const std::function<absl::Status(Device& device)>& before_model) {
   Workbench bench;
   LIQUID_ASSIGN_OR_RETURN(bench.device, CreateDevice(job, rank_on_machine, world));
+  if (before_model != nullptr) {
+    LIQUID_RETURN_IF_ERROR(AgreeOn(world, before_model(*bench.device)));
+  }
   const bool uses_gpus = bench.device->type() == DeviceType::kCuda;
   const auto open = [&]() -> absl::Status {
     LIQUID_ASSIGN_OR_RETURN(bench.stream, bench.device->CreateStream());

@@ -2,6 +2,7 @@
 #ifndef LIQUID_WORKER_WORKBENCH_H_
 #define LIQUID_WORKER_WORKBENCH_H_
 
+#include <functional>
 #include <memory>
 #include <string>
 
@@ -33,8 +34,11 @@ struct Workbench {
 // among the ranks on its machine (modulo the number of GPUs that it sees). The model's weights are
 // not set. Unavailable, marked kNoDevice, if a rank has no GPU to itself; else errors as
 // GangMesh::Create and CreateJobModel: the same on every rank.
-absl::StatusOr<Workbench> CreateWorkbench(const Job& job, const JobData& data, int rank_on_machine,
-                                          GangCommunicator& world);
+// `before_model`, if given, is called when there is a device and nothing on it; its error is that
+// of the first rank that has one.
+absl::StatusOr<Workbench> CreateWorkbench(
+    const Job& job, const JobData& data, int rank_on_machine, GangCommunicator& world,
+    const std::function<absl::Status(Device& device)>& before_model = nullptr);
 
 // Collective among the gangs of a generation: this rank's rail for the memory of its device, among
 // the ranks of `hosts`. What those report while it waits ends the wait.

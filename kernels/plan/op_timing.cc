@@ -20,7 +20,7 @@ double Now() {
 // Tensors of made-up values. Integers are all 0: a first token, target and position.
 class Operands {
  public:
-  Operands(Ops& ops, Stream& stream, TensorPool& pool) : ops_(ops), stream_(stream), pool_(pool) {}
+  Operands(Ops& ops, TensorPool& pool) : ops_(ops), pool_(pool) {}
 
   TensorView Of(DType dtype, const Shape& shape) {
     tensors_.push_back(pool_.Allocate(dtype, shape));
@@ -37,7 +37,6 @@ class Operands {
 
  private:
   Ops& ops_;
-  Stream& stream_;
   TensorPool& pool_;
   std::vector<PooledTensor> tensors_;
 };
@@ -318,7 +317,7 @@ double OpTimer::Measure(const OpCall& call) const {
   constexpr double kColdBytes = 32 << 20;  // several sets of operands do not all stay in caches
   constexpr double kMostSets = 4;
   TensorPool pool(stream_.device());
-  Operands operands(ops_, stream_, pool);
+  Operands operands(ops_, pool);
   const double sets = std::clamp(kColdBytes / BytesHeld(call), 1.0, kMostSets);
   std::vector<Run> runs;
   for (int i = 0; i < static_cast<int>(sets); ++i) runs.push_back(Prepare(call, ops_, operands));

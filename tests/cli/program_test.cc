@@ -53,6 +53,36 @@ Answer Ask(const std::string& arguments) {
   return answer;
 }
 
+TEST(Program, PlansAJobForMachinesThatAreNotThere) {
+  const Answer text = Ask("plan configs/quickstart.yaml --device h100:8x4");
+  EXPECT_EQ(text.code, 0) << text.out;
+  EXPECT_THAT(text.out, HasSubstr("quickstart on 4 machines of 8 x h100"));
+  EXPECT_THAT(text.out, HasSubstr("options, best first"));
+  EXPECT_THAT(text.out, HasSubstr("<- as the job says"));
+  const Answer answer = Ask("plan configs/quickstart.yaml --device a100:2 --json");
+  EXPECT_EQ(answer.code, 0) << answer.out;
+  const auto json = nlohmann::json::parse(answer.out, nullptr, /*allow_exceptions=*/false);
+  ASSERT_TRUE(json.is_object()) << answer.out;
+  int64_t sum = 0;
+  for (const auto& [name, bytes] : json["plan"]["memory"].items()) {
+    if (name != "in all") sum += bytes.get<int64_t>();
+  }
+  EXPECT_EQ(sum, json["plan"]["memory"]["in all"].get<int64_t>());
+  EXPECT_GT(json["plan"]["step_seconds"].get<double>(), 0);
+  EXPECT_EQ(json["options"].size(), 4u) << "1 and 2 tensor ranks, with and without recompute";
+  // This machine is measured.
+  const Answer here = Ask("plan configs/quickstart.yaml --json");
+  EXPECT_EQ(here.code, 0) << here.out;
+  const auto measured = nlohmann::json::parse(here.out, nullptr, /*allow_exceptions=*/false);
+  EXPECT_THAT(measured["model"].get<std::string>(), HasSubstr("measured here"));
+  const Answer too_much =
+      Ask("plan configs/quickstart.yaml --device h100 --set training.rows_per_slot=40000");
+  EXPECT_EQ(too_much.code, 8) << too_much.out;
+  EXPECT_THAT(too_much.out, HasSubstr("DOES NOT FIT: "));
+  EXPECT_THAT(too_much.out, HasSubstr(" > 80.0 GB; "));
+  EXPECT_THAT(too_much.out, HasSubstr(" would fit ("));
+}
+
 TEST(Program, MistakesOnTheCommandLineAreOneLineAndCode2) {
   for (const std::string arguments : {"",
                                       "fly",
@@ -70,6 +100,9 @@ TEST(Program, MistakesOnTheCommandLineAreOneLineAndCode2) {
                                       "train configs/quickstart.yaml -n 0",
                                       "train configs/quickstart.yaml --set training.epoch=1",
                                       "inspect configs/quickstart.yaml --color pink",
+                                      "plan",
+                                      "plan /nowhere/job.yaml",
+                                      "plan configs/quickstart.yaml --device h1000",
                                       "gangs",
                                       "gangs /nowhere",
                                       "drain",

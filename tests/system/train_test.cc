@@ -102,7 +102,9 @@ TEST_F(TrainTest, TensorParallelGangsGiveTheBitsOfTheirDegree) {
   const std::vector<std::string> spread = {"--set", "model.tensor_parallel=2"};
   const Finished run = RunToEnd(TrainCommand(2, "spread", spread));
   ASSERT_EQ(run.exit_code, 0) << run.output;
-  EXPECT_THAT(run.output, HasSubstr("memory of a rank: weights"));
+  EXPECT_THAT(run.output, HasSubstr("memory of a rank, as planned: weights"));
+  EXPECT_THAT(run.output, HasSubstr("a step, as planned: "));
+  EXPECT_THAT(run.output, HasSubstr("planned and actual: "));
   EXPECT_NE(Fingerprint("spread"), reference);
   ExpectAuditPasses("spread");
   std::vector<std::string> stopped = spread;

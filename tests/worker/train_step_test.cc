@@ -10,7 +10,7 @@
 #include "kernels/cpu/team.h"
 #include "parallel/thread/thread_communicator.h"
 #include "tests/worker/step_job.h"
-#include "worker/memory_plan.h"
+#include "worker/planned_step.h"
 
 namespace liquid {
 namespace {
@@ -142,7 +142,8 @@ TEST_P(TrainStepMemoryTest, ARankUsesTheMemoryOfItsPlan) {
   job_.mutable_training()->set_shard(GetParam());
   job_.mutable_model()->set_tensor_parallel(2);
   job_.mutable_model()->set_sequence_parallel(true);
-  config_.hidden_size = 64;  // so that what is not planned, some kilobytes, is little
+  job_.mutable_data()->set_sequence_length(testing::kLength);
+  config_.hidden_size = 64;
   config_.intermediate_size = 1024;
   auto world = CreateThreadWorld(4, absl::Seconds(60));
   std::vector<std::jthread> ranks;
@@ -150,23 +151,18 @@ TEST_P(TrainStepMemoryTest, ARankUsesTheMemoryOfItsPlan) {
     ranks.emplace_back([&] {
       SizeTeam(/*ranks_on_machine=*/64);
       Rank rank(*this, *comm);
-      MemoryPlan plan = PlanState(*rank.model, SumOptionsOf(job_, *rank.model),
-                                  /*has_others=*/false);
-      ASSERT_THAT(MeasureSlot(
-                      rank.model->activations(), *rank.ops,
-                      [&] {
-                        return rank.Compute(MakePlan(1, {{0, 2}}));
-                      },
-                      &plan),
-                  IsOk());
+      const auto planned = PlanStep(
+          job_, config_, {.rank = comm->rank(), .num_ranks = 4, .machine = RulesOfThisCpu()});
+      ASSERT_THAT(planned, IsOk());
+      const MemoryPlan& plan = planned->memory;
+      ASSERT_THAT(rank.Compute(MakePlan(1, {{0, 2}})), IsOk());
       ASSERT_THAT(rank.step.Finish(nullptr), IsOk());
       ASSERT_THAT(rank.Compute(MakePlan(2, {{0, 4}})), IsOk());
       ASSERT_THAT(rank.step.Finish(nullptr), IsOk());
-      const auto used = static_cast<double>(rank.pool.TakePeakUsedBytes() +
-                                            rank.model->activations().TakePeakUsedBytes() +
-                                            rank.ops->WorkspaceBytes());
-      // The combined sums of the slice and the slot's activations are not held at the same time.
-      EXPECT_NEAR(used / static_cast<double>(plan.on_device()), 1.0, 0.05) << plan.ToString();
+      EXPECT_EQ(rank.pool.allocated_bytes() + rank.model->activations().allocated_bytes() +
+                    rank.ops->WorkspaceBytes(),
+                plan.on_device())
+          << plan.ToString();
       EXPECT_EQ(plan.optimizer, plan.weights) << "two moments, half of each on either replica";
     });
   }
