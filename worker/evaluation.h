@@ -12,9 +12,9 @@
 
 namespace liquid {
 
-// The mean loss, by weights, over the target tokens of a dataset, and how many of them the model holds for the
-// most likely ones. Its rows are taken in order, slots of a fixed number of them spread over the
-// replicas of all gangs. Sums over slots are exact: the same on any number.
+// The mean loss, by weights, over the target tokens of a dataset, and how many of them the model
+// holds for the most likely ones. Its rows are taken in order, slots of a fixed number of them
+// spread over the replicas of all gangs. Sums over slots are exact: the same on any number.
 class Evaluation {
  public:
   // Everything must outlive this. 1 <= rows_per_slot.
