@@ -4,6 +4,7 @@
 #include <string>
 #include <vector>
 
+#include "absl/strings/str_format.h"
 #include "data/unicode.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
@@ -176,6 +177,50 @@ TEST(BpeTest, CuttingATextChangesNothing) {
     model->EncodeWord(text, &scratch, &whole, &whole_begins);
     ASSERT_EQ(cut, whole) << text;
     ASSERT_EQ(cut_begins, whole_begins) << text;
+  }
+}
+
+TEST(BpeTest, CuttingATextWithBytesOfUnknownCharactersChangesNothing) {
+  const std::string space = "\xE2\x96\x81";
+  Letters letters;
+  letters.Add(space);
+  for (int byte = 0; byte < 256; ++byte) letters.Add(absl::StrFormat("<0x%02X>", byte));
+  for (const auto& [left, right] : Pairs{{"a", "b"}, {space, "a"}, {"ab", "c"}}) {
+    letters.Add(left + right);
+    letters.merges.push_back({letters.vocabulary.IdOf(left), letters.vocabulary.IdOf(right),
+                              letters.vocabulary.IdOf(left + right)});
+  }
+  const std::vector<std::string> characters = {"a", "b", "c", "x", "\n", "\xC3\xA9", space};
+  // Without merges of bytes, and with one of "\n", which no cut may part then.
+  for (const bool bytes_merge : {false, true}) {
+    if (bytes_merge) {
+      letters.Add("<0x0A><0x0A>");
+      letters.merges.push_back({letters.vocabulary.IdOf("<0x0A>"),
+                                letters.vocabulary.IdOf("<0x0A>"),
+                                letters.vocabulary.IdOf("<0x0A><0x0A>")});
+    }
+    const auto model =
+        BpeModel::Create(letters.vocabulary, letters.merges, {.byte_fallback = true});
+    ASSERT_TRUE(model.ok());
+    std::mt19937 random(13);
+    BpeScratch scratch;
+    for (int round = 0; round < 1000; ++round) {
+      std::string text;
+      for (size_t i = 0, n = 1 + random() % 60; i < n; ++i) {
+        text += characters[random() % characters.size()];
+      }
+      std::vector<int32_t> cut;
+      std::vector<int32_t> soon;
+      std::vector<int32_t> whole;
+      std::vector<uint32_t> cut_begins;
+      std::vector<uint32_t> whole_begins;
+      model->EncodeText(text, &scratch, &cut, &cut_begins);
+      model->EncodeText(text, &scratch, &soon, nullptr);
+      model->EncodeWord(text, &scratch, &whole, &whole_begins);
+      ASSERT_EQ(cut, whole) << text;
+      ASSERT_EQ(soon, whole) << text;
+      ASSERT_EQ(cut_begins, whole_begins) << text;
+    }
   }
 }
 
