@@ -93,7 +93,10 @@ absl::StatusOr<JobLength> LengthOf(const Job& job) {
   return length;
 }
 
-std::string Gigabytes(double bytes) { return absl::StrFormat("%.1f GB", bytes / 1e9); }
+std::string Size(double bytes) {
+  if (bytes < 1e9) return absl::StrFormat("%.1f MB", bytes / 1e6);
+  return absl::StrFormat("%.1f GB", bytes / 1e9);
+}
 
 // A job that differs, and how that is said.
 struct Change {
@@ -163,12 +166,12 @@ std::string MemorySum(const MemoryPlan& memory) {
     if (bytes < kWorthSaying) {
       rest += bytes;
     } else {
-      terms.push_back(absl::StrCat(name, " ", Gigabytes(static_cast<double>(bytes))));
+      terms.push_back(absl::StrCat(name, " ", Size(static_cast<double>(bytes))));
     }
   }
-  if (rest > 0) terms.push_back(absl::StrFormat("others %.2f GB", static_cast<double>(rest) / 1e9));
+  if (rest > 0) terms.push_back(absl::StrCat("others ", Size(static_cast<double>(rest))));
   return absl::StrCat(absl::StrJoin(terms, " + "), " = ",
-                      Gigabytes(static_cast<double>(memory.on_device())));
+                      Size(static_cast<double>(memory.on_device())));
 }
 
 std::string SmallestChange(const Job& job, const ModelConfig& config, const PlannedRank& rank,
@@ -178,7 +181,7 @@ std::string SmallestChange(const Job& job, const ModelConfig& config, const Plan
     if (!step.ok()) continue;  // it cannot be spread like that
     const auto bytes = static_cast<double>(step->memory.on_device());
     if (bytes <= memory_bytes) {
-      return absl::StrCat(change.text, " would fit (", Gigabytes(bytes), ")");
+      return absl::StrCat(change.text, " would fit (", Size(bytes), ")");
     }
   }
   return absl::StrCat(

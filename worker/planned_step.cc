@@ -61,7 +61,7 @@ absl::Status CheckRanks(const Job& job, const PlannedRank& rank) {
   if (rank.num_ranks % tensor_parallel == 0) return absl::OkStatus();
   return absl::InvalidArgumentError(absl::StrCat("model.tensor_parallel is ", tensor_parallel,
                                                  ", but the gang has ", rank.num_ranks,
-                                                 " ranks, which is not a multiple of it"));
+                                                 " ranks, which is not a multiple of it: give it that many devices"));
 }
 
 absl::StatusOr<Bench> CreateBench(const Job& job, const ModelConfig& config,

@@ -13,10 +13,6 @@
 namespace liquid {
 namespace {
 
-double Now() {
-  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
-}
-
 // Tensors of made-up values. Integers are all 0: a first token, target and position.
 class Operands {
  public:
@@ -277,10 +273,12 @@ bool Halve(OpCall& call) {
     case OpKind::kAttention:
     case OpKind::kAttentionBackward:
       if (halve(0, 1)) return true;
-      if (e[4] % 2 != 0) return false;
-      e[3] /= 2;
-      e[4] /= 2;
-      return true;
+      if (e[4] % 2 == 0) {
+        e[3] /= 2;
+        e[4] /= 2;
+        return true;
+      }
+      return halve(1, kLeast) && halve(2, 1);
     case OpKind::kCrossEntropy:
     case OpKind::kCrossEntropyWithGradient:
       return e[2] > 8 * e[0] ? halve(2, 4 * kLeast) || halve(0, kLeast)
@@ -302,6 +300,10 @@ double BytesHeld(const OpCall& call) {
 
 }  // namespace
 
+double OpTimer::WallSeconds() {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
+}
+
 OpCall OpTimer::CutDown(OpCall call) const {
   OpCost cost = CostOf(call);
   while ((cost.flops > limits_.flops || BytesHeld(call) > limits_.bytes) && Halve(call)) {
@@ -314,6 +316,7 @@ double OpTimer::Measure(const OpCall& call) const {
   constexpr int kLeastRuns = 3;
   constexpr int kMostRuns = 20;
   constexpr double kEnoughSeconds = 2e-3;
+  constexpr double kMostSeconds = 0.1;
   constexpr double kColdBytes = 32 << 20;  // several sets of operands do not all stay in caches
   constexpr double kMostSets = 4;
   TensorPool pool(stream_.device());
@@ -329,11 +332,12 @@ double OpTimer::Measure(const OpCall& call) const {
   wait();
   double best = std::numeric_limits<double>::infinity();
   double spent = 0;
-  for (int i = 0; i < kMostRuns && (i < kLeastRuns || spent < kEnoughSeconds); ++i) {
-    const double start = Now();
+  for (int i = 0; i < kMostRuns; ++i) {
+    if (i >= kLeastRuns ? spent >= kEnoughSeconds : spent >= kMostSeconds) break;
+    const double start = clock_();
     runs[static_cast<size_t>(i + 1) % runs.size()]();
     wait();
-    const double seconds = Now() - start;
+    const double seconds = clock_() - start;
     best = std::min(best, seconds);
     spent += seconds;
   }

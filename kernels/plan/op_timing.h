@@ -16,12 +16,16 @@ namespace liquid {
 class OpTimer {
  public:
   struct Limits {
-    double flops = 2e9;       // of a product, an attention, a loss
+    double flops = 1e9;       // of a product, an attention, a loss
     double bytes = 32 << 20;  // of operands
   };
+  // Seconds of some clock: the wall's unless said otherwise.
+  using Clock = double (*)();
+  static double WallSeconds();
+
   // `ops` and `stream`, which must be of one device, must outlive this.
-  OpTimer(Ops& ops, Stream& stream, const Limits& limits)
-      : ops_(ops), stream_(stream), limits_(limits) {}
+  OpTimer(Ops& ops, Stream& stream, const Limits& limits, Clock clock = WallSeconds)
+      : ops_(ops), stream_(stream), limits_(limits), clock_(clock) {}
 
   double Seconds(const OpCall& call);
 
@@ -32,6 +36,7 @@ class OpTimer {
   Ops& ops_;
   Stream& stream_;
   const Limits limits_;
+  const Clock clock_;
   std::map<OpCall, double> seconds_;  // of those cut down
 };
 

@@ -6,6 +6,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "gmock/gmock.h"
+#include "kernels/cpu/team.h"
 #include "kernels/plan/plan_ops.h"
 #include "tensor/plan/plan_device.h"
 #include "tests/model/model_on_device.h"
@@ -48,6 +49,7 @@ Bytes BytesOfPass(Model& model, const Ops& ops, const TensorPool& pool, int64_t 
 class PlanTest : public ::testing::TestWithParam<testing::TestedDevice> {};
 
 TEST_P(PlanTest, APassTakesWhatThePlanSays) {
+  SizeTeam(/*ranks_on_machine=*/64);  // one thread
   const DeviceType type = GetParam().type;
   WorkspaceRules rules = RulesOfThisCpu();
   rules.device = type;

@@ -8,7 +8,9 @@
 
 #include "base/exit_code.h"
 #include "base/file.h"
+#include "base/log.h"
 #include "gmock/gmock.h"
+#include "kernels/cpu/team.h"
 #include "tests/testing/status_matchers.h"
 
 namespace liquid {
@@ -43,6 +45,7 @@ class SmallCpu final : public Device {
 class ForecastTest : public ::testing::Test {
  protected:
   void SetUp() override {
+    SizeTeam(/*ranks_on_machine=*/64);  // one thread
     char path[] = "/tmp/liquid-forecast-XXXXXX";
     ASSERT_NE(mkdtemp(path), nullptr);
     directory_ = path;
@@ -91,6 +94,7 @@ TEST_F(ForecastTest, WhoRunsOutOfMemoryIsToldWhatFits) {
   job_.mutable_model()->set_recompute("block");
   EXPECT_EXIT(
       {
+        InitializeLog("rank 0", LogLevel::kError);
         EXPECT_THAT(MakeForecast(job_, roomy, {}), IsOk());
         ExitOutOfMemory(absl::ResourceExhaustedError("cannot get 12345 bytes, 678 are free"));
       },

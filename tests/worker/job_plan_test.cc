@@ -74,7 +74,7 @@ double ProcessorSeconds() {
   return static_cast<double>(now.tv_sec) + 1e-9 * static_cast<double>(now.tv_nsec);
 }
 
-TEST_F(JobPlanTest, ABillionParametersArePlannedInSecondsAndLittleMemory) {
+TEST_F(JobPlanTest, SevenBillionParametersArePlannedInSecondsAndLittleMemory) {
   const double start = ProcessorSeconds();
   const auto plan = PlanJob(job_, *ParseCluster("h100:8"));
   const double seconds = ProcessorSeconds() - start;
@@ -83,9 +83,12 @@ TEST_F(JobPlanTest, ABillionParametersArePlannedInSecondsAndLittleMemory) {
   EXPECT_LT(PeakResidentBytes(), 500'000'000);
   const PlannedStep& step = plan->chosen.step;
   EXPECT_EQ(step.num_parameters, 7'463'013'376);
-  // A quarter of the weights, and what is on every rank; of master weights and two moments a half.
-  EXPECT_NEAR(static_cast<double>(step.memory.weights), 7.463013376e9 / 4 * 2, 0.05e9);
-  EXPECT_NEAR(static_cast<double>(step.memory.optimizer), 7.463013376e9 / 4 / 2 * 12, 0.1e9);
+  // A quarter of the weights, and what is on every rank; of that half in fp32 and two moments.
+  const auto parameters = static_cast<double>(step.num_parameters);
+  const auto weights = static_cast<double>(step.memory.weights);
+  EXPECT_GT(weights, 2 * parameters / 4);
+  EXPECT_LT(weights, 1.05 * 2 * parameters / 4);
+  EXPECT_EQ(step.memory.optimizer, step.memory.weights / 2 / 2 * 12);
   EXPECT_EQ(step.num_rounds, 4);
   // 6 flops for each weight that is multiplied and token: the rank does its quarter, and attention.
   EXPECT_GT(4 * CostOf(step.slot).flops, step.model_flops);
