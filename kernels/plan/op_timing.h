@@ -10,9 +10,9 @@
 
 namespace liquid {
 
-// Each distinct call is done a few times on made-up operands and the shortest time counts. A call
-// that is too large for a measurement is cut down, along one extent after another, and its time
-// scaled by what it is of the whole. Not thread-safe.
+// Each distinct call is done a few times on made-up operands and the middle one of the times
+// counts. A call that is too large for a measurement is cut down, along one extent after another,
+// and its time scaled by what it is of the whole. Not thread-safe.
 class OpTimer {
  public:
   struct Limits {
