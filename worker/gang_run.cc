@@ -13,6 +13,7 @@
 #include "base/log.h"
 #include "base/status.h"
 #include "base/version.h"
+#include "data/prepare_report.h"
 #include "kernels/cpu/team.h"
 #include "parallel/mpi/mpi_session.h"
 #include "parallel/mpi/rank_watch.h"
@@ -354,8 +355,17 @@ class GangRun {
                                                   bench_.ops->WorkspaceBytes(),
                                               progress_->seconds_per_step()));
     }
+    if (result.ok() && *result != Leave::PREEMPTED) SayWhatWasLeftOut();
     if (is_leader()) client()->SetInterrupt(nullptr);
     return result;
+  }
+
+  // Of the training data, once more when all of it has been trained.
+  void SayWhatWasLeftOut() {
+    const absl::StatusOr<PrepareReport> report = ReportOf(data_->train);
+    if (!report.ok()) return;
+    const std::string text = LeftOutText(*report);
+    if (!text.empty()) progress_->Say(absl::StrCat("training data:", text));
   }
 
   // Null where gangs exchange by their hosts.
