@@ -47,7 +47,8 @@ struct Case {
                         num_replicas, " replicas, recompute ", job.model().recompute(), ", ",
                         training.precision(), " ", training.gradient_sum(), " ", training.shard(),
                         ", ", training.slots_per_step(), " slots of ", training.rows_per_slot(),
-                        " x ", job.data().sequence_length(), ", ", threads, " threads");
+                        " x ", job.data().sequence_length(), ", ", threads, " threads, rank ",
+                        job.adapter().rank(), ", ", training.freeze_size(), " frozen");
   }
 };
 
@@ -97,6 +98,14 @@ Case RandomCase(uint32_t seed) {
   optimizer.add_betas(0.95);
   c.num_replicas = model.tensor_parallel() == 4 ? 1 : draw.Of({1, 2, 3});
   c.threads = draw.Of({1, 2, 3});
+  // A part of the model is trained, in every other case.
+  c.job.mutable_adapter()->set_rank(draw.Of({0, 0, 3}));
+  c.job.mutable_adapter()->set_alpha(6);
+  c.job.mutable_adapter()->add_target_modules("all-linear");
+  c.job.mutable_adapter()->set_dropout(draw.Of({0.0, 0.1}));
+  training.set_neftune_alpha(draw.Of({0.0, 5.0}));
+  const char* const tokens = c.config.family == Family::kGpt2 ? "*wte*" : "*embed_tokens.*";
+  if (c.job.adapter().rank() == 0 && draw.Of({false, true})) training.add_freeze(tokens);
   return c;
 }
 
@@ -162,7 +171,7 @@ class PlannedStepTest : public ::testing::Test {
                                     {.group = &mesh.tensor(),
                                      .sequence = c.job.model().sequence_parallel(),
                                      .num_replicas = mesh.num_replicas()},
-                                    PrecisionOf(c.job));
+                                    PrecisionOf(c.job), TuningOf(c.job));
     TrainState state(*model, mesh, *ops, pool);
     EXPECT_THAT(ProbeDigest(c.job, dataset, state), IsOk());
     InitializeWeights(7, *model);
