@@ -98,7 +98,7 @@ absl::Status CheckpointReader::ReadPiece(const PieceRead& read,
                                          std::vector<std::byte>& scratch) const {
   const TensorFile& file = files_[static_cast<size_t>(read.place.file)];
   const StoredTensor& tensor = file.tensors()[static_cast<size_t>(read.place.tensor)];
-  const ByteRange range = file.RangeOfPiece(read.place.tensor, read.index);
+  const FileRange range = file.RangeOfPiece(read.place.tensor, read.index);
   const int64_t begin = range.begin - tensor.begin;
   const int64_t end = range.end - tensor.begin;
   const auto clips_of = [&](const HeldPart& part) {

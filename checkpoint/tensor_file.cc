@@ -64,7 +64,7 @@ absl::StatusOr<TensorFile> TensorFile::Open(const std::string& directory,
   return TensorFile(std::move(file), std::move(header), entry);
 }
 
-ByteRange TensorFile::RangeOfPiece(int tensor, int64_t index) const {
+FileRange TensorFile::RangeOfPiece(int tensor, int64_t index) const {
   const StoredTensor& stored = header_.tensors[static_cast<size_t>(tensor)];
   const int64_t begin = stored.begin + index * kPieceBytes;
   return {begin, std::min(begin + kPieceBytes, stored.end)};

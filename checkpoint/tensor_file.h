@@ -15,7 +15,7 @@
 namespace liquid {
 
 // Bytes [begin, end) of a file.
-struct ByteRange {
+struct FileRange {
   int64_t begin = 0;
   int64_t end = 0;
 };
@@ -35,7 +35,7 @@ class TensorFile {
   absl::Span<const StoredTensor> tensors() const { return header_.tensors; }
 
   // Piece `index` (checkpoint/checksum.h) of the tensor number `tensor`.
-  ByteRange RangeOfPiece(int tensor, int64_t index) const;
+  FileRange RangeOfPiece(int tensor, int64_t index) const;
   // Reads it into `out`, or only verifies it (nullptr). DataLoss, naming file, tensor and range, if
   // its checksum is another.
   absl::Status ReadPiece(int tensor, int64_t index, void* out) const;

@@ -23,7 +23,7 @@ std::string Text(const absl::Status& status) { return std::string(status.message
 
 // The bytes of a file that could not be opened as its manifest entry says: those that are missing
 // or too many, or else the header's, as far as its length can be believed.
-ByteRange RangeOfDamage(const std::string& path, int64_t expected_size) {
+FileRange RangeOfDamage(const std::string& path, int64_t expected_size) {
   const absl::StatusOr<File> file = File::OpenForRead(path);
   const absl::StatusOr<int64_t> size = file.ok() ? file->Size() : file.status();
   if (!size.ok()) return {};
@@ -64,7 +64,7 @@ class ManifestVerifier {
     report_.num_tensors += static_cast<int64_t>(entry.tensors.size());
     absl::StatusOr<TensorFile> file = TensorFile::Open(directory_, entry);
     if (!file.ok()) {
-      const ByteRange range = RangeOfDamage(JoinPath(directory_, entry.name), entry.num_bytes);
+      const FileRange range = RangeOfDamage(JoinPath(directory_, entry.name), entry.num_bytes);
       report_.problems.push_back({entry.name, "", range.begin, range.end, Text(file.status())});
       return;
     }
@@ -81,7 +81,7 @@ class ManifestVerifier {
     const auto& [entry, file] = files_[job.file];
     const absl::Status status = file.ReadPiece(job.tensor, job.piece, nullptr);
     if (status.ok()) return;
-    const ByteRange range = file.RangeOfPiece(job.tensor, job.piece);
+    const FileRange range = file.RangeOfPiece(job.tensor, job.piece);
     const MutexLock lock(mutex_);
     report_.problems.push_back({entry->name, entry->tensors[static_cast<size_t>(job.tensor)].name,
                                 range.begin, range.end,

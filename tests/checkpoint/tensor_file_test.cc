@@ -25,7 +25,7 @@ TEST(TensorFileTest, ReadsAndVerifiesPieces) {
   for (size_t t = 0; t < file->tensors().size(); ++t) {
     const StoredTensor& tensor = file->tensors()[t];
     if (tensor.num_bytes() == 0) continue;
-    const ByteRange range = file->RangeOfPiece(static_cast<int>(t), 0);
+    const FileRange range = file->RangeOfPiece(static_cast<int>(t), 0);
     EXPECT_EQ(range.begin, tensor.begin);
     EXPECT_EQ(range.end, tensor.end);
     std::string bytes(static_cast<size_t>(tensor.num_bytes()), 'x');
