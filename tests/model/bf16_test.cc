@@ -42,6 +42,8 @@ double Distance(const std::vector<float>& a, const std::vector<float>& b) {
 // fp32 weights that are those of `rounded`.
 void CopyWeights(ModelOnDevice& exact, const ModelOnDevice& rounded) {
   exact.ops->Copy(exact.model->weights(), rounded.model->weights());
+  if (exact.model->frozen_weights().data == nullptr) return;
+  exact.ops->Copy(exact.model->frozen_weights(), rounded.model->frozen_weights());
 }
 
 class BFloat16ModelTest : public ::testing::TestWithParam<Family> {};
