@@ -207,6 +207,15 @@ int64_t NumGroups(const Bench& bench) {
   return of_tensor + of_replicas;
 }
 
+// Of the weights that checkpoints and fingerprints have: of a model with adapters, the adapters.
+int64_t SavedBytes(const Model& model) {
+  int64_t bytes = 0;
+  for (const Parameter& parameter : model.parameters()) {
+    if (parameter.is_saved) bytes += parameter.value.NumBytes();
+  }
+  return bytes;
+}
+
 void CompleteMemory(const Job& job, const PlannedRank& rank, const Bench& bench,
                     PlannedStep* planned) {
   const MemoryPlan state =
@@ -221,8 +230,8 @@ void CompleteMemory(const Job& job, const PlannedRank& rank, const Bench& bench,
   memory.activations = planned->activation_bytes;
   memory.workspace = bench.ops->WorkspaceBytes();
   memory.mirror = bench.state->on_host.num_bytes();
-  planned->fingerprint_bytes = state.weights / bench.mesh->num_replicas();
-  memory.snapshot = state.weights / bench.mesh->num_replicas() + state.optimizer;
+  planned->fingerprint_bytes = SavedBytes(*bench.model) / bench.mesh->num_replicas();
+  memory.snapshot = planned->fingerprint_bytes + state.optimizer;
   if (rank.machine.device == DeviceType::kCuda) {
     memory.runtime = kCudaContextBytes;
     memory.communication = NumGroups(bench) * kNcclGroupBytes;
