@@ -314,7 +314,8 @@ void Decoder::ForwardBackward(const TokenBatch& batch, float loss_scale, Recompu
 std::vector<float> Decoder::Repeat(const TokenBatch& batch, float loss_scale, Recompute recompute,
                                    const GradientSink& sink) {
   std::unique_ptr<RecordedPass>& pass =
-      recorded_[{batch.num_rows, batch.sequence_length, recompute, !batch.weights.empty()}];
+      recorded_[{batch.num_rows, batch.sequence_length, recompute, !batch.weights.empty(),
+                 !batch.row_keys.empty()}];
   if (pass == nullptr) {
     const auto num_tokens = static_cast<int64_t>(batch.tokens.size());
     pass = std::make_unique<RecordedPass>();

@@ -145,8 +145,9 @@ class Decoder : public Model {
   std::vector<RotaryTable> rotaries_;
   int64_t num_parts_ = 0;
   PooledTensor parts_;  // kI32 [num_parts,stride]; none if the family cuts no rows
-  // By rows, length, recompute, whether targets have weights.
-  std::map<std::tuple<int64_t, int64_t, Recompute, bool>, std::unique_ptr<RecordedPass>> recorded_;
+  // By rows, length, recompute, whether targets have weights, whether rows have keys.
+  std::map<std::tuple<int64_t, int64_t, Recompute, bool, bool>, std::unique_ptr<RecordedPass>>
+      recorded_;
   int head_ = -1;
 };
 

@@ -51,9 +51,10 @@ struct Sums {
 };
 
 Sums SumsOf(const std::vector<OwnedBatch>& slots, DType dtype, DeviceType device,
-            Recompute recompute, Repetition repetition) {
-  ModelOnDevice it = *ModelOnDevice::Create(SmallConfig(), {}, dtype, device);
+            Recompute recompute, Repetition repetition, const Tuning& tuning) {
+  ModelOnDevice it = *ModelOnDevice::Create(SmallConfig(), {}, dtype, device, tuning);
   InitializeWeights(7, *it.model);
+  InitializeAdapters(7, *it.model);
   std::vector<PooledTensor> sums;
   for (const Parameter& parameter : it.model->parameters()) {
     sums.push_back(it.pool->Allocate(DType::kI64, parameter.shape));
@@ -86,10 +87,11 @@ Sums SumsOf(const std::vector<OwnedBatch>& slots, DType dtype, DeviceType device
 class RepetitionTest : public OnEachDevice {
  protected:
   void ExpectTheSameBits(const std::vector<OwnedBatch>& slots, int num_recorded,
-                         DType dtype = DType::kBF16, Recompute recompute = Recompute::kNone) {
+                         DType dtype = DType::kBF16, Recompute recompute = Recompute::kNone,
+                         const Tuning& tuning = {}) {
     const DeviceType device = GetParam().type;
-    const Sums each = SumsOf(slots, dtype, device, recompute, Repetition::kNone);
-    const Sums repeated = SumsOf(slots, dtype, device, recompute, Repetition::kOfShape);
+    const Sums each = SumsOf(slots, dtype, device, recompute, Repetition::kNone, tuning);
+    const Sums repeated = SumsOf(slots, dtype, device, recompute, Repetition::kOfShape, tuning);
     EXPECT_EQ(repeated, each);
     const auto of_one = each.num_sunk / static_cast<int>(slots.size());
     const int saved = device == DeviceType::kCuda ? num_recorded * of_one : 0;
@@ -127,6 +129,18 @@ TEST_P(RepetitionTest, WeightsOfTargetsAreThoseOfEachSlot) {
     }
   }
   ExpectTheSameBits(slots, /*num_recorded=*/2);
+}
+
+TEST_P(RepetitionTest, WhatIsRandomIsThatOfEachSlotAlsoOfAdapters) {
+  Tuning tuning;
+  tuning.adapter = {.rank = 4, .alpha = 8, .target_modules = {"all-linear"}, .dropout = 0.3};
+  tuning.neftune_alpha = 5;
+  std::vector<OwnedBatch> slots;
+  for (int32_t i = 0; i < 6; ++i) {
+    slots.push_back(Row(10, 6, i));
+    if (i % 2 == 0) slots.back().row_keys = {1000 + static_cast<uint64_t>(i)};
+  }
+  ExpectTheSameBits(slots, /*num_recorded=*/2, DType::kBF16, Recompute::kNone, tuning);
 }
 
 // Positions beyond the tables of angles that were recorded.
