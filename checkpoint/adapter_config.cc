@@ -1,6 +1,7 @@
 #include "checkpoint/adapter_config.h"
 
 #include <cmath>
+#include <set>
 
 #include "absl/strings/str_cat.h"
 #include "base/file.h"
@@ -43,6 +44,28 @@ std::string ModuleOfAdapterA(std::string_view name) {
   name.remove_prefix(kPrefix.size());
   name.remove_suffix(kSuffixA.size());
   return std::string(name);
+}
+
+absl::StatusOr<std::vector<std::string>> ModulesOfAdapters(const std::vector<std::string>& tensors,
+                                                           const std::string& directory) {
+  std::vector<std::string> modules;
+  std::set<std::string> others;
+  for (const std::string& name : tensors) {
+    const std::string module = ModuleOfAdapterA(name);
+    if (module.empty()) {
+      others.insert(name);
+    } else {
+      modules.push_back(module);
+    }
+  }
+  for (const std::string& module : modules) others.erase(AdapterNameB(module));
+  if (modules.empty() || !others.empty()) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        directory, modules.empty() ? ": its weights hold no adapter"
+                                   : ": it holds more than adapters, such as " + *others.begin() +
+                                         ", which is not supported"));
+  }
+  return modules;
 }
 
 std::string WriteAdapterConfig(const AdapterConfig& config) {

@@ -36,6 +36,11 @@ std::string AdapterNameB(std::string_view module);
 // The other way: the module; empty if `name` is no name of an A.
 std::string ModuleOfAdapterA(std::string_view name);
 
+// The modules that have adapters among tensors of these names. InvalidArgument names one that is
+// not of an adapter: what else was trained would be lost.
+absl::StatusOr<std::vector<std::string>> ModulesOfAdapters(const std::vector<std::string>& tensors,
+                                                           const std::string& directory);
+
 // The text of adapter_config.json.
 std::string WriteAdapterConfig(const AdapterConfig& config);
 

@@ -43,13 +43,14 @@ absl::StatusOr<AdapterDeltas> AdapterDeltas::Open(const std::string& directory) 
   LIQUID_ASSIGN_OR_RETURN(const WeightSource source, WeightSource::Open(directory, kAdapterStem));
   AdapterDeltas deltas;
   deltas.directory_ = directory;
-  for (const TensorRef& tensor : source.tensors()) {
-    const std::string module = ModuleOfAdapterA(tensor.spec().name);
-    if (module.empty()) continue;
+  LIQUID_ASSIGN_OR_RETURN(const std::vector<std::string> modules,
+                          ModulesOfAdapters(source.names(), directory));
+  for (const std::string& module : modules) {
     Delta delta;
     delta.rank = config.rank;
     const auto read = [&]() -> absl::Status {
-      LIQUID_ASSIGN_OR_RETURN(delta.right, ReadMatrix(source, tensor.spec().name, config.rank, 0));
+      LIQUID_ASSIGN_OR_RETURN(delta.right,
+                              ReadMatrix(source, AdapterNameA(module), config.rank, 0));
       LIQUID_ASSIGN_OR_RETURN(delta.left, ReadMatrix(source, AdapterNameB(module), 0, config.rank));
       return absl::OkStatus();
     };
@@ -57,8 +58,7 @@ absl::StatusOr<AdapterDeltas> AdapterDeltas::Open(const std::string& directory) 
     for (float& value : delta.left) value *= static_cast<float>(config.scale());
     deltas.deltas_.emplace(module + ".weight", std::move(delta));
   }
-  if (!deltas.deltas_.empty()) return deltas;
-  return absl::InvalidArgumentError(absl::StrCat(directory, ": its weights hold no adapter"));
+  return deltas;
 }
 
 absl::Status AdapterDeltas::CheckFits(const WeightSource& base, bool input_major) {

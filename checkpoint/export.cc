@@ -106,6 +106,14 @@ class Exporter {
     return SyncDirectory(directory_);
   }
 
+  absl::Status CopyFiles(const std::vector<CompanionFile>& files) {
+    for (const CompanionFile& file : files) {
+      LIQUID_ASSIGN_OR_RETURN(const std::string content, file.Read());
+      LIQUID_RETURN_IF_ERROR(WriteFile(JoinPath(directory_, file.name), content));
+    }
+    return SyncDirectory(directory_);
+  }
+
  private:
   absl::Status WritePiece(const Piece& piece, File& file) const {
     const StoredTensor& tensor = plan_.TensorOf(piece);
@@ -218,6 +226,9 @@ absl::StatusOr<ExportReport> ExportModel(const std::string& directory, const std
                       deltas.has_value() ? &*deltas : nullptr, plan, temporary);
     LIQUID_RETURN_IF_ERROR(exporter.WriteWeights(options.num_threads));
     LIQUID_RETURN_IF_ERROR(exporter.CopyCompanions(directory, options.dtype));
+    if (!options.adapters.empty()) {  // what they were trained with counts
+      LIQUID_RETURN_IF_ERROR(exporter.CopyFiles(FindCompanionFiles("", options.adapters)));
+    }
     LIQUID_RETURN_IF_ERROR(Rename(temporary, absolute));
     return SyncDirectory(parent);
   };

@@ -61,6 +61,12 @@ absl::StatusOr<WeightSource> WeightSource::Open(const std::string& directory) {
   return Open(directory, "model");
 }
 
+std::vector<std::string> WeightSource::names() const {
+  std::vector<std::string> names;
+  for (const TensorRef& tensor : tensors_) names.push_back(tensor.spec().name);
+  return names;
+}
+
 absl::StatusOr<WeightSource> WeightSource::OpenAny(const std::string& directory) {
   const bool is_adapter =
       HasAdapterConfig(directory) &&

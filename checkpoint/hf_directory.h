@@ -40,6 +40,7 @@ class WeightSource {
 
   // By name.
   absl::Span<const TensorRef> tensors() const { return tensors_; }
+  std::vector<std::string> names() const;
   // In the order of their names.
   absl::Span<const SafetensorsFile> files() const { return files_; }
   // NotFound, naming the directory, if there is none.

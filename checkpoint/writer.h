@@ -21,6 +21,7 @@
 #include <functional>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <type_traits>
 #include <vector>
 
@@ -35,6 +36,9 @@
 #include "checkpoint/write_assignment.h"
 
 namespace liquid {
+
+// What a directory's chat template is called; it counts before that of tokenizer_config.json.
+inline constexpr std::string_view kChatTemplateName = "chat_template.jinja";
 
 // A small file that goes along, byte for byte.
 struct CompanionFile {

@@ -57,10 +57,7 @@ absl::StatusOr<ModelDirectories> FindModel(const std::string& directory) {
                      " is not here; `liquid merge --base DIR` makes a model of both"));
   }
   LIQUID_ASSIGN_OR_RETURN(const WeightSource weights, WeightSource::Open(directory, kAdapterStem));
-  for (const TensorRef& tensor : weights.tensors()) {
-    const std::string module = ModuleOfAdapterA(tensor.spec().name);
-    if (!module.empty()) adapter.target_modules.push_back(module);
-  }
+  LIQUID_ASSIGN_OR_RETURN(adapter.target_modules, ModulesOfAdapters(weights.names(), directory));
   const std::string base = adapter.base_model;
   return ModelDirectories{base, {.adapter = std::move(adapter)}};
 }
@@ -74,8 +71,9 @@ absl::StatusOr<std::unique_ptr<Generator>> Generator::Load(const std::string& di
   LIQUID_RETURN_IF_ERROR(AsModelError(source.status()));
   const auto config = LoadModelConfig(JoinPath(source->base, "config.json"));
   LIQUID_RETURN_IF_ERROR(AsModelError(config.status()));
-  auto encoder =
-      ExampleEncoder::Load(directory, "", absl::ToCivilSecond(absl::Now(), absl::LocalTimeZone()));
+  const bool has_tokenizer = FileExists(JoinPath(directory, "tokenizer.json"));
+  auto encoder = ExampleEncoder::Load(has_tokenizer ? directory : source->base, "",
+                                      absl::ToCivilSecond(absl::Now(), absl::LocalTimeZone()));
   if (!encoder.ok()) return WithExitCode(encoder.status(), ExitCode::kData);
   generator.encoder_ = *std::move(encoder);
 

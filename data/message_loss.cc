@@ -18,6 +18,10 @@ using Json = nlohmann::ordered_json;
 constexpr std::array<std::pair<LossOn, std::string_view>, 3> kNames = {
     {{LossOn::kAssistant, "assistant"}, {LossOn::kLast, "last"}, {LossOn::kAll, "all"}}};
 
+// Sums of losses are fixed-point numbers, which weights beyond these would overflow or lose.
+constexpr double kLeastWeight = 1e-6;
+constexpr double kMostWeight = 1e6;
+
 // What a message says of its loss.
 struct OwnLoss {
   std::optional<bool> train;
@@ -30,16 +34,12 @@ absl::StatusOr<float> ReadWeight(const Json& value) {
         Concat("'weight' is ", value.type_name(), ", not a number from 0 on"));
   }
   const auto given = value.get<double>();
-  if (!std::isfinite(given) || given < 0 || given > std::numeric_limits<float>::max()) {
+  const bool is_possible = given == 0 || (given >= kLeastWeight && given <= kMostWeight);
+  if (!is_possible) {
     return absl::InvalidArgumentError(
-        Concat("'weight' is ", value.dump(), ", not a finite number from 0 on"));
+        Concat("'weight' is ", value.dump(), ", neither 0 nor from 1e-6 to 1e6"));
   }
-  const auto weight = static_cast<float>(given);
-  if (given > 0 && !std::isnormal(weight)) {
-    return absl::InvalidArgumentError(
-        Concat("'weight' is ", value.dump(), ", too small for a 32-bit float"));
-  }
-  return weight + 0.0F;  // no negative zero
+  return static_cast<float>(given) + 0.0F;  // no negative zero
 }
 
 const Json* Find(const Json& message, const char* key) {

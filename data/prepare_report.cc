@@ -144,7 +144,7 @@ std::string ChatText(const ChatFacts& chat, const LossChoice& loss) {
   std::string text = absl::StrCat("\n  template: ", chat.chat_template,
                                   loss.loss_on == LossOn::kAll ? "" : by, "\n  stop token: ");
   if (chat.stop_token_id < 0) {
-    absl::StrAppend(&text, "as in the rows: the template refuses a conversation of two messages");
+    absl::StrAppend(&text, "as in the rows: the template gives none to a made-up conversation");
   } else {
     absl::StrAppend(&text, "'", chat.stop_token, "' (", chat.stop_token_id,
                     chat.stops_with_eos ? ", eos_token), " : ", not eos_token), ",

@@ -352,6 +352,10 @@ absl::Status CheckTogether(const YamlNode& root, const JobMapper& mapper, const 
     return Refuse(at("training.freeze"), "'training.freeze' is for training without 'adapter', ",
                   "which leaves all weights of the model as they are");
   }
+  if (job.adapter().rank() > 0 && model.from().empty()) {
+    return Refuse(at("adapter"), "'adapter' wants 'model.from': adapters are nothing without the ",
+                  "weights that they are beside");
+  }
   if (root.Find("adapter") != nullptr && !mapper.IsGiven("adapter.rank")) {
     return Refuse(at("adapter"), "'adapter.rank' is missing: a whole number of at least 1");
   }

@@ -25,11 +25,17 @@ namespace {
 
 std::string RootOf(const Job& job) { return JoinPath(job.output(), "checkpoints"); }
 
-// Adapters have their own configuration, which names the model that they go with.
+// With the chat template that the model was trained by. Adapters have their own configuration,
+// which names the model that they go with.
 std::vector<CompanionFile> CompanionsOf(const Job& job, const Model& model) {
-  const std::string& tokenizer = job.model().tokenizer();
-  if (model.adapter() == nullptr) return FindCompanionFiles(ConfigPath(job), tokenizer);
-  std::vector<CompanionFile> files = FindCompanionFiles(/*config_path=*/"", tokenizer);
+  const bool is_whole = model.adapter() == nullptr;
+  std::vector<CompanionFile> files =
+      FindCompanionFiles(is_whole ? ConfigPath(job) : "", job.model().tokenizer());
+  if (const std::string& chat_template = job.data().chat_template(); !chat_template.empty()) {
+    std::erase_if(files, [](const CompanionFile& file) { return file.name == kChatTemplateName; });
+    files.push_back({chat_template, std::string(kChatTemplateName)});
+  }
+  if (is_whole) return files;
   AdapterConfig adapter = *model.adapter();
   adapter.base_model = job.model().from();
   files.push_back({"", std::string(kAdapterConfigName), WriteAdapterConfig(adapter)});

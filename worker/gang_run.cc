@@ -164,15 +164,24 @@ absl::StatusOr<Welcome> JoinJob(const Join& join, const Job& job, CoordinatorCli
   return welcome;
 }
 
+std::string ParametersText(const Model& model) {
+  const double trained = static_cast<double>(NumParameters(model)) / 1e6;
+  double all = 0;
+  for (const Parameter& parameter : model.parameters()) {
+    all += static_cast<double>(parameter.shape.NumElements()) / 1e6;
+  }
+  if (trained > 0.99 * all) return absl::StrFormat("%.2f M parameters", trained);
+  return absl::StrFormat("%.3g M of %.2f M parameters trained", trained, all);
+}
+
 std::string StartLine(const Job& job, const JobStream& stream, const JobData& data,
-                      const Join& join, int threads, double peak_flops,
+                      const Model& model, const Join& join, int threads, double peak_flops,
                       const std::string& coordinator) {
   return absl::StrFormat(
-      "%s: %d steps of %d rows of %d tokens; %.2f M parameters; %d ranks of %d threads, peak %.0f "
+      "%s: %d steps of %d rows of %d tokens; %s; %d ranks of %d threads, peak %.0f "
       "GFLOP/s; coordinator %s",
       job.job(), stream.num_steps(), stream.rows_per_step(), data.train.sequence_length(),
-      static_cast<double>(join.num_parameters()) / 1e6, join.num_ranks(), threads, peak_flops / 1e9,
-      coordinator);
+      ParametersText(model), join.num_ranks(), threads, peak_flops / 1e9, coordinator);
 }
 
 // Everything that this gang waits for, shortest first; all of it derives from the job's one knob.
@@ -248,10 +257,11 @@ class GangRun {
     checkpointing_.emplace(job(), *stream_, origin_, world_);
     // While other gangs are at work the state is theirs: it comes from one of them.
     state_->applied_step = -1;
-    if (HasFrozen(*bench_.model)) {
+    const bool has_others = status().gangs_size() > 0;
+    if (bench_.model->adapter() != nullptr || (has_others && HasFrozen(*bench_.model))) {
       LIQUID_RETURN_IF_ERROR(SetStartingWeights(job(), world_, *bench_.model));
     }
-    if (status().gangs_size() == 0) LIQUID_RETURN_IF_ERROR(LoadState(status().step()));
+    if (!has_others) LIQUID_RETURN_IF_ERROR(LoadState(status().step()));
     LIQUID_RETURN_IF_ERROR(checkpointing_->Prepare(*state_));
     memory_.snapshot = checkpointing_->snapshot_bytes();
     return absl::OkStatus();
@@ -299,8 +309,8 @@ class GangRun {
     progress_.emplace(is_leader() ? options_.progress : ProgressStyle::kNone, stdout,
                       stream_->num_steps(), stream_->order().epoch_length(),
                       job().training().epochs());
-    progress_->Say(
-        StartLine(job(), *stream_, *data_, join, threads_, peak_flops_, options_.coordinator));
+    progress_->Say(StartLine(job(), *stream_, *data_, *bench_.model, join, threads_, peak_flops_,
+                             options_.coordinator));
     for (const SourceRows& source : join.sources()) {
       progress_->Say(absl::StrCat("source ", source.name(), ": ", source.draws(),
                                   " rows of an epoch of ", stream_->order().epoch_length(),

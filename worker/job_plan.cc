@@ -63,33 +63,48 @@ std::vector<PlanOption> AllOptions(const Job& job, const ModelConfig& config,
   return options;
 }
 
+// Rows of files [begin, end) of the options, as far as their bytes tell.
+absl::StatusOr<int64_t> EstimatedRows(const PrepareOptions& options, size_t begin, size_t end) {
+  int64_t num_bytes = 0;
+  for (size_t i = begin; i < end; ++i) {
+    std::error_code error;
+    const auto bytes = std::filesystem::file_size(options.files[i], error);
+    if (error) {
+      return absl::NotFoundError(absl::StrCat("the job's data: there is no ", options.files[i]));
+    }
+    num_bytes += static_cast<int64_t>(bytes);
+  }
+  const double tokens = static_cast<double>(num_bytes) / kBytesOfToken;
+  return std::max<int64_t>(1, std::llround(tokens / options.sequence_length));
+}
+
 absl::StatusOr<JobLength> LengthOf(const Job& job) {
   LIQUID_ASSIGN_OR_RETURN(const PrepareOptions options, PrepareOptionsOf(job, JobPart::kTrain));
   if (options.files.empty()) return absl::NotFoundError("the job names no data.train");
   JobLength length;
+  std::vector<MixturePart> mixture;
   const auto report = FindPreparedDataset(options);
   if (report.ok() && report->has_value()) {
     length.num_rows = (*report)->num_rows;
+    mixture = (*report)->mixture;
     length.source = absl::StrCat("the prepared dataset ", (*report)->path);
   } else {
-    int64_t num_bytes = 0;
-    for (const std::string& path : options.files) {
-      std::error_code error;
-      const auto bytes = std::filesystem::file_size(path, error);
-      if (error) return absl::NotFoundError(absl::StrCat("data.train: there is no ", path));
-      num_bytes += static_cast<int64_t>(bytes);
+    size_t begin = 0;
+    for (const PrepareOptions::Source& source : options.sources) {
+      MixturePart& part = mixture.emplace_back();
+      part.name = source.name;
+      LIQUID_ASSIGN_OR_RETURN(part.num_rows,
+                              EstimatedRows(options, begin, begin + source.num_files));
+      begin += source.num_files;
     }
-    const double tokens = static_cast<double>(num_bytes) / kBytesOfToken;
-    length.num_rows = std::max<int64_t>(1, std::llround(tokens / options.sequence_length));
+    LIQUID_ASSIGN_OR_RETURN(length.num_rows, EstimatedRows(options, 0, options.files.size()));
     length.source = absl::StrFormat(
-        "an estimate: %.1f MB of data at %.0f bytes a token, rows full; `liquid prepare` counts",
-        static_cast<double>(num_bytes) / 1e6, kBytesOfToken);
+        "an estimate: data at %.0f bytes a token, rows full; `liquid prepare` counts",
+        kBytesOfToken);
   }
-  const Training& training = job.training();
-  length.num_steps =
-      JobStream(EpochOrder(training.seed(), length.num_rows, job.data().shuffle()),
-                training.epochs(), training.slots_per_step(), training.rows_per_slot())
-          .num_steps();
+  LIQUID_ASSIGN_OR_RETURN(const JobStream stream, JobStreamOf(job, length.num_rows, mixture));
+  length.num_rows = stream.order().epoch_length();
+  length.num_steps = stream.num_steps();
   return length;
 }
 
@@ -119,8 +134,16 @@ std::vector<Change> Changes(const Job& job, int num_ranks) {
           [](Job& j) { j.mutable_model()->set_recompute("block"); });
     }
     for (int rows = from.training().rows_per_slot() / 2; rows >= 1; rows /= 2) {
-      add(from, before, absl::StrCat("training.rows_per_slot: ", rows),
-          [rows](Job& j) { j.mutable_training()->set_rows_per_slot(rows); });
+      const int64_t rows_per_step =
+          int64_t{from.training().rows_per_slot()} * from.training().slots_per_step();
+      if (rows_per_step % rows != 0) continue;  // it would be another batch
+      const auto slots = static_cast<int32_t>(rows_per_step / rows);
+      add(from, before,
+          absl::StrCat("training.rows_per_slot: ", rows, " with slots_per_step: ", slots),
+          [rows, slots](Job& j) {
+            j.mutable_training()->set_rows_per_slot(rows);
+            j.mutable_training()->set_slots_per_step(slots);
+          });
     }
     if (from.training().shard() != "gradients" && num_ranks > from.model().tensor_parallel()) {
       add(from, before, "training.shard: gradients",
@@ -187,7 +210,8 @@ std::string SmallestChange(const Job& job, const ModelConfig& config, const Plan
   return absl::StrCat(
       "no two changes of recompute, rows_per_slot, shard, tensor_parallel and "
       "precision fit on ",
-      rank.num_ranks, " ranks: start more of them, or use devices with more memory");
+      rank.num_ranks, rank.num_ranks == 1 ? " rank" : " ranks",
+      ": start more of them, or use devices with more memory");
 }
 
 absl::StatusOr<JobPlan> PlanJob(const Job& job, const Cluster& cluster) {

@@ -102,14 +102,20 @@ absl::Status CheckRowsFit(const Job& job, const ModelConfig& config) {
   return CheckSlotDivides(job, length);
 }
 
-JobStream JobStreamOf(const Job& job, const Dataset& dataset) {
+absl::StatusOr<JobStream> JobStreamOf(const Job& job, int64_t num_rows,
+                                      const std::vector<MixturePart>& mixture) {
   const Training& training = job.training();
   const bool shuffle = job.data().shuffle();
-  const auto sources = MixedSources(job.data(), dataset.mixture());
-  LIQUID_CHECK(sources.ok(), sources.status().ToString());
-  return JobStream(sources->empty() ? EpochOrder(training.seed(), dataset.num_rows(), shuffle)
-                                    : EpochOrder(training.seed(), *sources, shuffle),
+  LIQUID_ASSIGN_OR_RETURN(const std::vector<RowSource> sources, MixedSources(job.data(), mixture));
+  return JobStream(sources.empty() ? EpochOrder(training.seed(), num_rows, shuffle)
+                                   : EpochOrder(training.seed(), sources, shuffle),
                    training.epochs(), training.slots_per_step(), training.rows_per_slot());
+}
+
+JobStream JobStreamOf(const Job& job, const Dataset& dataset) {
+  absl::StatusOr<JobStream> stream = JobStreamOf(job, dataset.num_rows(), dataset.mixture());
+  LIQUID_CHECK(stream.ok(), stream.status().ToString());
+  return *std::move(stream);
 }
 
 absl::StatusOr<JobData> PrepareJobData(const Job& job, Communicator& world) {

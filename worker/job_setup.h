@@ -29,6 +29,10 @@ Recompute RecomputeOf(const Job& job);
 // Its rows of `dataset`, in order, and their division into steps and slots. The dataset is one that
 // PrepareJobData gave for the job.
 JobStream JobStreamOf(const Job& job, const Dataset& dataset);
+// The same of a dataset that is not at hand, of so many rows and with these parts. InvalidArgument
+// as MixedSources.
+absl::StatusOr<JobStream> JobStreamOf(const Job& job, int64_t num_rows,
+                                      const std::vector<MixturePart>& mixture);
 
 // Whether rows of data.sequence_length tokens fit the model's positions, and a slot of them can be
 // spread over the tensor-parallel ranks. InvalidArgument, with the arithmetic.
@@ -52,7 +56,8 @@ absl::StatusOr<std::unique_ptr<Model>> CreateJobModel(const Job& job, const JobD
 
 // What of the job's model is trained.
 Tuning TuningOf(const Job& job);
-// Something of the model stays as it is in step 0, and may not be in checkpoints.
+// Something of the model stays as it is in step 0. Other gangs do not send it with their state, and
+// of a model with adapters checkpoints do not have it.
 bool HasFrozen(const Model& model);
 
 // Collective. The weights of step 0: read from model.from, or random from model.init_seed; adapters

@@ -59,9 +59,9 @@ struct Bench {
 absl::Status CheckRanks(const Job& job, const PlannedRank& rank) {
   const int tensor_parallel = job.model().tensor_parallel();
   if (rank.num_ranks % tensor_parallel == 0) return absl::OkStatus();
-  return absl::InvalidArgumentError(absl::StrCat("model.tensor_parallel is ", tensor_parallel,
-                                                 ", but the gang has ", rank.num_ranks,
-                                                 " ranks, which is not a multiple of it: give it that many devices"));
+  return absl::InvalidArgumentError(absl::StrCat(
+      "model.tensor_parallel is ", tensor_parallel, ", but the gang has ", rank.num_ranks,
+      " ranks, which is not a multiple of it: give it that many devices"));
 }
 
 absl::StatusOr<Bench> CreateBench(const Job& job, const ModelConfig& config,

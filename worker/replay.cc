@@ -55,7 +55,7 @@ absl::Status Replay(GangCommunicator& world, const ReplayOptions& options) {
     LIQUID_RETURN_IF_ERROR(SetStartingWeights(job, world, *bench.model));
     state.Reset();
   } else {
-    if (HasFrozen(*bench.model)) {
+    if (bench.model->adapter() != nullptr) {
       LIQUID_RETURN_IF_ERROR(SetStartingWeights(job, world, *bench.model));
     }
     job.mutable_checkpoint()->set_resume(options.from);

@@ -136,6 +136,21 @@ TEST_F(AdapterTest, MergedAdaptersAnswerAsAdaptersBesideTheirModel) {
   EXPECT_THAT(again.output, HasSubstr("say with --base where it is"));
 }
 
+// The template that a model was trained by goes with it, into checkpoints and merged models.
+TEST_F(AdapterTest, TheChatTemplateOfTheJobGoesWithTheAdapters) {
+  const std::string text = *ReadFile("configs/templates/chatml.jinja");
+  ASSERT_EQ(Train(1, "run",
+                  {"--set",
+                   absl::StrCat("data.chat_template=", std::filesystem::current_path().string(),
+                                "/configs/templates/chatml.jinja"),
+                   "--max-steps", "2"})
+                .exit_code,
+            75);
+  EXPECT_EQ(*ReadFile(Latest("run") + "/chat_template.jinja"), text);
+  ASSERT_EQ(RunToEnd({"liquid", "merge", Latest("run"), Path("merged")}).exit_code, 0);
+  EXPECT_EQ(*ReadFile(Path("merged") + "/chat_template.jinja"), text);
+}
+
 TEST_F(AdapterTest, BadAdaptersAreRefusedBeforeTraining) {
   const auto error = [this](const std::string& setting) {
     const Finished run = Train(1, "refused", {"--set", setting});
@@ -146,6 +161,9 @@ TEST_F(AdapterTest, BadAdaptersAreRefusedBeforeTraining) {
               HasSubstr("adapter.target_modules: 'qproj' is none of the model's linear layers"));
   EXPECT_THAT(error("training.freeze=['*norm*']"), HasSubstr("training.freeze"));
   EXPECT_THAT(error("adapter.dropout=1"), HasSubstr("must be in [0, 1)"));
+  EXPECT_THAT(error(absl::StrCat("model={config: ", Path("model"),
+                                 "/config.json, tokenizer: ", Path("model"), ", init_seed: 1}")),
+              HasSubstr("'adapter' wants 'model.from'"));
 }
 
 }  // namespace

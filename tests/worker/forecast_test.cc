@@ -99,7 +99,8 @@ TEST_F(ForecastTest, WhoRunsOutOfMemoryIsToldWhatFits) {
         ExitOutOfMemory(absl::ResourceExhaustedError("cannot get 12345 bytes, 678 are free"));
       },
       ::testing::ExitedWithCode(8),
-      "cannot get 12345 bytes, 678 are free; training.rows_per_slot: [12] would fit");
+      "cannot get 12345 bytes, 678 are free; training.rows_per_slot: [12] with slots_per_step: "
+      "[0-9]+ would fit");
 }
 
 TEST_F(ForecastTest, TimeIsPredictedWhereItIsAskedFor) {

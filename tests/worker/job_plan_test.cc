@@ -6,6 +6,7 @@
 
 #include <filesystem>
 #include <string>
+#include <tuple>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
@@ -171,6 +172,22 @@ TEST_F(JobPlanTest, WithoutAPreparedDatasetTheLengthIsEstimatedFromItsBytes) {
   EXPECT_EQ(plan->length->num_rows, 40);
   EXPECT_EQ(plan->length->num_steps, 10) << "two epochs of 40 rows, 8 rows a step";
   EXPECT_THAT(plan->length->source, HasSubstr("an estimate"));
+}
+
+TEST_F(JobPlanTest, AMixtureHasTheRowsThatAnEpochOfItDraws) {
+  for (const auto& [name, epochs, rows] : {std::tuple("a", 2.0, 10), std::tuple("b", 0.5, 30)}) {
+    const std::string path = absl::StrCat(directory_, "/", name, ".jsonl");
+    ASSERT_THAT(WriteFile(path, std::string(static_cast<size_t>(rows) * 4096 * 4, 'x')), IsOk());
+    MixedSource& source = *job_.mutable_data()->add_mix();
+    source.set_name(name);
+    source.add_files(path);
+    source.set_epochs(epochs);
+  }
+  job_.mutable_data()->clear_train();
+  const auto plan = PlanJob(job_, ParseCluster("h100:8").value());
+  ASSERT_THAT(plan, IsOk());
+  ASSERT_THAT(plan->length, IsOk());
+  EXPECT_EQ(plan->length->num_rows, 2 * 10 + 15);
 }
 
 TEST(ParseClusterTest, KindsDevicesAndMachines) {
