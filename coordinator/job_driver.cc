@@ -92,8 +92,10 @@ absl::Status JobDriver::CheckSameJob(const JobOpened& opened) const {
   const std::string difference =
       before.ok() ? DescribeDifference(*before, job_) : std::string(before.status().message());
   return absl::InvalidArgumentError(absl::StrCat(
-      job_.output(), " holds another job: ", difference, "; its digest is ", opened.job_digest(),
-      ", this one's ", job_digest_, "; use another output, or the job file as it was"));
+      job_.output(),
+      " holds another job: ", difference.empty() ? "of a version with other settings" : difference,
+      "; its digest is ", opened.job_digest(), ", this one's ", job_digest_,
+      "; use another output, or the job file as it was"));
 }
 
 void JobDriver::SetAddress(const std::string& address) {
