@@ -107,12 +107,17 @@ absl::StatusOr<DataPorts> OpenDataPorts(const GangRunOptions& options, Communica
   return ports;
 }
 
-// Collective: the state of the newest checkpoint of at most `max_step`, or of step 0.
+// Collective: the state of the newest checkpoint of at most `max_step`, or of step 0. Adapters have
+// their base model already.
 absl::Status LoadNewestState(int64_t max_step, const Job& job, Checkpointing& checkpointing,
                              Communicator& world, TrainState& state) {
   LIQUID_ASSIGN_OR_RETURN(const std::string restored, checkpointing.Restore(max_step, state));
   if (restored.empty()) {
-    LIQUID_RETURN_IF_ERROR(SetStartingWeights(job, world, state.model));
+    if (state.model.adapter() != nullptr) {
+      InitializeAdapters(job.training().seed(), state.model);
+    } else {
+      LIQUID_RETURN_IF_ERROR(SetStartingWeights(job, world, state.model));
+    }
     state.Reset();
   }
   return UpdateFingerprint(state);
