@@ -5,6 +5,7 @@
 #include <string>
 
 #include "kernels/cpu/simd/loops.h"
+#include "kernels/cross_entropy_call.h"
 #include "kernels/ops.h"
 #include "tensor/pool.h"
 
@@ -108,20 +109,7 @@ class CpuOps final : public Ops {
   template <typename T>
   void Product(const TensorView& out, const ConstTensorView& a, const ConstTensorView& b,
                MatMulOptions options);
-  // What a call of either cross entropy asks for. dx and dweight without data: the loss alone.
-  struct CrossEntropyCall {
-    TensorView nll = {};
-    TensorView dx = {};
-    TensorView dweight = {};
-    int32_t* correct = nullptr;
-    ConstTensorView x = {};
-    ConstTensorView weight = {};
-    const int32_t* targets = nullptr;
-    const float* token_weights = nullptr;
-    float cap = 0;
-    float gradient_scale = 1;
-    const VocabularyPart* part = nullptr;
-  };
+  // Both forms.
   void CrossEntropy(const CrossEntropyCall& call);
   // The call's weight is of type T, x of any.
   template <typename T>

@@ -269,7 +269,7 @@ void CpuOps::LinearCrossEntropyWithGradient(TensorView nll, TensorView dx, Tenso
                 .targets = targets,
                 .token_weights = token_weights,
                 .cap = cap,
-                .gradient_scale = *gradient_scale,
+                .gradient_scale = gradient_scale,
                 .part = part});
 }
 
@@ -404,7 +404,7 @@ void CpuOps::FinishRows(const CrossEntropyCall& call, const TensorView& ends,
     const int64_t n = row_ids[r];
     lse[r] = static_cast<float>(of_row[0]);
     call.nll.f32()[n] = static_cast<float>(of_row[0] - of_row[1]);
-    scales[r] = call.gradient_scale;
+    scales[r] = call.gradient_scale == nullptr ? 1.0f : *call.gradient_scale;
     if (call.token_weights != nullptr) scales[r] *= call.token_weights[n];
     if (width == kEndsWithTop) call.correct[n] = of_row[3] == 1.0 ? 1 : 0;
   }

@@ -5,6 +5,7 @@
 #include <memory>
 #include <string>
 
+#include "kernels/cross_entropy_call.h"
 #include "kernels/ops.h"
 #include "tensor/cuda/cuda_stream.h"
 #include "tensor/pool.h"
@@ -106,20 +107,7 @@ class CudaOps final : public Ops {
 
  private:
   // kernels/cuda/cross_entropy.cc
-  // What a call of either cross entropy asks for. dx and dweight without data: the loss alone.
-  struct CrossEntropyCall {
-    TensorView nll = {};
-    TensorView dx = {};
-    TensorView dweight = {};
-    int32_t* correct = nullptr;
-    ConstTensorView x = {};
-    ConstTensorView weight = {};
-    const int32_t* targets = nullptr;
-    const float* token_weights = nullptr;
-    float cap = 0;
-    const float* gradient_scale = nullptr;
-    const VocabularyPart* part = nullptr;
-  };
+  // Both forms.
   void CrossEntropy(const CrossEntropyCall& call);
 
   // Latches the code that a launcher returned.
