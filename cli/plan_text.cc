@@ -1,6 +1,5 @@
 #include "cli/plan_text.h"
 
-#include <utility>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
@@ -12,11 +11,7 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
-std::string Size(double bytes) {
-  if (bytes < 1e9) return absl::StrFormat("%.1f MB", bytes / 1e6);
-  return absl::StrFormat("%.1f GB", bytes / 1e9);
-}
-std::string Size(int64_t bytes) { return Size(static_cast<double>(bytes)); }
+std::string Size(int64_t bytes) { return SizeText(static_cast<double>(bytes)); }
 
 std::string Time(double seconds) {
   if (seconds < 1) return absl::StrFormat("%.1f ms", 1e3 * seconds);
@@ -27,22 +22,6 @@ std::string Time(double seconds) {
 std::string Arrangement(const PlanOption& option) {
   return absl::StrFormat("tensor parallel %d x %d replicas, recompute %s", option.tensor_parallel,
                          option.num_replicas, option.recompute);
-}
-
-using Part = std::pair<const char*, int64_t>;
-
-std::vector<Part> OnDevice(const MemoryPlan& memory) {
-  return {{"weights", memory.weights},
-          {"gradient sums", memory.gradient_sums},
-          {"optimizer", memory.optimizer},
-          {"activations", memory.activations},
-          {"workspace", memory.workspace},
-          {"tables and batches", memory.tables},
-          {"communication", memory.communication},
-          {"CUDA itself", memory.runtime}};
-}
-std::vector<Part> OnHost(const MemoryPlan& memory) {
-  return {{"checkpoint's copy", memory.snapshot}, {"mirror of the state", memory.mirror}};
 }
 
 // Of one rank, over a whole step.
@@ -72,19 +51,19 @@ Work WorkOf(const PlannedStep& step) {
 std::string MemoryText(const JobPlan& plan) {
   const MemoryPlan& memory = plan.chosen.step.memory;
   std::string text = absl::StrCat("memory of a rank (", Arrangement(plan.chosen), "):\n");
-  for (const auto& [name, bytes] : OnDevice(memory)) {
+  for (const auto& [name, bytes] : DeviceParts(memory)) {
     if (bytes > 0) absl::StrAppendFormat(&text, "  %-20s %10s\n", name, Size(bytes));
   }
   const double has = plan.cluster.machine.memory_bytes;
   absl::StrAppendFormat(&text, "  %-20s %10s%s\n", "in all", Size(memory.on_device()),
-                        has > 0 ? absl::StrCat(" of ", Size(has)) : "");
+                        has > 0 ? absl::StrCat(" of ", SizeText(has)) : "");
   text += "  on the host:";
-  for (const auto& [name, bytes] : OnHost(memory)) {
+  for (const auto& [name, bytes] : HostParts(memory)) {
     if (bytes > 0) absl::StrAppend(&text, " ", name, " ", Size(bytes), ";");
   }
   text.back() = '\n';
   if (!plan.chosen.fits) {
-    absl::StrAppend(&text, "  DOES NOT FIT: ", MemorySum(memory), " > ", Size(has), "; ",
+    absl::StrAppend(&text, "  DOES NOT FIT: ", MemorySum(memory), " > ", SizeText(has), "; ",
                     plan.advice, "\n");
   }
   return text;
@@ -96,7 +75,7 @@ std::string StepText(const JobPlan& plan) {
   std::string text = absl::StrFormat(
       "a rank does in a step: %.4g TFLOP in products, %s of memory read and written, %s sent in %d "
       "collectives\n",
-      work.operations.flops / 1e12, Size(work.operations.bytes), Size(work.sent_bytes),
+      work.operations.flops / 1e12, SizeText(work.operations.bytes), SizeText(work.sent_bytes),
       work.num_collectives);
   absl::StrAppendFormat(
       &text, "a step takes %s = compute %s + update %s + communication %s%s + fingerprint %s\n",
@@ -134,7 +113,7 @@ std::string OptionsText(const JobPlan& plan) {
                           IsSame(option, plan.chosen) ? "  <- as the job says" : "");
     if (!option.fits) {
       absl::StrAppend(&text, "       does not fit: ", MemorySum(memory), " > ",
-                      Size(plan.cluster.machine.memory_bytes), "\n");
+                      SizeText(plan.cluster.machine.memory_bytes), "\n");
     }
   }
   return text;
@@ -145,7 +124,7 @@ std::string ClusterText(const Cluster& cluster) {
                       " of ", cluster.per_machine, " x ", cluster.machine.name);
 }
 
-Json ToJson(const std::vector<Part>& parts) {
+Json ToJson(const std::vector<MemoryPart>& parts) {
   Json json;
   for (const auto& [name, bytes] : parts) json[name] = bytes;
   return json;
@@ -162,9 +141,9 @@ Json OptionToJson(const PlanOption& option) {
   const MemoryPlan& memory = option.step.memory;
   const Work work = WorkOf(option.step);
   json["fits"] = option.fits;
-  json["memory"] = ToJson(OnDevice(memory));
+  json["memory"] = ToJson(DeviceParts(memory));
   json["memory"]["in all"] = memory.on_device();
-  json["host_memory"] = ToJson(OnHost(memory));
+  json["host_memory"] = ToJson(HostParts(memory));
   json["flops"] = work.operations.flops;
   json["bytes"] = work.operations.bytes;
   json["sent_bytes"] = work.sent_bytes;

@@ -198,6 +198,7 @@ void JobMachine::OnCheckpoint(int64_t gang, const CheckpointReport& report, absl
 
 void JobMachine::OnEval(int64_t gang, const EvalReport& report, absl::Time now, Actions* actions) {
   const bool is_applied = report.step() <= Find(gang)->status.applied_step();
+  if (options_.job.training().eval_samples() > 0) answering_ = {report.step(), gang};
   if (report.step() > record_.committed_step() && is_applied) {
     early_eval_ = report;  // others have not reported the step yet
     return;

@@ -221,6 +221,7 @@ class JobMachine {
   std::string stop_reason_;
   std::optional<int64_t> save_wanted_;              // by a person, after this step
   std::pair<int64_t, int64_t> planned_checkpoint_;  // the newest: of which step, by which gang
+  std::pair<int64_t, int64_t> answering_;  // samples, after the evaluation of which step: by whom
   absl::Time last_checkpoint_time_;
   double step_seconds_ = 0;  // running average; 0: unknown
 };

@@ -35,9 +35,11 @@ absl::Status CheckWeights(const DatasetHeader& header) {
       return Damaged("weight ", *weight);
     }
   }
-  // As bytes: a negative zero is none.
-  const std::vector<char> rest(static_cast<size_t>(std::end(header.weights) - end) * sizeof(float));
-  if (std::memcmp(end, rest.data(), rest.size()) != 0) return Damaged("a weight behind the last");
+  // A negative zero is none.
+  const auto is_zero = [](float weight) { return weight == 0 && !std::signbit(weight); };
+  if (!std::all_of(end, std::end(header.weights), is_zero)) {
+    return Damaged("a weight behind the last");
+  }
   return absl::OkStatus();
 }
 

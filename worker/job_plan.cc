@@ -108,11 +108,6 @@ absl::StatusOr<JobLength> LengthOf(const Job& job) {
   return length;
 }
 
-std::string Size(double bytes) {
-  if (bytes < 1e9) return absl::StrFormat("%.1f MB", bytes / 1e6);
-  return absl::StrFormat("%.1f GB", bytes / 1e9);
-}
-
 // A job that differs, and how that is said.
 struct Change {
   Job job;
@@ -173,28 +168,19 @@ WorkspaceRules RulesOf(const Cluster& cluster) {
 }
 
 std::string MemorySum(const MemoryPlan& memory) {
-  const std::array<std::pair<const char*, int64_t>, 8> parts = {
-      {{"weights", memory.weights},
-       {"gradient sums", memory.gradient_sums},
-       {"optimizer", memory.optimizer},
-       {"activations", memory.activations},
-       {"workspace", memory.workspace},
-       {"tables", memory.tables},
-       {"communication", memory.communication},
-       {"CUDA itself", memory.runtime}}};
   std::vector<std::string> terms;
   constexpr int64_t kWorthSaying = 50'000'000;
   int64_t rest = 0;
-  for (const auto& [name, bytes] : parts) {
+  for (const auto& [name, bytes] : DeviceParts(memory)) {
     if (bytes < kWorthSaying) {
       rest += bytes;
     } else {
-      terms.push_back(absl::StrCat(name, " ", Size(static_cast<double>(bytes))));
+      terms.push_back(absl::StrCat(name, " ", SizeText(static_cast<double>(bytes))));
     }
   }
-  if (rest > 0) terms.push_back(absl::StrCat("others ", Size(static_cast<double>(rest))));
+  if (rest > 0) terms.push_back(absl::StrCat("others ", SizeText(static_cast<double>(rest))));
   return absl::StrCat(absl::StrJoin(terms, " + "), " = ",
-                      Size(static_cast<double>(memory.on_device())));
+                      SizeText(static_cast<double>(memory.on_device())));
 }
 
 std::string SmallestChange(const Job& job, const ModelConfig& config, const PlannedRank& rank,
@@ -204,7 +190,7 @@ std::string SmallestChange(const Job& job, const ModelConfig& config, const Plan
     if (!step.ok()) continue;  // it cannot be spread like that
     const auto bytes = static_cast<double>(step->memory.on_device());
     if (bytes <= memory_bytes) {
-      return absl::StrCat(change.text, " would fit (", Size(bytes), ")");
+      return absl::StrCat(change.text, " would fit (", SizeText(bytes), ")");
     }
   }
   return absl::StrCat(

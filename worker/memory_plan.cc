@@ -31,6 +31,26 @@ std::string MemoryPlan::ToString() const {
       megabytes(on_host()));
 }
 
+std::vector<MemoryPart> DeviceParts(const MemoryPlan& plan) {
+  return {{"weights", plan.weights},
+          {"gradient sums", plan.gradient_sums},
+          {"optimizer", plan.optimizer},
+          {"activations", plan.activations},
+          {"workspace", plan.workspace},
+          {"tables and batches", plan.tables},
+          {"communication", plan.communication},
+          {"CUDA itself", plan.runtime}};
+}
+
+std::vector<MemoryPart> HostParts(const MemoryPlan& plan) {
+  return {{"checkpoint's copy", plan.snapshot}, {"mirror of the state", plan.mirror}};
+}
+
+std::string SizeText(double bytes) {
+  if (bytes < 1e9) return absl::StrFormat("%.1f MB", bytes / 1e6);
+  return absl::StrFormat("%.1f GB", bytes / 1e9);
+}
+
 MemoryPlan PlanState(const Model& model, const GradientSum::Options& sums, bool has_others) {
   const FlatLayout& layout = model.layout();
   const DType weights = model.weights().dtype;

@@ -4,6 +4,8 @@
 
 #include <cstdint>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include "model/model.h"
 #include "parallel/gradient_sum.h"
@@ -35,6 +37,14 @@ struct MemoryPlan {
   // One line; how much the GPU must hold, and how much the host, if the model is on a GPU.
   std::string ToString() const;
 };
+
+// A plan's parts by their names, on the device and always on the host; some may be 0.
+using MemoryPart = std::pair<const char*, int64_t>;
+std::vector<MemoryPart> DeviceParts(const MemoryPlan& plan);
+std::vector<MemoryPart> HostParts(const MemoryPlan& plan);
+
+// "61.2 GB".
+std::string SizeText(double bytes);
 
 // `has_others`: there are other gangs, or may be.
 MemoryPlan PlanState(const Model& model, const GradientSum::Options& sums, bool has_others);

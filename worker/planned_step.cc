@@ -1,5 +1,6 @@
 #include "worker/planned_step.h"
 
+#include <algorithm>
 #include <memory>
 #include <utility>
 #include <vector>
@@ -7,40 +8,17 @@
 #include "absl/strings/str_cat.h"
 #include "base/status.h"
 #include "kernels/plan/plan_ops.h"
+#include "model/continuation.h"
 #include "model/model.h"
 #include "parallel/gang_mesh.h"
 #include "parallel/gradient_sum.h"
 #include "tensor/plan/plan_device.h"
+#include "worker/full_slot.h"
 #include "worker/job_setup.h"
 #include "worker/train_state.h"
 
 namespace liquid {
 namespace {
-
-// A slot of full rows, each one document, all of it scored.
-class FullSlot {
- public:
-  FullSlot(int64_t num_rows, int64_t length)
-      : num_rows_(num_rows),
-        length_(length),
-        zeros_(static_cast<size_t>(num_rows * length)),
-        positions_(zeros_.size()),
-        row_keys_(static_cast<size_t>(num_rows)) {
-    for (size_t i = 0; i < positions_.size(); ++i) {
-      positions_[i] = static_cast<int32_t>(static_cast<int64_t>(i) % length);
-    }
-  }
-  TokenBatch batch() const {
-    return {num_rows_, length_, zeros_, zeros_, positions_, zeros_, /*weights=*/{}, row_keys_};
-  }
-
- private:
-  const int64_t num_rows_;
-  const int64_t length_;
-  std::vector<int32_t> zeros_;
-  std::vector<int32_t> positions_;
-  std::vector<uint64_t> row_keys_;
-};
 
 // What CreateWorkbench makes, and the state. Each stands on those before it.
 struct Bench {
@@ -100,7 +78,7 @@ class StepOnPlan {
         bench_(bench),
         keeps_(rank.has_others),
         slot_(job.training().rows_per_slot(), job.data().sequence_length()),
-        nll_(slot_.batch().tokens.size()),
+        nll_(slot_.tokens.size()),
         sum_(SumOptionsOf(job, *bench.model), bench.model->layout(), *bench.mesh, *bench.ops,
              *bench.stream, *bench.pool),
         norm_chunks_(
@@ -146,8 +124,6 @@ class StepOnPlan {
     sum_.ClearAfterUpdate();
     return GatherWeights(*bench_.state);
   }
-
-  TokenBatch batch() const { return slot_.batch(); }
 
  private:
   const Job& job_;
@@ -196,6 +172,21 @@ absl::Status RunStep(int64_t num_slots, StepOnPlan& step, Bench& bench, PlannedS
   return absl::OkStatus();
 }
 
+// The evaluation that the job asks for, and of its answers the longest there can be.
+void Evaluate(const Job& job, const FullSlot& slot, Model& model) {
+  if (job.data().eval().empty()) return;
+  std::vector<float> nll(slot.tokens.size());
+  std::vector<uint8_t> correct(nll.size());
+  model.Evaluate(slot.batch(), absl::MakeSpan(nll), absl::MakeSpan(correct));
+  const int64_t context = model.config().max_position_embeddings;
+  const int64_t longest = std::min<int64_t>(job.data().sequence_length() - 1, context - 1);
+  if (job.training().eval_samples() == 0 || longest < 1) return;
+  int left = 2;  // of the second token on all are alike
+  Continue(model, absl::MakeSpan(slot.tokens).first(static_cast<size_t>(longest)),
+           {.max_tokens = std::min(job.training().eval_sample_tokens(), context - longest)},
+           [&left](int32_t) { return --left > 0; });
+}
+
 // What CUDA itself takes of a GPU: assumed, not accounted for. The context and the kernels' code;
 // and for each group of ranks NCCL's buffers (docs/plan.md).
 constexpr int64_t kCudaContextBytes = int64_t{700} << 20;
@@ -207,11 +198,13 @@ int64_t NumGroups(const Bench& bench) {
   return of_tensor + of_replicas;
 }
 
-// Of the weights that checkpoints and fingerprints have: of a model with adapters, the adapters.
-int64_t SavedBytes(const Model& model) {
+// Of the weights that checkpoints have: of a model with adapters, the adapters; or only of those
+// that train.
+int64_t SavedBytes(const Model& model, bool only_trained) {
   int64_t bytes = 0;
   for (const Parameter& parameter : model.parameters()) {
-    if (parameter.is_saved) bytes += parameter.value.NumBytes();
+    const bool counts = parameter.is_saved && (parameter.trains || !only_trained);
+    if (counts) bytes += parameter.value.NumBytes();
   }
   return bytes;
 }
@@ -230,8 +223,9 @@ void CompleteMemory(const Job& job, const PlannedRank& rank, const Bench& bench,
   memory.activations = planned->activation_bytes;
   memory.workspace = bench.ops->WorkspaceBytes();
   memory.mirror = bench.state->on_host.num_bytes();
-  planned->fingerprint_bytes = SavedBytes(*bench.model) / bench.mesh->num_replicas();
-  memory.snapshot = planned->fingerprint_bytes + state.optimizer;
+  const int64_t replicas = bench.mesh->num_replicas();
+  planned->fingerprint_bytes = SavedBytes(*bench.model, /*only_trained=*/true) / replicas;
+  memory.snapshot = SavedBytes(*bench.model, /*only_trained=*/false) / replicas + state.optimizer;
   if (rank.machine.device == DeviceType::kCuda) {
     memory.runtime = kCudaContextBytes;
     memory.communication = NumGroups(bench) * kNcclGroupBytes;
@@ -249,7 +243,7 @@ absl::StatusOr<PlannedStep> PlanStep(const Job& job, const ModelConfig& config,
   planned.num_rounds = (job.training().slots_per_step() + replicas - 1) / replicas;
   // The probe comes first, before there are sums (worker/probe.cc).
   const FullSlot probe(job.training().rows_per_slot(), job.data().sequence_length());
-  std::vector<float> nll(probe.batch().tokens.size());
+  std::vector<float> nll(probe.tokens.size());
   const GradientSink ignore = [](int, ConstTensorView) {};
   bench.model->ForwardBackward(probe.batch(), 1.0f, RecomputeOf(job), ignore, absl::MakeSpan(nll));
   bench.ops->TakeCounts();
@@ -260,6 +254,7 @@ absl::StatusOr<PlannedStep> PlanStep(const Job& job, const ModelConfig& config,
     StepOnPlan step(job, rank, bench);
     bench.ops->TakeCounts();
     LIQUID_RETURN_IF_ERROR(RunStep(job.training().slots_per_step(), step, bench, &planned));
+    Evaluate(job, probe, *bench.model);
     CompleteMemory(job, rank, bench, &planned);
   }
   return planned;

@@ -1,11 +1,13 @@
 #include "worker/probe.h"
 
+#include <algorithm>
 #include <cstdint>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "base/hash.h"
 #include "base/status.h"
+#include "worker/full_slot.h"
 #include "worker/job_setup.h"
 
 namespace liquid {
@@ -17,30 +19,22 @@ constexpr float kLossScale = 1.0f / 1024;
 }  // namespace
 
 absl::StatusOr<std::string> ProbeDigest(const Job& job, const Dataset& dataset, TrainState& state) {
-  const int64_t rows = job.training().rows_per_slot();
-  const int64_t length = dataset.sequence_length();
   const int64_t vocab_size = state.model.config().vocab_size;
-  std::vector<int32_t> tokens(static_cast<size_t>(rows * length));
-  std::vector<int32_t> targets(tokens.size());
-  std::vector<int32_t> positions(tokens.size());
-  const std::vector<int32_t> document_start(tokens.size(), 0);
+  FullSlot slot(job.training().rows_per_slot(), dataset.sequence_length());
   uint64_t random = kProbeSeed;
-  for (size_t i = 0; i < tokens.size(); ++i) {
+  for (size_t i = 0; i < slot.tokens.size(); ++i) {
     random = random * 6364136223846793005u + 1442695040888963407u;  // Knuth's MMIX generator
-    tokens[i] = static_cast<int32_t>((random >> 33) % static_cast<uint64_t>(vocab_size));
-    positions[i] = static_cast<int32_t>(static_cast<int64_t>(i) % length);
-    if (i > 0) targets[i - 1] = tokens[i];
+    slot.tokens[i] = static_cast<int32_t>((random >> 33) % static_cast<uint64_t>(vocab_size));
+    if (i > 0) slot.targets[i - 1] = slot.tokens[i];
   }
-  targets.back() = tokens.front();
+  slot.targets.back() = slot.tokens.front();
+  std::fill(slot.row_keys.begin(), slot.row_keys.end(), kProbeSeed);
   InitializeWeights(kProbeSeed, state.model);
   InitializeAdapters(kProbeSeed, state.model);
-  const std::vector<uint64_t> row_keys(static_cast<size_t>(rows), kProbeSeed);
-  const TokenBatch batch = {rows,           length,  tokens, targets, positions, document_start,
-                            /*weights=*/{}, row_keys};
-  std::vector<float> nll(tokens.size());
+  std::vector<float> nll(slot.tokens.size());
   Hash128 hash;
   state.model.ForwardBackward(
-      batch, kLossScale, RecomputeOf(job),
+      slot.batch(), kLossScale, RecomputeOf(job),
       [&](int index, ConstTensorView gradient) { hash ^= HashGradient(state, index, gradient); },
       absl::MakeSpan(nll));
   LIQUID_ASSIGN_OR_RETURN(const std::vector<std::string> all,

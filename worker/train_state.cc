@@ -182,7 +182,10 @@ absl::Status GatherWeights(TrainState& state) {
   return replicas.Wait(absl::InfiniteFuture());
 }
 
-absl::Status UpdateFingerprint(TrainState& state) {
+namespace {
+
+// This replica's share of the hash of the saved weights that train, or of those that do not.
+Hash128 HashOwnShare(TrainState& state, bool trains) {
   const absl::Span<const Parameter> parameters = state.model.parameters();
   const int size = state.mesh.num_replicas();
   const int64_t element = SizeOf(state.model.weights().dtype);
@@ -190,20 +193,36 @@ absl::Status UpdateFingerprint(TrainState& state) {
   const auto first_task = [&](size_t i) {
     return ((state.mesh.replica() - static_cast<int64_t>(i)) % size + size) % size;
   };
+  const auto is_hashed = [trains](const Parameter& parameter) {
+    return parameter.trains == trains && parameter.is_saved && parameter.part.is_first_holder;
+  };
   for (size_t i = 0; i < parameters.size(); ++i) {
-    if (!parameters[i].is_saved || !parameters[i].part.is_first_holder) continue;
+    if (!is_hashed(parameters[i])) continue;
     const auto* const data = static_cast<const std::byte*>(parameters[i].value.data);
     for (size_t task = first_task(i); task < state.hash_tasks[i].size(); task += size) {
       FetchRuns(state, state.hash_tasks[i][task].runs, data, element);
     }
   }
   state.on_host.Wait();
-  Hash128 mine;
+  Hash128 hash;
   for (size_t i = 0; i < parameters.size(); ++i) {
-    if (!parameters[i].is_saved || !parameters[i].part.is_first_holder) continue;
-    mine ^= HashTasks(state.fingerprint_keys[i], state.hash_tasks[i],
+    if (!is_hashed(parameters[i])) continue;
+    hash ^= HashTasks(state.fingerprint_keys[i], state.hash_tasks[i],
                       state.on_host.At(parameters[i].value.data), element, first_task(i), size);
   }
+  return hash;
+}
+
+}  // namespace
+
+absl::Status UpdateFingerprint(TrainState& state) {
+  state.frozen_hash = HashOwnShare(state, /*trains=*/false);
+  return UpdateFingerprintAfterStep(state);
+}
+
+absl::Status UpdateFingerprintAfterStep(TrainState& state) {
+  Hash128 mine = HashOwnShare(state, /*trains=*/true);
+  mine ^= state.frozen_hash;
   LIQUID_ASSIGN_OR_RETURN(const std::vector<std::string> all,
                           state.mesh.gang().AllGatherMessages(ToHex(mine)));
   Hash128 total;

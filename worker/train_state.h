@@ -54,6 +54,7 @@ struct TrainState {
   PooledTensor exp_avg_sq;      // the second
   int64_t applied_step = 0;     // updates that have been applied
   std::string fingerprint;      // of the weights, 32 hexadecimal digits
+  Hash128 frozen_hash;          // this rank's share of the part of it that no step changes
   // The tensors above, and the model's weights.
   const StateMirror on_host;
   HostCopy gradient_on_host;  // the one that is hashed
@@ -80,6 +81,8 @@ std::string DigestOfReplica(absl::Span<const std::string> of_ranks, int64_t repl
 // Collective in the gang. Sets state.fingerprint (checkpoint/fingerprint.h); each rank hashes a
 // share.
 absl::Status UpdateFingerprint(TrainState& state);
+// The same if nothing but a step has changed the weights since: frozen ones are not hashed again.
+absl::Status UpdateFingerprintAfterStep(TrainState& state);
 
 }  // namespace liquid
 

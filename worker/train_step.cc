@@ -254,7 +254,7 @@ absl::StatusOr<std::optional<StepReport>> TrainStep::Finish(const Rail* rail) {
     Update(report);
     gradient_sum_.ClearAfterUpdate();
     LIQUID_RETURN_IF_ERROR(GatherWeights(state_));
-    LIQUID_RETURN_IF_ERROR(UpdateFingerprint(state_));
+    LIQUID_RETURN_IF_ERROR(UpdateFingerprintAfterStep(state_));
   } else {
     CompleteReport(&report);
     report.set_loss(std::nan(""));

@@ -26,9 +26,14 @@ GangMessage ProgressMessage(int64_t generation, int64_t step, int slots_left) {
 // Gangs 1 to `num_gangs` work, step 3 is at hand, and a slot takes 0.2 s: two ranks, 10 slots/s.
 class JobHedgeTest : public ::testing::Test {
  protected:
-  JobHedgeTest()
-      : scene_({"training.slots_per_step=6", "training.rows_per_slot=1", "training.epochs=40",
-                "checkpoint.every_steps=1000"}) {}
+  explicit JobHedgeTest(const std::vector<std::string>& more = {}) : scene_(With(more)) {}
+
+  static std::vector<std::string> With(const std::vector<std::string>& more) {
+    std::vector<std::string> overrides = {"training.slots_per_step=6", "training.rows_per_slot=1",
+                                          "training.epochs=40", "checkpoint.every_steps=1000"};
+    overrides.insert(overrides.end(), more.begin(), more.end());
+    return overrides;
+  }
 
   void Begin(int num_gangs) {
     scene_.AddGang(0);
@@ -138,6 +143,35 @@ TEST_F(JobHedgeTest, AGangThatTellsOfProgressOrIsOneOfManyIsWaitedFor) {
   }
   EXPECT_EQ(generation(), before);
   scene_.stuck = {2};
+  Pass(absl::Seconds(1.5));
+  EXPECT_EQ(generation(), before + 1);
+}
+
+// The first gang answers samples of the eval data after every step.
+class AnsweringGangTest : public JobHedgeTest {
+ protected:
+  AnsweringGangTest()
+      : JobHedgeTest(
+            {"data.eval=[/e.jsonl]", "training.eval_every_steps=1", "training.eval_samples=9"}) {}
+};
+
+TEST_F(AnsweringGangTest, IsWaitedForUntilItIsAtItsSlotsAgain) {
+  Begin(2);
+  const int64_t before = generation();
+  IsDone(2);
+  Pass(absl::Seconds(5));
+  EXPECT_EQ(generation(), before);
+  scene_.Say(1, ProgressMessage(generation(), step_, 2));
+  scene_.stuck = {1};
+  Pass(absl::Seconds(1.5));
+  EXPECT_EQ(generation(), before + 1) << "stuck in a slot";
+}
+
+TEST_F(AnsweringGangTest, AGangThatAnswersNothingIsNotWaitedFor) {
+  Begin(2);
+  const int64_t before = generation();
+  scene_.stuck = {2};
+  IsDone(1);
   Pass(absl::Seconds(1.5));
   EXPECT_EQ(generation(), before + 1);
 }
