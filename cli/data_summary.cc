@@ -37,10 +37,10 @@ std::string DuplicatesText(const Duplicates& duplicates) {
 
 std::string DataSummaryText(const Dataset& dataset, const PrepareReport& report,
                             const std::optional<Duplicates>& duplicates, int width) {
-  std::string text =
-      absl::StrCat(dataset.num_rows(), " rows of ", dataset.sequence_length(), " tokens, ",
-                   dataset.num_documents(), " documents, ", dataset.num_tokens(), " tokens, ",
-                   dataset.num_target_tokens(), " trained\n", LossText(report));
+  std::string text = absl::StrCat(dataset.num_rows(), " rows of ", dataset.sequence_length(),
+                                  " tokens, ", dataset.num_documents(), " documents, ",
+                                  dataset.num_tokens(), " tokens, ", dataset.num_target_tokens(),
+                                  " trained\n", LossText(report), MixtureText(dataset.mixture()));
   if (dataset.has_weights()) {
     absl::StrAppend(&text, "\nweights besides 1: ", absl::StrJoin(dataset.other_weights(), ", "));
   }
@@ -61,6 +61,7 @@ Json DataSummaryJson(const Dataset& dataset, const PrepareReport& report,
                      const std::optional<Duplicates>& duplicates) {
   Json json = Json(ReportToJson(report));
   json["sequence_length"] = dataset.sequence_length();
+  if (!dataset.mixture().empty()) json["mixture"] = Json(MixtureToJson(dataset.mixture()));
   json["weights"] =
       std::vector<float>(dataset.other_weights().begin(), dataset.other_weights().end());
   Json ends = Json::array();

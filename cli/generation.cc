@@ -16,6 +16,7 @@
 #include "kernels/cpu/team.h"
 #include "kernels/ops.h"
 #include "model/continuation.h"
+#include "model/weights.h"
 #include "nlohmann/json.hpp"
 
 namespace liquid {

@@ -59,20 +59,6 @@ struct BpeModel::FewSymbols {
   std::array<uint64_t, kFewSymbols> merge;  // with the next symbol
 };
 
-MergeTable::MergeTable(const std::vector<BpeMerge>& merges) {
-  size_t num_slots = 16;
-  while (num_slots < merges.size() * 2) num_slots *= 2;
-  slots_.resize(num_slots);
-  mask_ = num_slots - 1;
-  for (size_t rank = 0; rank < merges.size(); ++rank) {
-    const BpeMerge& merge = merges[rank];
-    const uint64_t key = KeyOf(merge.left, merge.right);
-    size_t i = SlotOf(key);
-    while (slots_[i].key != kNone && slots_[i].key != key) i = (i + 1) & mask_;
-    slots_[i] = {key, static_cast<uint64_t>(rank) << 32 | static_cast<uint32_t>(merge.merged)};
-  }
-}
-
 BpeScratch::BpeScratch() : cache_(kNumCached) {}
 
 BpeModel::BpeModel(const Vocabulary& vocabulary, const std::vector<BpeMerge>& merges,
@@ -423,14 +409,6 @@ void BpeModel::EncodeWaiting(BpeScratch* scratch, std::vector<int32_t>* ids) con
   scratch->num_waiting_ = 0;
 }
 
-// Whether no token reaches from the character at `previous` to the next one, at `at`.
-bool BpeModel::MayCut(std::string_view text, size_t previous, size_t at) const {
-  const size_t left = IndexOf(&text[previous]);
-  const size_t right = IndexOf(&text[at]);
-  if (left != kNoIndex && right != kNoIndex) return !joined_[left << 8 | right];
-  return right == kSpaceIndex && !joined_to_space_.contains(DecodeUtf8(&text[previous]));
-}
-
 void BpeModel::EncodeText(std::string_view text, BpeScratch* scratch, std::vector<int32_t>* ids,
                           std::vector<uint32_t>* begins) const {
   size_t done = 0;
@@ -446,10 +424,13 @@ void BpeModel::EncodeText(std::string_view text, BpeScratch* scratch, std::vecto
     done = end;
   };
   if (cuts_text_) {
-    size_t previous = 0;
-    for (size_t at = Utf8Length(text[0]); at < text.size();
-         previous = at, at += Utf8Length(text[at])) {
-      if (MayCut(text, previous, at)) encode(at);
+    const char* left = text.data();
+    size_t left_index = IndexOf(left);
+    for (size_t at = Utf8Length(text[0]); at < text.size(); at += Utf8Length(text[at])) {
+      const size_t right_index = IndexOf(&text[at]);
+      if (MayCut(left_index, right_index, left)) encode(at);
+      left = &text[at];
+      left_index = right_index;
     }
   }
   if (done < text.size()) encode(text.size());

@@ -11,99 +11,12 @@
 
 #include "absl/container/flat_hash_map.h"
 #include "absl/status/statusor.h"
+#include "data/bpe_scratch.h"
+#include "data/merge_table.h"
+#include "data/unicode.h"
 #include "data/vocabulary.h"
-#include "data/word_hash.h"
 
 namespace liquid {
-
-// Two neighbours that become one token, by id.
-struct BpeMerge {
-  int32_t left;
-  int32_t right;
-  int32_t merged;
-};
-
-// An open-addressing map from a pair of ids to the rank and the result of its merge.
-class MergeTable {
- public:
-  static constexpr uint64_t kNone = ~0ull;
-
-  // Rank is the place in `merges`. Of equal pairs the last counts, as in the reference.
-  explicit MergeTable(const std::vector<BpeMerge>& merges);
-
-  // rank << 32 | merged id, or kNone, which is greater than all.
-  uint64_t Find(int32_t left, int32_t right) const {
-    const uint64_t key = KeyOf(left, right);
-    size_t i = SlotOf(key);
-    while (slots_[i].key != key) {
-      if (slots_[i].key == kNone) return kNone;
-      i = (i + 1) & mask_;
-    }
-    return slots_[i].value;
-  }
-
-  // Asks for the memory that Find() will read.
-  void Prefetch(int32_t left, int32_t right) const {
-    __builtin_prefetch(&slots_[SlotOf(KeyOf(left, right))]);
-  }
-
- private:
-  static uint64_t KeyOf(int32_t left, int32_t right) {
-    return static_cast<uint64_t>(static_cast<uint32_t>(left)) << 32 | static_cast<uint32_t>(right);
-  }
-  struct Slot {
-    uint64_t key = kNone;
-    uint64_t value = kNone;
-  };
-  size_t SlotOf(uint64_t key) const {
-    const uint64_t mixed = key * 0x9E3779B97F4A7C15u;
-    return static_cast<size_t>(mixed ^ mixed >> 32) & mask_;
-  }
-  std::vector<Slot> slots_;
-  size_t mask_ = 0;
-};
-
-// What Encode() needs besides the model: buffers, and the words met before. For one thread at a
-// time; 4 MiB.
-class BpeScratch {
- public:
-  BpeScratch();
-
- private:
-  friend class BpeModel;
-  static constexpr size_t kMaxCachedIds = 6;
-  static constexpr size_t kNumCached = 1 << 16;
-  struct CachedWord {
-    std::array<uint64_t, 3> key;
-    std::array<int32_t, kMaxCachedIds> ids;
-    std::array<uint8_t, kMaxCachedIds> begins;
-    uint8_t num_bytes = 0;  // 0: empty
-    uint8_t num_ids = 0;
-  };
-  static_assert(sizeof(CachedWord) <= 64, "one line of the processor's cache");
-  struct Piece {
-    int32_t id;
-    uint32_t begin;  // its first byte in the word
-  };
-  struct Symbol {
-    int32_t id;
-    uint32_t begin;
-    int32_t previous;
-    int32_t next;
-    uint64_t merge;  // with the next one, as MergeTable::Find gives it
-  };
-  struct Waiting {
-    std::string_view word;
-    WordKey key;
-    CachedWord* cached = nullptr;  // its place in the cache; null if it is too long
-  };
-  std::vector<CachedWord> cache_;  // by hash; a word takes the place of the one before
-  std::vector<Piece> pieces_;      // the tokens of a word
-  std::vector<Symbol> symbols_;
-  std::vector<uint64_t> queue_;
-  std::array<Waiting, 8> waiting_;  // fewer than all of them between calls
-  size_t num_waiting_ = 0;
-};
 
 class BpeModel {
  public:
@@ -153,7 +66,9 @@ class BpeModel {
   size_t IndexOf(const char* character) const {
     const auto lead = static_cast<uint8_t>(*character);
     if (options_.byte_level || lead < 0x80) return lead;
-    return lead == 0xE2 && std::string_view(character, 3) == kSpaceMark ? kSpaceIndex : kNoIndex;
+    const bool is_space_mark =
+        lead == 0xE2 && character[1] == kSpaceMark[1] && character[2] == kSpaceMark[2];
+    return is_space_mark ? kSpaceIndex : kNoIndex;
   }
 
   static BpeScratch::Waiting Await(std::string_view word, BpeScratch* scratch);
@@ -166,7 +81,13 @@ class BpeModel {
   void MergeMany(BpeScratch* scratch) const;
   bool FindMerge(BpeScratch* scratch, int32_t left) const;
   void Link(BpeScratch* scratch, int32_t left) const;
-  bool MayCut(std::string_view text, size_t previous, size_t at) const;
+  // Whether no token reaches from the character `left` to the next one; their IndexOf().
+  bool MayCut(size_t left_index, size_t right_index, const char* left) const {
+    if (left_index != kNoIndex && right_index != kNoIndex) {
+      return !joined_[left_index << 8 | right_index];
+    }
+    return right_index == kSpaceIndex && !joined_to_space_.contains(DecodeUtf8(left));
+  }
   int32_t WholeWord(std::string_view word) const;
   int32_t IdOfCharacter(std::string_view character) const;
 

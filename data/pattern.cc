@@ -18,8 +18,6 @@ constexpr int kMaxDepth = 16;
 constexpr size_t kMaxGroups = 8;
 constexpr size_t kMaxGroupAlternatives = 32;
 
-// ASCII letters that fold together with one more letter: long s, and the Kelvin sign.
-constexpr std::pair<char, uint32_t> kForeignCases[] = {{'s', 0x17F}, {'k', 0x212A}};
 // ASCII sequences that one character folds to, which would have to match under (?i: ).
 constexpr std::string_view kLigatures[] = {"ss", "st", "ff", "fi", "fl"};
 
@@ -62,35 +60,6 @@ inline bool MayFollow(const PatternNode& node, const char* p, const char* end) {
 }
 
 }  // namespace
-
-void CharSet::AddOtherCases() {
-  const auto given = ranges_;
-  const auto has = [&given](uint32_t c) {
-    return std::any_of(given.begin(), given.end(),
-                       [c](const auto& r) { return r.first <= c && c <= r.second; });
-  };
-  for (uint32_t c = 'a'; c <= 'z'; ++c) {
-    if (!has(c) && !has(c - 'a' + 'A')) continue;
-    AddRange(c, c);
-    AddRange(c - 'a' + 'A', c - 'a' + 'A');
-    for (const auto& [letter, other] : kForeignCases) {
-      if (static_cast<uint32_t>(letter) == c) AddRange(other, other);
-    }
-  }
-}
-
-void CharSet::Finish() {
-  for (uint32_t c = 0; c < 128; ++c) ascii_[c] = Search(c);
-}
-
-bool CharSet::Search(uint32_t c) const {
-  bool found = classes_->Is(c, mask_);
-  for (const auto& [first, last] : ranges_) {
-    if (found) break;
-    found = first <= c && c <= last;
-  }
-  return found != negated_;
-}
 
 // Recursive descent over the source. Errors are latched; the parse ends at the first.
 class PatternParser {
@@ -361,6 +330,7 @@ absl::StatusOr<Pattern> Pattern::Compile(std::string_view source) {
     }
     node.follow_end = pattern.MayBeEmpty(node.next);
   }
+  pattern.automaton_ = PatternAutomaton::Build(pattern.nodes_, pattern.roots_);
   return pattern;
 }
 
@@ -422,7 +392,7 @@ const char* Pattern::Match(int node, const char* p, const char* end) const {
   return p;
 }
 
-size_t Pattern::MatchAt(std::string_view text, size_t at) const {
+size_t Pattern::MatchByBacktracking(std::string_view text, size_t at) const {
   const char* begin = text.data() + at;
   const char* end = text.data() + text.size();
   const auto lead = static_cast<uint8_t>(*begin);

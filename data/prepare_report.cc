@@ -263,6 +263,16 @@ std::string LeftOutText(const PrepareReport& report) {
   return text;
 }
 
+std::string MixtureText(const std::vector<MixturePart>& mixture) {
+  std::string text;
+  for (const MixturePart& part : mixture) {
+    absl::StrAppend(&text, "\n  source ", part.name, ": ", part.num_documents, " documents in ",
+                    part.num_rows, " rows; ", part.num_tokens, " tokens, ", part.num_target_tokens,
+                    " trained");
+  }
+  return text;
+}
+
 std::string PrepareReportText(const PrepareReport& report) {
   std::string text = absl::StrCat(
       report.num_examples, " examples, ", report.num_documents, " documents in ", report.num_rows,
@@ -270,12 +280,7 @@ std::string PrepareReportText(const PrepareReport& report) {
       " tokens, ", report.num_target_tokens, " trained (",
       Percent(report.num_target_tokens, report.num_tokens), "); digest ", ToHex(report.digest),
       "\n  ", LossText(report));
-  for (const MixturePart& part : report.mixture) {
-    absl::StrAppend(&text, "\n  source ", part.name, ": ", part.num_documents, " documents in ",
-                    part.num_rows, " rows; ", part.num_tokens, " tokens, ", part.num_target_tokens,
-                    " trained");
-  }
-  text += LeftOutText(report);
+  absl::StrAppend(&text, MixtureText(report.mixture), LeftOutText(report));
   if (report.num_bad_rows > 0) {
     absl::StrAppend(&text, "\n  bad rows that were skipped: ", report.num_bad_rows);
     for (const std::string& row : report.bad_rows) absl::StrAppend(&text, "\n    ", row);

@@ -28,6 +28,8 @@ std::string LossText(const PrepareReport& report);
 // Documents and turns that did not fit, messages that the template left out: lines that begin with
 // their ends; "" if there are none.
 std::string LeftOutText(const PrepareReport& report);
+// What each source of mixed data has: a line each, that begins with its end; "" if it is not mixed.
+std::string MixtureText(const std::vector<MixturePart>& mixture);
 
 // "mixture" of a dataset's provenance (docs/formats/dataset.md).
 nlohmann::json MixtureToJson(const std::vector<MixturePart>& mixture);

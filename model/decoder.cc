@@ -393,7 +393,9 @@ std::vector<float> Decoder::LogitsToHost(ConstTensorView logits) {
   std::vector<float> all(rows * config_.vocab_size);
   int64_t column = 0;
   for (const std::string& part : *parts) {
-    const auto width = static_cast<int64_t>(part.size() / sizeof(float)) / rows;
+    // On the plan backend each part is this rank's, which may have a column more than others.
+    const auto width = std::min(static_cast<int64_t>(part.size() / sizeof(float)) / rows,
+                                config_.vocab_size - column);
     const auto* values = reinterpret_cast<const float*>(part.data());
     for (int64_t r = 0; r < rows; ++r) {
       std::copy_n(values + r * width, width, &all[r * config_.vocab_size + column]);

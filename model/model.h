@@ -5,17 +5,16 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
-#include <optional>
 #include <string>
 #include <vector>
 
 #include "absl/status/statusor.h"
 #include "absl/types/span.h"
-#include "checkpoint/adapter_config.h"
 #include "kernels/ops.h"
 #include "model/model_config.h"
 #include "model/partition.h"
 #include "model/tensor_parallel.h"
+#include "model/tuning.h"
 #include "parallel/flat_layout.h"
 #include "tensor/pool.h"
 #include "tensor/tensor.h"
@@ -124,13 +123,6 @@ class Model {
   virtual std::vector<float> Extend(KeyValueCache& cache, absl::Span<const int32_t> tokens) = 0;
 };
 
-// What of a model is trained.
-struct Tuning {
-  std::vector<std::string> freeze = {};       // shell patterns of parameter names
-  std::optional<AdapterConfig> adapter = {};  // then adapters alone are trained
-  float neftune_alpha = 0;  // of noise on embeddings, in passes with gradients; 0: none
-};
-
 // A model of `config` with uninitialised weights, spread over the ranks of `tensor_parallel`.
 // Weights and activations are of `dtype`, kF32 or kBF16 (kernels/ops.h says what that means). The
 // arguments but for `tuning` must outlive it. InvalidArgument names what of the configuration is
@@ -144,25 +136,6 @@ absl::StatusOr<std::unique_ptr<Model>> CreateModel(const ModelConfig& config, Op
 
 // The parameters of a model of `config` that is not spread: names and shapes, without values.
 std::vector<Parameter> ParametersOf(const ModelConfig& config);
-
-// Reads all weights but adapters from a Hugging Face directory (one file or an index). Tensors that
-// the model does not know are listed in `ignored` if given, but for those that such files are known
-// to hold beside the weights (the tied head, mask and frequency buffers). A missing one is
-// NotFound, a wrong shape InvalidArgument with both shapes. They are rounded to the model's dtype.
-// Names may begin as they do in other files of the family (GPT-2 without `transformer.`).
-absl::Status LoadWeights(const std::string& directory, Model& model,
-                         std::vector<std::string>* ignored);
-
-// Reads the adapters of a model that has them from a directory of adapters. Errors as LoadWeights.
-absl::Status LoadAdapters(const std::string& directory, Model& model);
-
-// Adapters as they begin, as random weights do: A uniform in +-1 / sqrt(I), B zero, so that the
-// model computes what it did without.
-void InitializeAdapters(uint64_t seed, Model& model);
-
-// Random weights but for adapters, a function of (seed, parameter name, element index) alone:
-// normal(0, 0.02) (the config's initializer_range) for matrices, ones for norms, zeros for biases.
-void InitializeWeights(uint64_t seed, Model& model);
 
 // Floating-point operations that forward and backward of `batch` need: 6 per token and weight of a
 // matrix product (4 where it is not trained), 12 per head, head element and pair of a query and a

@@ -15,6 +15,7 @@
 #include "base/version.h"
 #include "data/prepare_report.h"
 #include "kernels/cpu/team.h"
+#include "model/weights.h"
 #include "parallel/mpi/mpi_session.h"
 #include "parallel/mpi/rank_watch.h"
 #include "worker/checkpointing.h"

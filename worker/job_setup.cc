@@ -17,6 +17,7 @@
 #include "data/mixture.h"
 #include "data/prepare.h"
 #include "model/model_config.h"
+#include "model/weights.h"
 #include "worker/gang_member.h"
 
 namespace liquid {

@@ -173,18 +173,17 @@ absl::Status RunStep(int64_t num_slots, StepOnPlan& step, Bench& bench, PlannedS
 }
 
 // The evaluation that the job asks for, and of its answers the longest there can be.
-void Evaluate(const Job& job, const FullSlot& slot, Model& model) {
+void Evaluate(const Job& job, const FullSlot& slot, const GangMesh& mesh, Model& model) {
   if (job.data().eval().empty()) return;
   std::vector<float> nll(slot.tokens.size());
   std::vector<uint8_t> correct(nll.size());
   model.Evaluate(slot.batch(), absl::MakeSpan(nll), absl::MakeSpan(correct));
   const int64_t context = model.config().max_position_embeddings;
   const int64_t longest = std::min<int64_t>(job.data().sequence_length() - 1, context - 1);
-  if (job.training().eval_samples() == 0 || longest < 1) return;
-  int left = 2;  // of the second token on all are alike
+  if (job.training().eval_samples() == 0 || mesh.replica() != 0 || longest < 1) return;
   Continue(model, absl::MakeSpan(slot.tokens).first(static_cast<size_t>(longest)),
            {.max_tokens = std::min(job.training().eval_sample_tokens(), context - longest)},
-           [&left](int32_t) { return --left > 0; });
+           [](int32_t) { return true; });
 }
 
 // What CUDA itself takes of a GPU: assumed, not accounted for. The context and the kernels' code;
@@ -254,7 +253,7 @@ absl::StatusOr<PlannedStep> PlanStep(const Job& job, const ModelConfig& config,
     StepOnPlan step(job, rank, bench);
     bench.ops->TakeCounts();
     LIQUID_RETURN_IF_ERROR(RunStep(job.training().slots_per_step(), step, bench, &planned));
-    Evaluate(job, probe, *bench.model);
+    Evaluate(job, probe, *bench.mesh, *bench.model);
     CompleteMemory(job, rank, bench, &planned);
   }
   return planned;

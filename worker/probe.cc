@@ -7,6 +7,7 @@
 #include "absl/strings/str_cat.h"
 #include "base/hash.h"
 #include "base/status.h"
+#include "model/weights.h"
 #include "worker/full_slot.h"
 #include "worker/job_setup.h"
 

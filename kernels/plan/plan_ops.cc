@@ -161,7 +161,8 @@ OpCall AttentionCall(OpKind kind, const ConstTensorView& q, const ConstTensorVie
   LIQUID_CHECK(q.shape.rank() == 4 && k.shape.rank() == 4 && v.shape == k.shape, q.shape.ToString(),
                k.shape.ToString(), v.shape.ToString());
   LIQUID_CHECK(k.shape[0] == q.shape[0] && k.shape[3] == q.shape[3] &&
-                   q.shape[2] % k.shape[2] == 0 && options.query_offset == 0,
+                   q.shape[2] % k.shape[2] == 0 && options.query_offset >= 0 &&
+                   options.query_offset + q.shape[1] <= k.shape[1],
                q.shape.ToString(), k.shape.ToString());
   return {.kind = kind,
           .dtype = q.dtype,
@@ -184,7 +185,8 @@ void PlanOps::AttentionBackward(TensorView dq, TensorView dk, TensorView dv, Con
                                 ConstTensorView out, ConstTensorView lse,
                                 const int32_t* /*document_start*/, AttentionOptions options) {
   LIQUID_CHECK(dq.shape == q.shape && dk.shape == k.shape && dv.shape == v.shape &&
-               dout.shape == q.shape && out.shape == q.shape && q.shape[1] == k.shape[1]);
+               dout.shape == q.shape && out.shape == q.shape && q.shape[1] == k.shape[1] &&
+               options.query_offset == 0);
   LIQUID_CHECK(lse.NumElements() == q.NumElements() / q.shape.back());
   Count(AttentionCall(OpKind::kAttentionBackward, q, k, v, options));
 }

@@ -281,6 +281,27 @@ TEST(Program, InspectTellsTemplateLengthsAndDuplicates) {
   EXPECT_EQ(alone.out.find("duplicates"), std::string::npos);
 }
 
+TEST(Program, InspectNamesTheSourcesOfAMixture) {
+  const TemporaryDirectory directory;
+  WriteBytes(directory.path() + "/a.jsonl", absl::StrCat(kBriefChat, "\n"));
+  WriteBytes(directory.path() + "/b.jsonl", absl::StrCat(kBriefChat, "\n", kBriefChat, "\n"));
+  const std::string job = directory.path() + "/job.yaml";
+  const std::string root = std::filesystem::current_path().string();
+  WriteBytes(job,
+             absl::StrCat("job: mixed\noutput: run\nmodel: {config: model.json, tokenizer: ", root,
+                          "/configs/quickstart/tokenizer, init_seed: 1}\n"
+                          "data:\n  sequence_length: 64\n  mix:\n"
+                          "    - {name: few, files: [a.jsonl], epochs: 2}\n"
+                          "    - {name: more, files: [b.jsonl], epochs: 1}\n"));
+  const Answer answer = Ask("inspect " + job);
+  EXPECT_EQ(answer.code, 0) << answer.out;
+  EXPECT_THAT(answer.out, HasSubstr("\n  source few: 1 documents in 1 rows; "));
+  EXPECT_THAT(answer.out, HasSubstr("\n  source more: 2 documents in 1 rows; "));
+  const Answer json = Ask("inspect --json " + job);
+  const auto dataset = nlohmann::json::parse(json.lines().back(), nullptr, false)["dataset"];
+  EXPECT_EQ(dataset["mixture"].size(), 2u) << json.out;
+}
+
 TEST(Program, LossChoicesReachThePreparedData) {
   const TemporaryDirectory directory;
   const std::string job = JobOver(

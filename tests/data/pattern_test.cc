@@ -1,5 +1,7 @@
 #include "data/pattern.h"
 
+#include <initializer_list>
+#include <random>
 #include <string>
 #include <vector>
 
@@ -23,6 +25,7 @@ std::vector<std::string> Pieces(std::string_view pattern, std::string_view text)
   std::string between;
   for (size_t at = 0; at < text.size();) {
     const size_t length = compiled->MatchAt(text, at);
+    EXPECT_EQ(compiled->MatchByBacktracking(text, at), length) << text.substr(at);
     if (length == 0) {
       between += text[at++];
       continue;
@@ -79,6 +82,71 @@ TEST(PatternTest, ReadsClasses) {
               ElementsAre("A\xCC\x81", "[b]"));
   EXPECT_THAT(Pieces(R"([^\s\p{L}]+)", "a+-1 b"), ElementsAre("[a]", "+-1", "[ b]"));
   EXPECT_THAT(Pieces(R"(\.)", "a.b"), ElementsAre("[a]", ".", "[b]"));
+}
+
+// Of random patterns, on random texts, nearly all in ASCII.
+class RandomPattern {
+ public:
+  explicit RandomPattern(uint32_t seed) : random_(seed) {}
+
+  std::string Alternatives(int depth) {
+    std::string text = Sequence(depth);
+    for (size_t n = Below(3); n > 0; --n) text += "|" + Sequence(depth);
+    return text;
+  }
+  std::string Text() {
+    std::string text;
+    for (size_t n = 1 + Below(12); n > 0; --n) {
+      text += Of({"a", "b", "A", " ", " ", "\n", "1", "2", ".", "\xC3\xA9"});
+    }
+    return text;
+  }
+
+ private:
+  size_t Below(size_t n) { return random_() % n; }
+  std::string Of(std::initializer_list<std::string> choices) {
+    return *(choices.begin() + Below(choices.size()));
+  }
+  std::string Sequence(int depth) {
+    std::string text;
+    for (size_t n = 1 + Below(3); n > 0; --n) text += Element(depth);
+    return text;
+  }
+  std::string Element(int depth) {
+    const size_t kind = Below(10);
+    if (kind == 0) return Of({"(?!\\S)", "(?!a)", "(?![ab])"});
+    if (kind == 1 && depth < 2) return "(?:" + Alternatives(depth + 1) + ")" + Of({"", "?"});
+    if (kind == 2 && depth < 2) return "(?i:" + Alternatives(depth + 1) + ")" + Of({"", "?"});
+    return Of({"a", "b", "[ab]", "\\s", "\\p{L}", "\\p{N}", "[^\\s\\p{L}]", " "}) +
+           Of({"", "", "?", "*", "+", "{2}", "{1,3}", "?+", "*+", "++"});
+  }
+
+  std::mt19937 random_;
+};
+
+TEST(PatternTest, TheTableFindsWhatBacktrackingFinds) {
+  int num_compiled = 0;
+  for (uint32_t seed = 0; seed < 4000; ++seed) {
+    RandomPattern random(seed);
+    const std::string source = random.Alternatives(0);
+    const absl::StatusOr<Pattern> pattern = Pattern::Compile(source);
+    if (!pattern.ok()) continue;  // may match nothing
+    ++num_compiled;
+    for (int i = 0; i < 20; ++i) {
+      const std::string text = random.Text();
+      for (size_t at = 0; at < text.size(); at += Utf8Length(text[at])) {
+        ASSERT_EQ(pattern->MatchAt(text, at), pattern->MatchByBacktracking(text, at))
+            << source << " at \"" << text.substr(at) << "\"";
+      }
+    }
+  }
+  EXPECT_GT(num_compiled, 1000);
+}
+
+TEST(PatternTest, APatternOfTooManyStatesStillMatches) {
+  EXPECT_THAT(Pieces("[ab]{1,900}a[ab]{900}", std::string(1801, 'a')),
+              ElementsAre(std::string(1801, 'a')));
+  EXPECT_THAT(Pieces("a{0,900}[ab]{0,900}c", "aabc"), ElementsAre("aabc"));
 }
 
 TEST(PatternTest, RefusesWhatItDoesNotImplementByName) {

@@ -6,6 +6,7 @@
 
 #include "gtest/gtest.h"
 #include "model/key_value_cache.h"
+#include "model/weights.h"
 #include "parallel/thread/thread_communicator.h"
 #include "tests/model/model_on_device.h"
 #include "tests/model/tiny_config.h"

@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "gmock/gmock.h"
+#include "model/weights.h"
 #include "tests/model/model_on_device.h"
 #include "tests/model/tiny_config.h"
 

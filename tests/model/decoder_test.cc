@@ -10,6 +10,7 @@
 
 #include "base/random.h"
 #include "gtest/gtest.h"
+#include "model/weights.h"
 #include "tests/model/model_on_device.h"
 #include "tests/model/tiny_config.h"
 

@@ -12,6 +12,7 @@
 #include "base/status.h"
 #include "kernels/ops.h"
 #include "model/model.h"
+#include "model/weights.h"
 #include "tensor/device.h"
 #include "tensor/pool.h"
 

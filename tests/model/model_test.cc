@@ -11,6 +11,7 @@
 #include "base/file.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+#include "model/weights.h"
 #include "tests/model/model_on_device.h"
 #include "tests/model/tiny_config.h"
 #include "tests/testing/status_matchers.h"

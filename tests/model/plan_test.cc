@@ -8,6 +8,7 @@
 #include "gmock/gmock.h"
 #include "kernels/cpu/team.h"
 #include "kernels/plan/plan_ops.h"
+#include "model/weights.h"
 #include "tensor/plan/plan_device.h"
 #include "tests/model/model_on_device.h"
 #include "tests/model/tiny_config.h"

@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "gtest/gtest.h"
+#include "model/weights.h"
 #include "tests/model/model_on_device.h"
 #include "tests/testing/devices.h"
 

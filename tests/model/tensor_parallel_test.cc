@@ -10,6 +10,7 @@
 #include "gmock/gmock.h"
 #include "kernels/cpu/team.h"
 #include "model/key_value_cache.h"
+#include "model/weights.h"
 #include "parallel/thread/thread_communicator.h"
 #include "tests/model/model_on_device.h"
 #include "tests/model/tiny_config.h"

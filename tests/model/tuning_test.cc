@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "model/weights.h"
 #include "tests/model/model_on_device.h"
 #include "tests/model/spread_model.h"
 #include "tests/model/tiny_config.h"

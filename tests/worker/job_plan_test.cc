@@ -12,6 +12,7 @@
 #include "absl/strings/str_format.h"
 #include "base/file.h"
 #include "gmock/gmock.h"
+#include "tests/model/gemma4_e4b.h"
 #include "tests/testing/status_matchers.h"
 
 namespace liquid {
@@ -22,29 +23,13 @@ using ::liquid::testing::StatusIs;
 using ::testing::EndsWith;
 using ::testing::HasSubstr;
 
-// gemma-4-E4B, as its config.json has it.
-std::string Gemma4E4B() {
-  std::string types;
-  for (int i = 0; i < 42; ++i) {
-    absl::StrAppend(&types, i == 0 ? "" : ",",
-                    i % 6 == 5 ? "\"full_attention\"" : "\"sliding_attention\"");
-  }
-  return absl::StrCat(R"({"model_type":"gemma4","text_config":{"vocab_size":262144,
-      "hidden_size":2560,"intermediate_size":10240,"num_hidden_layers":42,
-      "num_attention_heads":8,"num_key_value_heads":2,"head_dim":256,"global_head_dim":512,
-      "sliding_window":512,"hidden_size_per_layer_input":256,"vocab_size_per_layer_input":262144,
-      "num_kv_shared_layers":18,"final_logit_softcapping":30.0,
-      "max_position_embeddings":131072,"layer_types":[)",
-                      types, "]}}");
-}
-
 class JobPlanTest : public ::testing::Test {
  protected:
   void SetUp() override {
     char path[] = "/tmp/liquid-job-plan-XXXXXX";
     ASSERT_NE(mkdtemp(path), nullptr);
     directory_ = path;
-    ASSERT_THAT(WriteFile(directory_ + "/config.json", Gemma4E4B()), IsOk());
+    ASSERT_THAT(WriteFile(directory_ + "/config.json", testing::Gemma4E4B()), IsOk());
     // Of the model's directory there is config.json alone, of the data nothing.
     job_.set_output(directory_ + "/run");
     job_.mutable_model()->set_from(directory_);

@@ -1,10 +1,12 @@
 // The memory that the plan backend predicts, against what the allocators of a real step have asked
 // for: equal, byte for byte, on random small jobs.
+#include "model/weights.h"
 #include "worker/planned_step.h"
 
 #include <omp.h>
 #include <stdlib.h>
 
+#include <algorithm>
 #include <filesystem>
 #include <memory>
 #include <random>
@@ -15,9 +17,11 @@
 #include "absl/strings/str_cat.h"
 #include "data/dataset_writer.h"
 #include "gmock/gmock.h"
+#include "model/continuation.h"
 #include "parallel/thread/thread_communicator.h"
 #include "tests/model/tiny_config.h"
 #include "tests/testing/status_matchers.h"
+#include "worker/evaluation.h"
 #include "worker/job_setup.h"
 #include "worker/probe.h"
 #include "worker/train_step.h"
@@ -40,15 +44,16 @@ struct Case {
   int num_ranks() const { return num_replicas * job.model().tensor_parallel(); }
   std::string ToString() const {
     const Training& training = job.training();
-    return absl::StrCat(testing::NameOf(config.family), " of ", config.num_layers,
-                        " layers, width ", config.hidden_size, ", vocabulary ", config.vocab_size,
-                        ", tensor parallel ", job.model().tensor_parallel(),
-                        job.model().sequence_parallel() ? " with sequences" : "", ", ",
-                        num_replicas, " replicas, recompute ", job.model().recompute(), ", ",
-                        training.precision(), " ", training.gradient_sum(), " ", training.shard(),
-                        ", ", training.slots_per_step(), " slots of ", training.rows_per_slot(),
-                        " x ", job.data().sequence_length(), ", ", threads, " threads, rank ",
-                        job.adapter().rank(), ", ", training.freeze_size(), " frozen");
+    return absl::StrCat(
+        testing::NameOf(config.family), " of ", config.num_layers, " layers, width ",
+        config.hidden_size, ", vocabulary ", config.vocab_size, ", tensor parallel ",
+        job.model().tensor_parallel(), job.model().sequence_parallel() ? " with sequences" : "",
+        ", ", num_replicas, " replicas, recompute ", job.model().recompute(), ", ",
+        training.precision(), " ", training.gradient_sum(), " ", training.shard(), ", ",
+        training.slots_per_step(), " slots of ", training.rows_per_slot(), " x ",
+        job.data().sequence_length(), ", ", threads, " threads, rank ", job.adapter().rank(), ", ",
+        training.freeze_size(), " frozen, ", job.data().eval_size(), " files to evaluate with ",
+        training.eval_samples(), " answers of ", training.eval_sample_tokens());
   }
 };
 
@@ -72,6 +77,8 @@ Case RandomCase(uint32_t seed) {
                                    Family::kGemma3, Family::kGemma4, Family::kLfm2}),
                           draw.Of({2, 3, 4}));
   c.config.hidden_size = draw.Of<int64_t>({24, 48, 96});
+  if (c.config.family == Family::kGpt2)
+    c.config.head_dim = c.config.hidden_size / c.config.num_heads;
   c.config.intermediate_size = draw.Of<int64_t>({40, 64, 200});
   c.config.vocab_size = draw.Of<int64_t>({37, 64, 300, 1100});
   c.config.tie_word_embeddings = draw.Of({false, true});
@@ -106,6 +113,9 @@ Case RandomCase(uint32_t seed) {
   training.set_neftune_alpha(draw.Of({0.0, 5.0}));
   const char* const tokens = c.config.family == Family::kGpt2 ? "*wte*" : "*embed_tokens.*";
   if (c.job.adapter().rank() == 0 && draw.Of({false, true})) training.add_freeze(tokens);
+  if (draw.Of({false, true})) c.job.mutable_data()->add_eval("eval.jsonl");
+  training.set_eval_samples(draw.Of({0, 2}));
+  training.set_eval_sample_tokens(draw.Of({3, 50}));
   return c;
 }
 
@@ -139,7 +149,9 @@ class PlannedStepTest : public ::testing::Test {
     options.sequence_length = c.job.data().sequence_length();
     options.vocab_size = static_cast<int32_t>(c.config.vocab_size);
     auto writer = *DatasetWriter::Create(path, options);
-    const int num_rows = c.job.training().slots_per_step() * c.job.training().rows_per_slot();
+    // A step of them, and something to evaluate for every replica.
+    const int num_slots = std::max(c.job.training().slots_per_step(), c.num_replicas);
+    const int num_rows = num_slots * c.job.training().rows_per_slot();
     for (int row = 0; row < num_rows; ++row) {
       PackedRow packed;
       for (const int length : {3 + row % 5, 7}) {
@@ -184,11 +196,25 @@ class PlannedStepTest : public ::testing::Test {
     EXPECT_THAT(step.Take(plan), IsOk());
     while (step.slots().num_left() > 0) EXPECT_THAT(step.ComputeRound(), IsOk());
     EXPECT_THAT(step.Finish(nullptr), IsOk());
+    if (!c.job.data().eval().empty()) Evaluate(c, dataset, state);
     Bytes bytes = {.state = pool.allocated_bytes(),
                    .activations = model->activations().allocated_bytes(),
                    .workspace = ops->WorkspaceBytes()};
     bytes.in_all = bytes.state + bytes.activations + bytes.workspace;
     return bytes;
+  }
+
+  // With a row in place of the longest prompt.
+  static void Evaluate(const Case& c, const Dataset& dataset, TrainState& state) {
+    const Training& training = c.job.training();
+    Evaluation evaluation(dataset, training.rows_per_slot(), state);
+    EXPECT_THAT(evaluation.Run(nullptr), IsOk());
+    if (training.eval_samples() == 0 || state.mesh.replica() != 0) return;
+    const std::vector<int32_t> prompt(static_cast<size_t>(c.job.data().sequence_length() - 1));
+    const int64_t room =
+        state.model.config().max_position_embeddings - static_cast<int64_t>(prompt.size());
+    Continue(state.model, prompt, {.max_tokens = std::min(training.eval_sample_tokens(), room)},
+             [](int32_t) { return true; });
   }
 
   std::vector<Bytes> MeasuredBytes(const Case& c) {

@@ -274,6 +274,20 @@ TEST_F(TrainStepTest, ASkippedStepLeavesTheWeights) {
   EXPECT_EQ(outcome.fingerprints[6], outcome.fingerprints[0]);
 }
 
+// Data of one token alone: it is certain soon, and the loss no longer a number to train by.
+TEST_F(TrainStepTest, ALossOfExactlyZeroStopsEveryRank) {
+  job_.mutable_optimizer()->set_learning_rate(3);
+  std::filesystem::remove(directory_ + "/rows.dataset");
+  WriteRows(1, {}, /*num_tokens=*/1);
+  for (const int ranks : {1, 2}) {
+    const Outcome outcome = TrainOn(ranks);
+    EXPECT_THAT(outcome.status,
+                StatusIs(absl::StatusCode::kOutOfRange, HasSubstr(": the loss is exactly zero")));
+    ASSERT_FALSE(outcome.losses.empty());
+    EXPECT_GT(outcome.losses.back(), 0);
+  }
+}
+
 // The loss of a step is the mean of its targets' losses by their weights.
 TEST_F(TrainStepTest, WeightsOfTargets) {
   job_.mutable_training()->set_epochs(12.0 / testing::kNumRows);
