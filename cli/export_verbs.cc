@@ -8,6 +8,7 @@
 #include "checkpoint/adapter_config.h"
 #include "checkpoint/export.h"
 #include "checkpoint/parallel_loop.h"
+#include "cli/base_model.h"
 #include "cli/terminal.h"
 #include "cli/verbs.h"
 #include "proto/job_fields.h"
@@ -67,14 +68,8 @@ absl::StatusOr<ExitCode> Export(const ExportFlags& flags) {
 absl::StatusOr<ExitCode> Merge(const ExportFlags& flags) {
   const auto config = ReadAdapterConfig(flags.directory);
   LIQUID_RETURN_IF_ERROR(AsExportError(config.status()));
-  const std::string base = flags.base.empty() ? config->base_model : flags.base;
-  if (!FileExists(base)) {
-    return WithExitCode(
-        absl::NotFoundError(absl::StrCat(flags.directory, ": its base model ",
-                                         base.empty() ? "is not named" : base + " is not here",
-                                         "; say with --base where it is")),
-        ExitCode::kCheckpoint);
-  }
+  LIQUID_ASSIGN_OR_RETURN(const std::string base,
+                          FindBaseModel(flags.directory, config->base_model, flags.base));
   return Write(flags, base, {.adapters = flags.directory});
 }
 
@@ -107,7 +102,7 @@ std::vector<Verb> AddExportVerbs(CLI::App& liquid) {
       ->required();
   AddOutputOptions(merge, merged.get());
   merge->add_option("--base", merged->base,
-                    "directory of the base model; else what ADAPTERS names");
+                    "directory of the base model; else the one that ADAPTERS names");
   return {{app, [exported] { return Export(*exported); }},
           {merge, [merged] { return Merge(*merged); }}};
 }

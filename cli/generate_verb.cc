@@ -1,3 +1,4 @@
+#include <cmath>
 #include <cstdio>
 #include <memory>
 #include <string>
@@ -6,6 +7,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "base/status.h"
+#include "checkpoint/adapter_config.h"
 #include "cli/generation.h"
 #include "cli/terminal.h"
 #include "cli/verbs.h"
@@ -15,6 +17,7 @@ namespace {
 
 struct GenerateFlags {
   std::string directory;
+  std::string base;
   std::vector<std::string> prompts;
   GenerationOptions options;
   bool json = false;
@@ -33,8 +36,15 @@ std::string ToJson(const std::string& prompt, const Generation& generation) {
 }
 
 absl::StatusOr<ExitCode> Generate(const GenerateFlags& flags) {
+  if (std::isnan(flags.options.sampler.temperature) || std::isnan(flags.options.sampler.top_p)) {
+    return absl::InvalidArgumentError("--temperature and --top-p must be numbers");
+  }
+  if (!flags.base.empty() && !HasAdapterConfig(flags.directory)) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("--base: ", flags.directory, " holds no adapters"));
+  }
   LIQUID_ASSIGN_OR_RETURN(const std::unique_ptr<Generator> generator,
-                          Generator::Load(flags.directory));
+                          Generator::Load(flags.directory, flags.base));
   const bool as_text = flags.options.raw || !generator->has_chat_template();
   if (as_text && !flags.options.system.empty()) {
     return absl::InvalidArgumentError("--system needs a chat template");
@@ -66,6 +76,9 @@ Verb AddGenerateVerb(CLI::App& liquid) {
   CLI::App* app = liquid.add_subcommand("generate", "Asks a model.");
   app->add_option("MODEL_DIR", flags->directory, "Hugging Face model directory or a checkpoint")
       ->required();
+  app->add_option("--base", flags->base,
+                  "of a checkpoint of adapters: directory of the base model; else the one that it "
+                  "names");
   app->add_option("--prompt", flags->prompts, "what to ask; may be repeated, each one starts anew")
       ->required()
       ->allow_extra_args(false);

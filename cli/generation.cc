@@ -12,6 +12,7 @@
 #include "base/status.h"
 #include "checkpoint/adapter_config.h"
 #include "checkpoint/hf_directory.h"
+#include "cli/base_model.h"
 #include "data/stop_tokens.h"
 #include "kernels/cpu/team.h"
 #include "kernels/ops.h"
@@ -48,27 +49,23 @@ struct ModelDirectories {
   Tuning tuning;
 };
 
-// `directory` holds a model, or adapters and the name of their model.
-absl::StatusOr<ModelDirectories> FindModel(const std::string& directory) {
+// `directory` holds a model, or adapters, whose model is in `base` or where they say.
+absl::StatusOr<ModelDirectories> FindModel(const std::string& directory, const std::string& base) {
   if (!HasAdapterConfig(directory)) return ModelDirectories{directory, {}};
   LIQUID_ASSIGN_OR_RETURN(AdapterConfig adapter, ReadAdapterConfig(directory));
-  if (!FileExists(adapter.base_model)) {
-    return absl::NotFoundError(
-        absl::StrCat(directory, ": its base model ", adapter.base_model,
-                     " is not here; `liquid merge --base DIR` makes a model of both"));
-  }
+  LIQUID_ASSIGN_OR_RETURN(std::string found, FindBaseModel(directory, adapter.base_model, base));
   LIQUID_ASSIGN_OR_RETURN(const WeightSource weights, WeightSource::Open(directory, kAdapterStem));
   LIQUID_ASSIGN_OR_RETURN(adapter.target_modules, ModulesOfAdapters(weights.names(), directory));
-  const std::string base = adapter.base_model;
-  return ModelDirectories{base, {.adapter = std::move(adapter)}};
+  return ModelDirectories{std::move(found), {.adapter = std::move(adapter)}};
 }
 
 }  // namespace
 
-absl::StatusOr<std::unique_ptr<Generator>> Generator::Load(const std::string& directory) {
+absl::StatusOr<std::unique_ptr<Generator>> Generator::Load(const std::string& directory,
+                                                           const std::string& base) {
   auto result = std::unique_ptr<Generator>(new Generator());
   Generator& generator = *result;
-  const auto source = FindModel(directory);
+  const auto source = FindModel(directory, base);
   LIQUID_RETURN_IF_ERROR(AsModelError(source.status()));
   const auto config = LoadModelConfig(JoinPath(source->base, "config.json"));
   LIQUID_RETURN_IF_ERROR(AsModelError(config.status()));
@@ -84,6 +81,10 @@ absl::StatusOr<std::unique_ptr<Generator>> Generator::Load(const std::string& di
   generator.pool_ = std::make_unique<TensorPool>(*generator.device_);
   auto model = CreateModel(*config, *generator.ops_, *generator.stream_, *generator.pool_,
                            /*tensor_parallel=*/{}, DType::kF32, source->tuning);
+  if (!model.ok() && source->tuning.adapter.has_value()) {
+    return AsModelError(Annotate(model.status(), absl::StrCat(directory, ", which holds adapters, ",
+                                                              "does not fit ", source->base)));
+  }
   LIQUID_RETURN_IF_ERROR(AsModelError(model.status()));
   generator.model_ = *std::move(model);
   SizeTeamFor(*generator.model_);

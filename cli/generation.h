@@ -37,9 +37,11 @@ struct Generation {
 // One thread at a time.
 class Generator {
  public:
-  // Reads the model and its tokenizer from `directory`. Errors end with ExitCode::kCheckpoint, or
-  // kData where the tokenizer or the template is at fault.
-  static absl::StatusOr<std::unique_ptr<Generator>> Load(const std::string& directory);
+  // Reads the model and its tokenizer from `directory`. If it holds adapters, the model is in
+  // `base`, or where they say. Errors end with ExitCode::kCheckpoint, or kData where the tokenizer
+  // or the template is at fault.
+  static absl::StatusOr<std::unique_ptr<Generator>> Load(const std::string& directory,
+                                                         const std::string& base = "");
 
   bool has_chat_template() const { return encoder_->has_chat_template(); }
 

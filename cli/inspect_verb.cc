@@ -54,6 +54,12 @@ struct Source {
 };
 
 absl::StatusOr<Source> FindSource(const InspectFlags& flags) {
+  if (absl::EndsWith(flags.file, ".jsonl")) {
+    return absl::InvalidArgumentError(
+        absl::StrCat(flags.file,
+                     " is data: give the job file that names it, which says how it is "
+                     "rendered, or what `liquid prepare` made of it"));
+  }
   if (!absl::EndsWith(flags.file, ".dataset")) {
     LIQUID_ASSIGN_OR_RETURN(const Job job, LoadJob(flags.file, flags.overrides));
     if (flags.eval && job.data().eval().empty()) {
@@ -67,6 +73,8 @@ absl::StatusOr<Source> FindSource(const InspectFlags& flags) {
                   {data.train().begin(), data.train().end()},
                   {data.eval().begin(), data.eval().end()}};
   }
+  const absl::Status opened = Dataset::Open(flags.file).status();
+  if (!opened.ok()) return WithExitCode(opened, ExitCode::kData);
   if (flags.tokenizer.empty()) {
     return absl::InvalidArgumentError(
         "a prepared dataset holds ids alone; give its tokenizer with --tokenizer DIR");

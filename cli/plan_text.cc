@@ -69,7 +69,13 @@ std::string MemoryText(const JobPlan& plan) {
   return text;
 }
 
-std::string StepText(const JobPlan& plan) {
+// Replicas that have no slot in the last round of a step.
+int NumIdle(const Job& job, const PlanOption& option) {
+  const int in_last = job.training().slots_per_step() % option.num_replicas;
+  return in_last == 0 ? 0 : option.num_replicas - in_last;
+}
+
+std::string StepText(const Job& job, const JobPlan& plan) {
   const PlanOption& chosen = plan.chosen;
   const Work work = WorkOf(chosen.step);
   std::string text = absl::StrFormat(
@@ -84,6 +90,11 @@ std::string StepText(const JobPlan& plan) {
       chosen.time.hidden > 0 ? absl::StrCat(" (", Time(chosen.time.hidden), " more hidden)") : "",
       Time(chosen.time.fingerprint));
   absl::StrAppendFormat(&text, "%.0f tokens/s\n", chosen.tokens_per_second);
+  if (const int idle = NumIdle(job, chosen); idle > 0) {
+    absl::StrAppend(&text, idle, " of ", chosen.num_replicas,
+                    " replicas have nothing to do while the others do the step's last slots: ",
+                    "training.slots_per_step is no multiple of their number\n");
+  }
   if (!plan.length.ok()) {
     return absl::StrCat(text, "the job's length is not known: ", plan.length.status().message(),
                         "\n");
@@ -117,6 +128,13 @@ std::string OptionsText(const JobPlan& plan) {
     }
   }
   return text;
+}
+
+std::string ParametersText(const PlannedStep& step) {
+  const std::string all =
+      absl::StrFormat("%.4g M", static_cast<double>(step.num_all_parameters) / 1e6);
+  if (step.num_parameters == step.num_all_parameters) return all;
+  return absl::StrFormat("%.4g of %s", static_cast<double>(step.num_parameters) / 1e6, all);
 }
 
 std::string ClusterText(const Cluster& cluster) {
@@ -163,11 +181,10 @@ Json OptionToJson(const PlanOption& option) {
 std::string PlanText(const Job& job, const JobPlan& plan) {
   const Training& training = job.training();
   std::string text = absl::StrFormat(
-      "%s on %s: %.1f M parameters, %s, %d slots of %d x %d tokens a step\n", job.job(),
-      ClusterText(plan.cluster), static_cast<double>(plan.chosen.step.num_parameters) / 1e6,
-      training.precision(), training.slots_per_step(), training.rows_per_slot(),
-      job.data().sequence_length());
-  absl::StrAppend(&text, MemoryText(plan), StepText(plan), OptionsText(plan),
+      "%s on %s: %s parameters, %s, %d slots of %d x %d tokens a step\n", job.job(),
+      ClusterText(plan.cluster), ParametersText(plan.chosen.step), training.precision(),
+      training.slots_per_step(), training.rows_per_slot(), job.data().sequence_length());
+  absl::StrAppend(&text, MemoryText(plan), StepText(job, plan), OptionsText(plan),
                   MachineModelText(plan.cluster.machine));
   return text;
 }
@@ -179,6 +196,7 @@ Json PlanToJson(const Job& job, const JobPlan& plan) {
                {"machines", plan.cluster.num_machines},
                {"device_memory", plan.cluster.machine.memory_bytes},
                {"parameters", plan.chosen.step.num_parameters},
+               {"all_parameters", plan.chosen.step.num_all_parameters},
                {"plan", OptionToJson(plan.chosen)}};
   if (!plan.advice.empty()) json["advice"] = plan.advice;
   if (plan.length.ok()) {

@@ -8,10 +8,10 @@
 
 namespace liquid {
 
-// From here on SIGINT, SIGTERM, SIGHUP and SIGUSR1, by which a run is asked to end, and SIGCHLD have
-// no other effect in this process than to come out of Next(). So it stays when the inbox is gone:
-// what comes in the last moment of a run that is over must not change how it ended. Make it before
-// any thread is started: a thread that was there before would be hit instead. One at a time.
+// From here on SIGINT, SIGTERM, SIGHUP and SIGUSR1, by which a run is asked to end, and SIGCHLD
+// have no other effect in this process than to come out of Next(). So it stays when the inbox is
+// gone: what comes in the last moment of a run that is over must not change how it ended. Make it
+// before any thread is started: a thread that was there before would be hit instead. One at a time.
 class SignalInbox {
  public:
   SignalInbox();

@@ -26,7 +26,7 @@ Verb AddLaunchVerb(CLI::App& liquid);
 std::vector<Verb> AddJobVerbs(CLI::App& liquid);
 Verb AddReplayVerb(CLI::App& liquid);
 Verb AddAuditVerb(CLI::App& liquid);
-std::vector<Verb> AddProofVerbs(CLI::App& liquid);  // verify fingerprint
+std::vector<Verb> AddProofVerbs(CLI::App& liquid);   // verify fingerprint
 std::vector<Verb> AddExportVerbs(CLI::App& liquid);  // export merge
 Verb AddPlanVerb(CLI::App& liquid);
 Verb AddPrepareVerb(CLI::App& liquid);

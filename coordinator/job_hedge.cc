@@ -60,7 +60,8 @@ bool JobMachine::IsBusyOtherwise(int64_t gang, const Member& member) const {
   const int64_t newest = phase_ == Phase::kSteady ? step - 1 : step;  // that it may have made
   const bool may_save = planned_checkpoint_.second == gang && planned_checkpoint_.first <= newest &&
                         record_.last_checkpoint().step() < planned_checkpoint_.first;
-  const bool may_answer = answering_ == std::pair(step - 1, gang);
+  const bool may_answer =
+      answering_.second == gang && answering_.first >= step - 1 && answering_.first <= newest;
   return may_save || may_answer || save_wanted_.has_value() || transfer_step_ == step;
 }
 

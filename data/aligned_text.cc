@@ -1,25 +1,31 @@
 #include "data/aligned_text.h"
 
 #include <algorithm>
+#include <cstdint>
+#include <cstring>
 
 namespace liquid {
-
 namespace {
 
-// ReplaceAll without origins, of one byte from `found` on.
-void ReplaceByte(std::string_view text, size_t found, char byte, std::string_view content,
-                 std::string* out) {
-  const size_t count = static_cast<size_t>(
-      std::count(text.begin() + static_cast<ptrdiff_t>(found), text.end(), byte));
-  out->resize(text.size() - count + count * content.size());
-  char* p = std::copy_n(text.data(), found, out->data());
-  for (const char c : text.substr(found)) {
-    if (c == byte) {
-      p = std::copy(content.begin(), content.end(), p);
-    } else {
-      *p++ = c;
-    }
+constexpr size_t kFewBytes = sizeof(uint32_t);
+
+// ReplaceAll without origins, of one byte by a few. Every byte writes kFewBytes, of which the next
+// one overwrites what is too many: there is no branch to be guessed wrong.
+void ReplaceByte(std::string_view text, char byte, std::string_view few, std::string* out) {
+  const auto count = static_cast<size_t>(std::count(text.begin(), text.end(), byte));
+  const size_t size = text.size() - count + count * few.size();
+  out->resize(size + kFewBytes);
+  uint32_t replacement = 0;
+  std::memcpy(&replacement, few.data(), few.size());
+  char* p = out->data();
+  for (const char c : text) {
+    uint32_t kept = 0;
+    std::memcpy(&kept, &c, 1);
+    const uint32_t written = c == byte ? replacement : kept;
+    std::memcpy(p, &written, kFewBytes);
+    p += c == byte ? few.size() : 1;
   }
+  out->resize(size);
 }
 
 }  // namespace
@@ -29,8 +35,8 @@ bool ReplaceAll(const TextSpan& span, std::string_view pattern, std::string_view
   size_t found = span.text.find(pattern);
   if (found == std::string_view::npos) return false;
   out->Clear(span.base, track);
-  if (!track && pattern.size() == 1) {
-    ReplaceByte(span.text, found, pattern[0], content, &out->text);
+  if (!track && pattern.size() == 1 && content.size() <= kFewBytes) {
+    ReplaceByte(span.text, pattern[0], content, &out->text);
     return true;
   }
   out->text.reserve(span.text.size() + span.text.size() / 2);

@@ -1,5 +1,6 @@
 #include "data/message_loss.h"
 
+#include <algorithm>
 #include <array>
 #include <cmath>
 #include <limits>
@@ -47,7 +48,35 @@ const Json* Find(const Json& message, const char* key) {
   return it == message.end() || it->is_null() ? nullptr : &*it;
 }
 
+// Whether `name` becomes `other` by one letter more or less, or two that change places.
+bool IsNearMiss(std::string_view name, std::string_view other) {
+  size_t begin = 0;
+  while (begin < std::min(name.size(), other.size()) && name[begin] == other[begin]) ++begin;
+  name.remove_prefix(begin);
+  other.remove_prefix(begin);
+  while (!name.empty() && !other.empty() && name.back() == other.back()) {
+    name.remove_suffix(1);
+    other.remove_suffix(1);
+  }
+  const bool is_swap =
+      name.size() == 2 && other.size() == 2 && name[0] == other[1] && name[1] == other[0];
+  return is_swap || name.size() + other.size() == 1;
+}
+
+// A misspelled key would have no effect, and nobody would know.
+absl::Status RefuseMisspelled(const Json& message) {
+  for (const auto& [key, value] : message.items()) {
+    for (const std::string_view known : {"train", "weight"}) {
+      if (!IsNearMiss(key, known)) continue;
+      return absl::InvalidArgumentError(Concat("a message has the key '", key,
+                                               "', which means nothing; is '", known, "' meant?"));
+    }
+  }
+  return absl::OkStatus();
+}
+
 absl::StatusOr<OwnLoss> ReadOwnLoss(const Json& message) {
+  LIQUID_RETURN_IF_ERROR(RefuseMisspelled(message));
   OwnLoss own;
   if (const Json* train = Find(message, "train")) {
     if (!train->is_boolean()) {

@@ -30,10 +30,7 @@ class PatternAutomatonBuilder {
     Intern(State());  // the first: threads begin at the roots
     for (size_t state = 0; state < states_.size(); ++state) {
       const State threads = *states_[state];
-      if (states_.size() > PatternAutomaton::kMaxStates ||
-          threads.size() > PatternAutomaton::kMaxThreads) {
-        return std::nullopt;
-      }
+      if (states_.size() > PatternAutomaton::kMaxStates || work_ > kMaxWork) return std::nullopt;
       for (size_t symbol = 0; symbol < samples_.size(); ++symbol) {
         automaton_.transitions_.push_back(TransitionOf(threads, state == 0, symbol));
       }
@@ -43,6 +40,7 @@ class PatternAutomatonBuilder {
 
  private:
   static constexpr uint32_t kNoCharacter = ~0u;
+  static constexpr size_t kMaxWork = 10'000'000;  // comparisons: some milliseconds
 
   void ClassifyAscii() {
     automaton_.symbols_.fill(PatternAutomaton::kBeyondAscii);
@@ -85,6 +83,8 @@ class PatternAutomatonBuilder {
     if (thread.node == PatternNode::kEnd) return true;
     if (std::find(seen_.begin(), seen_.end(), thread) != seen_.end()) return false;
     seen_.push_back(thread);
+    work_ += seen_.size();
+    if (work_ > kMaxWork) return true;  // enough: Build() gives up
     const PatternNode& node = nodes_[static_cast<size_t>(thread.node)];
     const bool takes = character_ != kNoCharacter && node.set.Contains(character_);
     switch (node.kind) {
@@ -117,6 +117,7 @@ class PatternAutomatonBuilder {
 
   const std::vector<PatternNode>& nodes_;
   const std::vector<int>& roots_;
+  size_t work_ = 0;  // comparisons made
   PatternAutomaton automaton_;
   std::vector<uint32_t> samples_;  // a character of each symbol
   std::map<State, size_t> number_of_;

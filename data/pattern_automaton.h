@@ -20,9 +20,8 @@ namespace liquid {
 // of states.
 class PatternAutomaton {
  public:
-  // Nothing if it would have more than kMaxStates states, or one of more than kMaxThreads ways.
+  // Nothing if it would have more than kMaxStates states, or takes too long to build.
   static constexpr size_t kMaxStates = 1024;
-  static constexpr size_t kMaxThreads = 64;
   static std::optional<PatternAutomaton> Build(const std::vector<PatternNode>& nodes,
                                                const std::vector<int>& roots);
 

@@ -10,7 +10,7 @@
 
 namespace liquid {
 
-// Of tokens 0 until others are written to it.
+// All tokens and targets are 0 at first; its owner may write others.
 struct FullSlot {
   FullSlot(int64_t rows, int64_t length)
       : num_rows(rows),

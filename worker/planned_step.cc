@@ -8,7 +8,7 @@
 #include "absl/strings/str_cat.h"
 #include "base/status.h"
 #include "kernels/plan/plan_ops.h"
-#include "model/continuation.h"
+#include "model/key_value_cache.h"
 #include "model/model.h"
 #include "parallel/gang_mesh.h"
 #include "parallel/gradient_sum.h"
@@ -181,9 +181,14 @@ void Evaluate(const Job& job, const FullSlot& slot, const GangMesh& mesh, Model&
   const int64_t context = model.config().max_position_embeddings;
   const int64_t longest = std::min<int64_t>(job.data().sequence_length() - 1, context - 1);
   if (job.training().eval_samples() == 0 || mesh.replica() != 0 || longest < 1) return;
-  Continue(model, absl::MakeSpan(slot.tokens).first(static_cast<size_t>(longest)),
-           {.max_tokens = std::min(job.training().eval_sample_tokens(), context - longest)},
-           [](int32_t) { return true; });
+  const int64_t most = std::min(job.training().eval_sample_tokens(), context - longest);
+  const auto cache = model.CreateCache(longest + most);  // as Continue (model/continuation.h)
+  const absl::Span<const int32_t> tokens = slot.tokens;
+  model.Extend(*cache, tokens.first(static_cast<size_t>(longest)));
+  if (most == 1) return;
+  model.Extend(*cache, tokens.first(1));  // the first token that follows, and the last
+  cache->Advance(std::max<int64_t>(0, most - 3));
+  if (most > 2) model.Extend(*cache, tokens.first(1));
 }
 
 // What CUDA itself takes of a GPU: assumed, not accounted for. The context and the kernels' code;
@@ -238,6 +243,9 @@ absl::StatusOr<PlannedStep> PlanStep(const Job& job, const ModelConfig& config,
   LIQUID_ASSIGN_OR_RETURN(Bench bench, CreateBench(job, config, rank));
   PlannedStep planned;
   planned.num_parameters = NumParameters(*bench.model);
+  for (const Parameter& parameter : bench.model->parameters()) {
+    planned.num_all_parameters += parameter.shape.NumElements();
+  }
   const int64_t replicas = bench.mesh->num_replicas();
   planned.num_rounds = (job.training().slots_per_step() + replicas - 1) / replicas;
   // The probe comes first, before there are sums (worker/probe.cc).

@@ -28,7 +28,8 @@ struct PlannedStep {
   // activations. They are parts of `memory`.
   int64_t state_bytes = 0;
   int64_t activation_bytes = 0;
-  int64_t num_parameters = 0;  // that train, of the whole model
+  int64_t num_parameters = 0;      // that train, of the whole model
+  int64_t num_all_parameters = 0;  // with those that do not
 
   OpCounts slot;                // one slot: forward, backward, its gradients added up
   OpCounts update;              // once a step: norm, AdamW

@@ -27,6 +27,8 @@ enum Scalar { kLoss, kTokens, kFlops };
 // units.
 constexpr double kTokenUnit = 1 << 20;
 constexpr double kFlopUnit = 1e15;
+// A model may be certain of fewer.
+constexpr int64_t kMinTargetsOfZero = 16;
 
 // The sum of `values` by a binary tree over their index: a function of the values alone.
 double TreeSum(absl::Span<double> values) {
@@ -242,9 +244,15 @@ absl::StatusOr<std::optional<StepReport>> TrainStep::Finish(const Rail* rail) {
   if (!is_reduced) return std::optional<StepReport>();
   comm_time_ += absl::Now() - reduce_start;
 
-  LIQUID_ASSIGN_OR_RETURN(const std::string trouble, FindTrouble(rail));
-  const bool may_update = trouble.empty();
-  if (!may_update) LIQUID_RETURN_IF_ERROR(SkipOrStop(report.step(), trouble));
+  bool may_update = true;
+  if (gradient_sum_.overflowed()) {
+    LIQUID_ASSIGN_OR_RETURN(const std::string bad_rows, BadRowsOfAll(rail));
+    LIQUID_ASSIGN_OR_RETURN(may_update, MayUpdate(bad_rows, &report));
+  } else if (gradient_sum_.scalar(kLoss) == 0 && target_tokens_ >= kMinTargetsOfZero) {
+    return Stop(absl::StrCat("step ", report.step(), ": the loss of all ", target_tokens_,
+                             " targets is exactly 0: the model is certain of each, and there is "
+                             "nothing to learn. Look at what is trained with `liquid inspect`"));
+  }
   if (may_update) {
     CompleteReport(&report);
     LIQUID_ASSIGN_OR_RETURN(const double norm, GradientNorm());
@@ -292,34 +300,26 @@ absl::StatusOr<std::string> TrainStep::BadRowsOfAll(const Rail* rail) {
   return world_.BroadcastMessage(std::move(rows), 0);
 }
 
-// Why the weights must not be updated by the sums; "" if they may. The same on all ranks.
-absl::StatusOr<std::string> TrainStep::FindTrouble(const Rail* rail) {
-  if (!gradient_sum_.overflowed()) {
-    return gradient_sum_.scalar(kLoss) == 0 ? "the loss is exactly zero, as if no target could be "
-                                              "another: there is nothing to learn from"
-                                            : "";
-  }
-  LIQUID_ASSIGN_OR_RETURN(const std::string bad_rows, BadRowsOfAll(rail));
-  return absl::StrCat("the loss or a gradient is not finite or out of range",
-                      bad_rows.find_first_not_of(' ') == std::string::npos
-                          ? "; every row's loss is finite, so it began in the backward pass"
-                          : absl::StrCat("; first seen in the loss of rows ", bad_rows));
-}
-
-absl::Status TrainStep::SkipOrStop(int64_t step, const std::string& trouble) {
-  const std::string what = absl::StrCat("step ", step, ": ", trouble);
+absl::StatusOr<bool> TrainStep::MayUpdate(const std::string& bad_rows, StepReport* report) {
+  const std::string what = absl::StrCat(
+      "step ", report->step(), ": the loss or a gradient is not finite or out of range",
+      bad_rows.find_first_not_of(' ') == std::string::npos
+          ? std::string("; every row's loss is finite, so it began in the backward pass")
+          : absl::StrCat("; first seen in the loss of rows ", bad_rows));
   if (job_.training().on_non_finite() == "stop") {
-    gradient_sum_.Clear();
-    slots_.Forget();
-    return WithExitCode(
-        absl::OutOfRangeError(absl::StrCat(
-            what,
-            "; the weights are as before the step. Lower optimizer.learning_rate, look at the "
-            "rows with `liquid inspect`, or set training.on_non_finite: skip")),
-        ExitCode::kDivergence);
+    return Stop(absl::StrCat(what,
+                             "; the weights are as before the step. Lower "
+                             "optimizer.learning_rate, look at the rows with `liquid inspect`, or "
+                             "set training.on_non_finite: skip"));
   }
   if (world_.rank() == 0) LogWarning(what, "; skipped");
-  return absl::OkStatus();
+  return false;
+}
+
+absl::Status TrainStep::Stop(const std::string& why) {
+  gradient_sum_.Clear();
+  slots_.Forget();
+  return WithExitCode(absl::OutOfRangeError(why), ExitCode::kDivergence);
 }
 
 // What the sums say, before they are used up. `mfu` holds FLOPs for now.

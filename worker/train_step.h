@@ -74,8 +74,8 @@ class TrainStep {
   StepReport BeginReport() const;
   absl::StatusOr<bool> Reduce(const Rail* rail);
   absl::StatusOr<std::string> BadRowsOfAll(const Rail* rail);
-  absl::StatusOr<std::string> FindTrouble(const Rail* rail);
-  absl::Status SkipOrStop(int64_t step, const std::string& trouble);
+  absl::StatusOr<bool> MayUpdate(const std::string& bad_rows, StepReport* report);
+  absl::Status Stop(const std::string& why);
   void CompleteReport(StepReport* report) const;
   absl::Status WaitForRanks() const;
   absl::StatusOr<double> GradientNorm();

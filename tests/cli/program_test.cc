@@ -287,12 +287,12 @@ TEST(Program, InspectNamesTheSourcesOfAMixture) {
   WriteBytes(directory.path() + "/b.jsonl", absl::StrCat(kBriefChat, "\n", kBriefChat, "\n"));
   const std::string job = directory.path() + "/job.yaml";
   const std::string root = std::filesystem::current_path().string();
-  WriteBytes(job,
-             absl::StrCat("job: mixed\noutput: run\nmodel: {config: model.json, tokenizer: ", root,
-                          "/configs/quickstart/tokenizer, init_seed: 1}\n"
-                          "data:\n  sequence_length: 64\n  mix:\n"
-                          "    - {name: few, files: [a.jsonl], epochs: 2}\n"
-                          "    - {name: more, files: [b.jsonl], epochs: 1}\n"));
+  WriteBytes(job, absl::StrCat("job: mixed\noutput: ", directory.path(),
+                               "/run\nmodel: {config: model.json, tokenizer: ", root,
+                               "/configs/quickstart/tokenizer, init_seed: 1}\n"
+                               "data:\n  sequence_length: 64\n  mix:\n"
+                               "    - {name: few, files: [a.jsonl], epochs: 2}\n"
+                               "    - {name: more, files: [b.jsonl], epochs: 1}\n"));
   const Answer answer = Ask("inspect " + job);
   EXPECT_EQ(answer.code, 0) << answer.out;
   EXPECT_THAT(answer.out, HasSubstr("\n  source few: 1 documents in 1 rows; "));

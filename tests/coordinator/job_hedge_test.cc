@@ -167,6 +167,18 @@ TEST_F(AnsweringGangTest, IsWaitedForUntilItIsAtItsSlotsAgain) {
   EXPECT_EQ(generation(), before + 1) << "stuck in a slot";
 }
 
+// It has done the step that others have not reported yet, and a regroup begins.
+TEST_F(AnsweringGangTest, IsWaitedForInARegroupToo) {
+  Begin(3);
+  const int64_t before = generation();
+  scene_.stuck = {1};  // it answers, and so no orders
+  scene_.Report(1);
+  scene_.Disconnect(3);
+  EXPECT_EQ(generation(), before + 1);
+  Pass(absl::Seconds(5));
+  EXPECT_EQ(generation(), before + 1);
+}
+
 TEST_F(AnsweringGangTest, AGangThatAnswersNothingIsNotWaitedFor) {
   Begin(2);
   const int64_t before = generation();

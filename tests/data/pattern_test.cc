@@ -147,6 +147,9 @@ TEST(PatternTest, APatternOfTooManyStatesStillMatches) {
   EXPECT_THAT(Pieces("[ab]{1,900}a[ab]{900}", std::string(1801, 'a')),
               ElementsAre(std::string(1801, 'a')));
   EXPECT_THAT(Pieces("a{0,900}[ab]{0,900}c", "aabc"), ElementsAre("aabc"));
+  std::string slow = "!{1,1000}";
+  for (int i = 0; i < 700; ++i) slow += "(?!a)";
+  EXPECT_THAT(Pieces(slow + "~", "!!~"), ElementsAre("!!~"));
 }
 
 TEST(PatternTest, RefusesWhatItDoesNotImplementByName) {

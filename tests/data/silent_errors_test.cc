@@ -138,11 +138,18 @@ TEST_F(SilentErrorsTest, BadLossKeysAreNamedByLine) {
            {", \"weight\": -1", "'weight' is -1"},
            {", \"weight\": \"1\"", "'weight' is string"},
            {", \"train\": \"no\"", "'train' is string"},
+           {", \"trian\": false", "the key 'trian', which means nothing; is 'train' meant?"},
+           {", \"weights\": 2", "is 'weight' meant?"},
            {", \"train\": true, \"weight\": 0", "'train' is true, but 'weight' is 0"}}) {
     EXPECT_THAT(Prepare(Chat("a", "b") + Chat("a", "b", keys)),
                 StatusIs(absl::StatusCode::kInvalidArgument,
                          AllOf(HasSubstr("data.jsonl:2: messages[1]: "), HasSubstr(reason))));
   }
+}
+
+// What a template may ask for is not taken for a misspelling.
+TEST_F(SilentErrorsTest, OtherKeysOfMessagesAreNot) {
+  EXPECT_THAT(Prepare(Chat("a", "b", ", \"height\": 3, \"trained\": 1, \"name\": \"x\"")), IsOk());
 }
 
 // Too many weights are no bad row, which some might tolerate.

@@ -7,6 +7,7 @@
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "model/model.h"
+#include "tests/model/gemma4_e4b.h"
 #include "tests/testing/status_matchers.h"
 
 namespace liquid {
@@ -154,21 +155,8 @@ TEST(ModelConfigTest, LayersOfGemma3SlideByPatternOrByName) {
   EXPECT_THAT(named.eos_token_ids, ElementsAre(1, 106));
 }
 
-// gemma-4-E4B, as its config.json has it.
 TEST(ModelConfigTest, Gemma4E4BHasItsPublishedNumberOfParameters) {
-  std::string types;
-  for (int i = 0; i < 42; ++i) {
-    absl::StrAppend(&types, i == 0 ? "" : ",",
-                    i % 6 == 5 ? "\"full_attention\"" : "\"sliding_attention\"");
-  }
-  const ModelConfig config =
-      Parse("gemma4", absl::StrCat(R"("text_config":{"vocab_size":262144,"hidden_size":2560,
-          "intermediate_size":10240,"num_hidden_layers":42,"num_attention_heads":8,
-          "num_key_value_heads":2,"head_dim":256,"global_head_dim":512,"sliding_window":512,
-          "hidden_size_per_layer_input":256,"vocab_size_per_layer_input":262144,
-          "num_kv_shared_layers":18,"final_logit_softcapping":30.0,"layer_types":[)",
-                                   types, "]}"))
-          .value();
+  const ModelConfig config = ParseModelConfig(testing::Gemma4E4B(), "config.json").value();
   EXPECT_EQ(config.Layer(41).key_source, 23);
   EXPECT_EQ(config.Layer(40).key_source, 22);
   EXPECT_EQ(config.Layer(23).key_source, 23);

@@ -54,8 +54,7 @@ TEST_P(PlanTest, APassTakesWhatThePlanSays) {
   const DeviceType type = GetParam().type;
   WorkspaceRules rules = RulesOfThisCpu();
   rules.device = type;
-  for (const Family family : {Family::kLlama, Family::kQwen2, Family::kGpt2, Family::kGemma3,
-                              Family::kGemma4, Family::kLfm2}) {
+  for (const testing::Form family : testing::AllForms()) {
     for (const DType dtype : {DType::kF32, DType::kBF16}) {
       const Recompute recompute = dtype == DType::kF32 ? Recompute::kNone : Recompute::kBlock;
       const int64_t num_rows = dtype == DType::kF32 ? 1 : 2;

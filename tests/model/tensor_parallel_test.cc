@@ -131,18 +131,18 @@ void ExpectNear(const std::vector<float>& actual, const std::vector<float>& expe
   EXPECT_LE(std::sqrt(difference), bound * std::sqrt(norm) + 1e-9) << what;
 }
 
-using Spread = std::tuple<Family, int, bool, Recompute>;
+using Spread = std::tuple<testing::Form, int, bool, Recompute>;
 class TensorParallelTest : public ::testing::TestWithParam<Spread> {};
 
 TEST_P(TensorParallelTest, ComputesWhatOneRankDoes) {
-  const auto [family, size, sequence, recompute] = GetParam();
-  const ModelConfig config = TinyConfig(family);
+  const auto [form, size, sequence, recompute] = GetParam();
+  const ModelConfig config = TinyConfig(form);
   ModelOnDevice alone = ModelOnDevice::Create(config).value();
   InitializeWeights(5, *alone.model);
   const Computed expected = Compute(*alone.model, recompute);
   std::vector<Computed> on_rank;
   const Computed actual = ComputeSpread(config, size, sequence, recompute, &on_rank);
-  const double bound = family == Family::kGemma4 ? 1e-5 : 3e-6;  // it has twice as many norms
+  const double bound = form.family == Family::kGemma4 ? 1e-5 : 3e-6;  // it has twice as many norms
   ExpectNear(actual.result.nll, expected.result.nll, bound, "nll");
   ExpectNear(actual.activations.logits, expected.activations.logits, bound, "logits");
   ExpectNear(actual.generated, expected.generated, bound, "generated");
@@ -165,11 +165,11 @@ TEST_P(TensorParallelTest, ComputesWhatOneRankDoes) {
 }
 
 TEST_P(TensorParallelTest, HasTheSameBitsEachTime) {
-  const auto [family, size, sequence, recompute] = GetParam();
+  const auto [form, size, sequence, recompute] = GetParam();
   std::vector<Computed> first;
   std::vector<Computed> second;
-  ComputeSpread(TinyConfig(family), size, sequence, recompute, &first);
-  ComputeSpread(TinyConfig(family), size, sequence, recompute, &second);
+  ComputeSpread(TinyConfig(form), size, sequence, recompute, &first);
+  ComputeSpread(TinyConfig(form), size, sequence, recompute, &second);
   for (int rank = 0; rank < size; ++rank) {
     EXPECT_EQ(first[rank].result.nll, second[rank].result.nll);
     EXPECT_EQ(first[rank].result.gradients, second[rank].result.gradients);
@@ -177,16 +177,13 @@ TEST_P(TensorParallelTest, HasTheSameBitsEachTime) {
 }
 
 std::string NameOfSpread(const ::testing::TestParamInfo<Spread>& instance) {
-  const auto [family, size, sequence, recompute] = instance.param;
-  return absl::StrCat(testing::NameOf(family), size, sequence ? "Sequence" : "Whole",
+  const auto [form, size, sequence, recompute] = instance.param;
+  return absl::StrCat(testing::NameOf(form), size, sequence ? "Sequence" : "Whole",
                       recompute == Recompute::kBlock ? "Recomputed" : "");
 }
 
 INSTANTIATE_TEST_SUITE_P(Families, TensorParallelTest,
-                         ::testing::Combine(::testing::Values(Family::kLlama, Family::kQwen2,
-                                                              Family::kQwen3, Family::kGpt2,
-                                                              Family::kGemma3, Family::kGemma4,
-                                                              Family::kLfm2),
+                         ::testing::Combine(::testing::ValuesIn(testing::AllForms()),
                                             ::testing::Values(2, 4), ::testing::Bool(),
                                             ::testing::Values(Recompute::kNone, Recompute::kBlock)),
                          NameOfSpread);

@@ -2,29 +2,50 @@
 #ifndef LIQUID_TESTS_MODEL_TINY_CONFIG_H_
 #define LIQUID_TESTS_MODEL_TINY_CONFIG_H_
 
+#include <ostream>
 #include <string>
+#include <vector>
 
 #include "model/model_config.h"
 
 namespace liquid::testing {
 
-// Both kinds of layers; of two first ones later ones share the keys.
-inline void MakeLayersOfGemma4(ModelConfig& config) {
+// A family, or another form of it.
+struct Form {
+  Form(Family f, bool k = false) : family(f), keys_are_values(k) {}  // NOLINT: a family is a form
+  Family family;
+  bool keys_are_values;  // of Gemma 4, as its 31B model: without shared keys and layers' embeddings
+};
+
+inline std::vector<Form> AllForms() {
+  return {Family::kLlama,  Family::kQwen2,  Family::kQwen3,          Family::kGpt2,
+          Family::kGemma3, Family::kGemma4, {Family::kGemma4, true}, Family::kLfm2};
+}
+
+// Both kinds of layers. As in E4B, of two first ones later ones share the keys; as in 31B, those
+// that see everything have no values but their keys.
+inline void MakeLayersOfGemma4(ModelConfig& config, bool keys_are_values) {
   config.norm_offset = 0;
   config.query_scale = 0.3;  // golden vectors have the real one, 1
   config.logit_cap = 8;
-  config.per_layer_input = 6;
+  config.per_layer_input = keys_are_values ? 0 : 6;
+  config.keys_are_values = keys_are_values;
   for (int64_t i = 0; i < config.num_layers; ++i) {
     const bool slides = i % 2 == 0;
+    const bool shares = i >= 2 && !keys_are_values;
     config.windows[i] = slides ? 4 : 0;
-    config.layers.push_back({slides ? 6 : 8, 2, i < 2 ? 40 : 80, i < 2 ? i : i % 2, false});
+    config.layers.push_back({.head_dim = slides ? 6 : 8,
+                             .num_kv_heads = slides || !keys_are_values ? 2 : 1,
+                             .intermediate_size = shares ? 80 : 40,
+                             .key_source = shares ? i % 2 : i});
   }
   config.rope = {.scaling = RopeConfig::Scaling::kProportional, .rotated_part = 0.5};
 }
 
 // `num_layers` layers; grouped heads, biases and tied head as suits the family. Weights are drawn
 // wide enough for every part to matter to the loss.
-inline ModelConfig TinyConfig(Family family, int64_t num_layers = 3) {
+inline ModelConfig TinyConfig(Form form, int64_t num_layers = 3) {
+  const Family family = form.family;
   ModelConfig config;
   config.family = family;
   config.vocab_size = 37;
@@ -47,7 +68,7 @@ inline ModelConfig TinyConfig(Family family, int64_t num_layers = 3) {
     config.query_scale = 0.3;
     config.sliding_rope.theta = 100;
   } else if (family == Family::kGemma4) {
-    MakeLayersOfGemma4(config);
+    MakeLayersOfGemma4(config, form.keys_are_values);
   } else if (family == Family::kLfm2) {
     config.convolution_taps = 3;
     for (int64_t i = 0; i < num_layers; ++i) config.layers.push_back({6, 2, 40, i, i != 1});
@@ -55,8 +76,8 @@ inline ModelConfig TinyConfig(Family family, int64_t num_layers = 3) {
   return config;
 }
 
-inline std::string NameOf(Family family) {
-  switch (family) {
+inline std::string NameOf(Form form) {
+  switch (form.family) {
     case Family::kLlama:
       return "Llama";
     case Family::kQwen2:
@@ -68,12 +89,14 @@ inline std::string NameOf(Family family) {
     case Family::kGemma3:
       return "Gemma3";
     case Family::kGemma4:
-      return "Gemma4";
+      return form.keys_are_values ? "Gemma4KeysAreValues" : "Gemma4";
     case Family::kLfm2:
       return "Lfm2";
   }
   return "";
 }
+
+inline std::ostream& operator<<(std::ostream& out, Form form) { return out << NameOf(form); }
 
 }  // namespace liquid::testing
 

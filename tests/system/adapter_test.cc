@@ -70,9 +70,15 @@ class AdapterTest : public ::testing::Test {
     return LastLine(run.output);
   }
 
-  std::string Answer(const std::string& directory) const {
-    const Finished run = RunToEnd({"liquid", "generate", directory, "--prompt",
-                                   "How do I list files?", "--max-tokens", "12"});
+  static Finished Ask(const std::string& directory, const std::string& base = "") {
+    std::vector<std::string> command = {
+        "liquid", "generate", directory, "--prompt", "How do I list files?", "--max-tokens", "12"};
+    if (!base.empty()) command.insert(command.end(), {"--base", base});
+    return RunToEnd(command);
+  }
+
+  static std::string Answer(const std::string& directory, const std::string& base = "") {
+    const Finished run = Ask(directory, base);
     EXPECT_EQ(run.exit_code, 0) << run.output;
     return run.output.substr(0, run.output.find("\n("));
   }
@@ -125,7 +131,13 @@ TEST_F(AdapterTest, MergedAdaptersAnswerAsAdaptersBesideTheirModel) {
   ASSERT_EQ(Train(1, "run").exit_code, 0);
   const Finished merge = RunToEnd({"liquid", "merge", Latest("run"), Path("merged")});
   ASSERT_EQ(merge.exit_code, 0) << merge.output;
-  EXPECT_EQ(Answer(Path("merged")), Answer(Latest("run")));
+  const std::string answer = Answer(Latest("run"));
+  EXPECT_EQ(Answer(Path("merged")), answer);
+  std::filesystem::rename(Path("model"), Path("moved"));
+  EXPECT_THAT(Ask(Latest("run")).output, HasSubstr("say with --base where it is"));
+  EXPECT_EQ(Answer(Latest("run"), Path("moved")), answer);
+  EXPECT_NE(Ask(Path("merged"), Path("moved")).exit_code, 0) << "it has no adapters";
+  std::filesystem::rename(Path("moved"), Path("model"));
   EXPECT_NE(Fingerprint(Path("merged")), Fingerprint(Path("model")));
   const Finished exported = RunToEnd({"liquid", "export", Latest("run"), Path("exported")});
   EXPECT_EQ(exported.exit_code, 2) << exported.output;

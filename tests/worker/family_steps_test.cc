@@ -9,7 +9,8 @@
 namespace liquid {
 namespace {
 
-class FamilyStepsTest : public testing::StepJob, public ::testing::WithParamInterface<Family> {};
+class FamilyStepsTest : public testing::StepJob,
+                        public ::testing::WithParamInterface<testing::Form> {};
 
 TEST_P(FamilyStepsTest, AnyDegreeReplicasAndGangsComeToTheWeightsOfOneRank) {
   config_ = testing::TinyConfig(GetParam());
@@ -49,10 +50,25 @@ TEST_P(FamilyStepsTest, AnyDegreeReplicasAndGangsComeToTheWeightsOfOneRank) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Families, FamilyStepsTest,
-                         ::testing::Values(Family::kLlama, Family::kQwen2, Family::kQwen3,
-                                           Family::kGpt2, Family::kGemma3, Family::kGemma4,
-                                           Family::kLfm2));
+// Slots that are not equal: sums of other parts, to rounding.
+TEST_P(FamilyStepsTest, AnySplitIntoSlotsRowsAndReplicasGivesTheLossOfTheBatch) {
+  config_ = testing::TinyConfig(GetParam());
+  config_.vocab_size = testing::kVocab;
+  job_.mutable_training()->set_epochs(4.0 / testing::kNumRows);
+  double loss = 0;
+  for (const int slots : {4, 2, 1}) {
+    job_.mutable_training()->set_slots_per_step(slots);
+    job_.mutable_training()->set_rows_per_slot(4 / slots);
+    for (const int replicas : {1, 2, 3}) {
+      const Outcome outcome = TrainOn(replicas, {{0, slots}});
+      ASSERT_EQ(outcome.losses.size(), 1u) << outcome.status;
+      if (loss == 0) loss = outcome.losses[0];
+      EXPECT_NEAR(outcome.losses[0], loss, 1e-6 * loss) << slots << " slots, " << replicas;
+    }
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Families, FamilyStepsTest, ::testing::ValuesIn(testing::AllForms()));
 
 }  // namespace
 }  // namespace liquid

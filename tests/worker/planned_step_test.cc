@@ -1,6 +1,5 @@
 // The memory that the plan backend predicts, against what the allocators of a real step have asked
 // for: equal, byte for byte, on random small jobs.
-#include "model/weights.h"
 #include "worker/planned_step.h"
 
 #include <omp.h>
@@ -18,6 +17,7 @@
 #include "data/dataset_writer.h"
 #include "gmock/gmock.h"
 #include "model/continuation.h"
+#include "model/weights.h"
 #include "parallel/thread/thread_communicator.h"
 #include "tests/model/tiny_config.h"
 #include "tests/testing/status_matchers.h"
@@ -44,16 +44,17 @@ struct Case {
   int num_ranks() const { return num_replicas * job.model().tensor_parallel(); }
   std::string ToString() const {
     const Training& training = job.training();
-    return absl::StrCat(
-        testing::NameOf(config.family), " of ", config.num_layers, " layers, width ",
-        config.hidden_size, ", vocabulary ", config.vocab_size, ", tensor parallel ",
-        job.model().tensor_parallel(), job.model().sequence_parallel() ? " with sequences" : "",
-        ", ", num_replicas, " replicas, recompute ", job.model().recompute(), ", ",
-        training.precision(), " ", training.gradient_sum(), " ", training.shard(), ", ",
-        training.slots_per_step(), " slots of ", training.rows_per_slot(), " x ",
-        job.data().sequence_length(), ", ", threads, " threads, rank ", job.adapter().rank(), ", ",
-        training.freeze_size(), " frozen, ", job.data().eval_size(), " files to evaluate with ",
-        training.eval_samples(), " answers of ", training.eval_sample_tokens());
+    return absl::StrCat(testing::NameOf({config.family, config.keys_are_values}), " of ",
+                        config.num_layers, " layers, width ", config.hidden_size, ", vocabulary ",
+                        config.vocab_size, ", tensor parallel ", job.model().tensor_parallel(),
+                        job.model().sequence_parallel() ? " with sequences" : "", ", ",
+                        num_replicas, " replicas, recompute ", job.model().recompute(), ", ",
+                        training.precision(), " ", training.gradient_sum(), " ", training.shard(),
+                        ", ", training.slots_per_step(), " slots of ", training.rows_per_slot(),
+                        " x ", job.data().sequence_length(), ", ", threads, " threads, rank ",
+                        job.adapter().rank(), ", ", training.freeze_size(), " frozen, ",
+                        job.data().eval_size(), " files to evaluate with ", training.eval_samples(),
+                        " answers of ", training.eval_sample_tokens());
   }
 };
 
@@ -61,8 +62,12 @@ class Draw {
  public:
   explicit Draw(uint32_t seed) : random_(seed) {}
   template <typename T>
+  T Of(const std::vector<T>& choices) {
+    return choices[random_() % choices.size()];
+  }
+  template <typename T>
   T Of(std::initializer_list<T> choices) {
-    return *(choices.begin() + random_() % choices.size());
+    return Of(std::vector<T>(choices));
   }
 
  private:
@@ -72,10 +77,7 @@ class Draw {
 Case RandomCase(uint32_t seed) {
   Draw draw(seed);
   Case c;
-  c.config =
-      testing::TinyConfig(draw.Of({Family::kLlama, Family::kQwen2, Family::kQwen3, Family::kGpt2,
-                                   Family::kGemma3, Family::kGemma4, Family::kLfm2}),
-                          draw.Of({2, 3, 4}));
+  c.config = testing::TinyConfig(draw.Of(testing::AllForms()), draw.Of({2, 3, 4}));
   c.config.hidden_size = draw.Of<int64_t>({24, 48, 96});
   if (c.config.family == Family::kGpt2)
     c.config.head_dim = c.config.hidden_size / c.config.num_heads;

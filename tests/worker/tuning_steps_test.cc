@@ -9,7 +9,8 @@
 namespace liquid {
 namespace {
 
-class TuningStepsTest : public testing::StepJob, public ::testing::WithParamInterface<Family> {
+class TuningStepsTest : public testing::StepJob,
+                        public ::testing::WithParamInterface<testing::Form> {
  protected:
   void SetUp() override {
     StepJob::SetUp();
@@ -79,7 +80,8 @@ TEST_P(TuningStepsTest, FrozenParametersStayAsTheyAre) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Families, TuningStepsTest,
-                         ::testing::Values(Family::kLlama, Family::kGemma4, Family::kLfm2));
+                         ::testing::Values(Family::kLlama, Family::kGemma4,
+                                           testing::Form(Family::kGemma4, true), Family::kLfm2));
 
 }  // namespace
 }  // namespace liquid
