@@ -131,10 +131,12 @@ std::string OptionsText(const JobPlan& plan) {
 }
 
 std::string ParametersText(const PlannedStep& step) {
-  const std::string all =
-      absl::StrFormat("%.4g M", static_cast<double>(step.num_all_parameters) / 1e6);
-  if (step.num_parameters == step.num_all_parameters) return all;
-  return absl::StrFormat("%.4g of %s", static_cast<double>(step.num_parameters) / 1e6, all);
+  const auto millions = [](int64_t count) {
+    return absl::StrFormat("%.4g M", static_cast<double>(count) / 1e6);
+  };
+  const std::string trained = millions(step.num_parameters);
+  const std::string all = millions(step.num_all_parameters);
+  return trained == all ? all : absl::StrCat(trained, " trained of ", all);
 }
 
 std::string ClusterText(const Cluster& cluster) {
