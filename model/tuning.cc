@@ -89,6 +89,7 @@ absl::Status Decoder::AddAdapters(const AdapterConfig& config) {
   std::set<std::string> modules;
   std::set<std::string> others;
   std::set<std::string> unused(config.target_modules.begin(), config.target_modules.end());
+  int64_t most_rank = 0;  // that a change of a target can have
   const std::vector<int> linear = LinearWeights();
   for (Parameter& parameter : parameters_) parameter.trains = parameter.is_saved = false;
   for (const int weight : linear) {
@@ -100,7 +101,10 @@ absl::Status Decoder::AddAdapters(const AdapterConfig& config) {
       unused.erase(target);
     }
     (is_target ? modules : others).insert(module);
-    if (is_target) AddAdapter(weight, config.rank);
+    if (!is_target) continue;
+    const Shape& shape = parameters_[weight].shape;
+    most_rank = std::max(most_rank, std::min(shape[0], shape[1]));
+    AddAdapter(weight, config.rank);
   }
   if (!unused.empty() || modules.empty()) {
     std::set<std::string> ends;
@@ -110,6 +114,11 @@ absl::Status Decoder::AddAdapters(const AdapterConfig& config) {
     return absl::InvalidArgumentError(absl::StrCat(
         "adapter.target_modules: '", unused.empty() ? "" : *unused.begin(),
         "' is none of the model's linear layers; they end in ", absl::StrJoin(ends, ", ")));
+  }
+  if (config.rank > most_rank) {
+    return absl::InvalidArgumentError(absl::StrCat("adapter.rank: ", config.rank,
+                                                   " is more than the ", most_rank,
+                                                   " that any change of these layers can have"));
   }
   adapter_ = config;
   adapter_->target_modules = TargetsOf(modules, others);

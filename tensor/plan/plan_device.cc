@@ -7,7 +7,9 @@
 namespace liquid {
 namespace {
 
-constexpr size_t kNumAddresses = size_t{1} << 42;  // 4 TiB: of 128 that a process has
+// Of 128 TiB that a process has. Some have less: by a limit, or under a sanitizer.
+constexpr size_t kMostAddresses = size_t{1} << 42;
+constexpr size_t kFewestAddresses = size_t{1} << 38;
 constexpr size_t kAlignment = 256;
 
 class PlanStream final : public Stream {
@@ -30,24 +32,25 @@ class PlanStream final : public Stream {
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<PlanDevice>> PlanDevice::Create(DeviceType stands_for) {
-  void* const addresses =
-      mmap(nullptr, kNumAddresses, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-  if (addresses == MAP_FAILED) {
-    return absl::ResourceExhaustedError(
-        absl::StrCat("a plan wants ", kNumAddresses >> 40,
-                     " TiB of addresses, which take no memory; lift the "
-                     "limit of the shell with: ulimit -v unlimited"));
+  for (size_t count = kMostAddresses; count >= kFewestAddresses; count /= 2) {
+    void* const addresses =
+        mmap(nullptr, count, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (addresses == MAP_FAILED) continue;
+    return std::unique_ptr<PlanDevice>(
+        new PlanDevice(stands_for, static_cast<std::byte*>(addresses), count));
   }
-  return std::unique_ptr<PlanDevice>(
-      new PlanDevice(stands_for, static_cast<std::byte*>(addresses)));
+  return absl::ResourceExhaustedError(
+      absl::StrCat("a plan wants ", kFewestAddresses >> 30,
+                   " GiB of addresses, which take no memory; lift the limit of the shell with: "
+                   "ulimit -v unlimited"));
 }
 
-PlanDevice::~PlanDevice() { munmap(addresses_, kNumAddresses); }
+PlanDevice::~PlanDevice() { munmap(addresses_, num_addresses_); }
 
 absl::StatusOr<Buffer> PlanDevice::Take(size_t num_bytes, int64_t* counter) {
   const size_t size = (num_bytes + kAlignment - 1) / kAlignment * kAlignment;
-  if (size > kNumAddresses - num_taken_) {
-    return absl::ResourceExhaustedError(absl::StrCat("a plan has addresses for ", kNumAddresses,
+  if (size > num_addresses_ - num_taken_) {
+    return absl::ResourceExhaustedError(absl::StrCat("a plan has addresses for ", num_addresses_,
                                                      " bytes, not for ", num_bytes, " more"));
   }
   std::byte* const data = addresses_ + num_taken_;

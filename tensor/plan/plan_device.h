@@ -31,11 +31,13 @@ class PlanDevice final : public Device {
   int64_t host_bytes() const { return host_bytes_; }            // the same of AllocateHost
 
  private:
-  PlanDevice(DeviceType type, std::byte* addresses) : type_(type), addresses_(addresses) {}
+  PlanDevice(DeviceType type, std::byte* addresses, size_t num_addresses)
+      : type_(type), addresses_(addresses), num_addresses_(num_addresses) {}
   absl::StatusOr<Buffer> Take(size_t num_bytes, int64_t* counter);
 
   const DeviceType type_;
   std::byte* const addresses_;
+  const size_t num_addresses_;
   size_t num_taken_ = 0;  // addresses are not used twice
   int64_t allocated_bytes_ = 0;
   int64_t host_bytes_ = 0;

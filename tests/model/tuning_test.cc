@@ -258,6 +258,19 @@ TEST(TuningTest, RankStabilizedAdaptersScaleByTheRoot) {
   EXPECT_EQ(config.scale(), 2);
 }
 
+TEST(TuningTest, ARankAboveTheLayersOwnIsRefused) {
+  const auto with_rank = [](int64_t rank) {
+    Tuning tuning;
+    tuning.adapter = AdapterConfig{.rank = rank, .alpha = 8, .target_modules = {"all-linear"}};
+    return ModelOnDevice::Create(TinyConfig(Family::kLlama), {}, DType::kF32, DeviceType::kCpu,
+                                 tuning)
+        .status();
+  };
+  EXPECT_TRUE(with_rank(24).ok()) << with_rank(24);
+  EXPECT_EQ(with_rank(25).message(),
+            "adapter.rank: 25 is more than the 24 that any change of these layers can have");
+}
+
 TEST(TuningTest, FrozenParametersHaveNoGradientAndOthersTheSame) {
   for (const Family family : {Family::kLlama, Family::kGpt2, Family::kGemma4, Family::kLfm2}) {
     SCOPED_TRACE(testing::NameOf(family));

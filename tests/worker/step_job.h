@@ -40,6 +40,7 @@ class StepJob : public ::testing::Test {
     char path[] = "/tmp/liquid-train-step-XXXXXX";
     ASSERT_NE(mkdtemp(path), nullptr);
     directory_ = path;
+    SizeTeam(/*ranks_on_machine=*/64);  // one thread: ranks are many here
     WriteRows();
     SetJob();
   }
