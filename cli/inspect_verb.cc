@@ -47,7 +47,7 @@ struct InspectFlags {
 
 struct Source {
   std::string dataset;    // path
-  std::string tokenizer;  // directory
+  std::string tokenizer;  // directory; "" if that was not said
   // Of a job that has data.eval: what to look for in both.
   std::vector<std::string> train_files = {};
   std::vector<std::string> eval_files = {};
@@ -72,12 +72,6 @@ absl::StatusOr<Source> FindSource(const InspectFlags& flags) {
                   job.model().tokenizer(),
                   {data.train().begin(), data.train().end()},
                   {data.eval().begin(), data.eval().end()}};
-  }
-  const absl::Status opened = Dataset::Open(flags.file).status();
-  if (!opened.ok()) return WithExitCode(opened, ExitCode::kData);
-  if (flags.tokenizer.empty()) {
-    return absl::InvalidArgumentError(
-        "a prepared dataset holds ids alone; give its tokenizer with --tokenizer DIR");
   }
   return Source{flags.file, flags.tokenizer};
 }
@@ -160,6 +154,10 @@ absl::StatusOr<ExitCode> Inspect(const InspectFlags& flags) {
   LIQUID_ASSIGN_OR_RETURN(const Source source, FindSource(flags));
   const auto dataset = Dataset::Open(source.dataset);
   if (!dataset.ok()) return WithExitCode(dataset.status(), ExitCode::kData);
+  if (source.tokenizer.empty()) {
+    return absl::InvalidArgumentError(
+        "a prepared dataset holds ids alone; give its tokenizer with --tokenizer DIR");
+  }
   const auto report = ReportOf(*dataset);
   if (!report.ok()) return WithExitCode(report.status(), ExitCode::kData);
   const auto tokenizer = Tokenizer::Load(source.tokenizer);

@@ -30,10 +30,11 @@ class PatternAutomatonBuilder {
     Intern(State());  // the first: threads begin at the roots
     for (size_t state = 0; state < states_.size(); ++state) {
       const State threads = *states_[state];
-      if (states_.size() > PatternAutomaton::kMaxStates || work_ > kMaxWork) return std::nullopt;
       for (size_t symbol = 0; symbol < samples_.size(); ++symbol) {
         automaton_.transitions_.push_back(TransitionOf(threads, state == 0, symbol));
       }
+      // After the last state too: where Follow() gave up, its answers are none.
+      if (states_.size() > PatternAutomaton::kMaxStates || work_ > kMaxWork) return std::nullopt;
     }
     return std::move(automaton_);
   }
